@@ -1,0 +1,57 @@
+"""Carries studies to a BrainMVP server and brings the results back.
+
+``Client`` and ``AsyncClient`` share their verbs: ``models``, ``model``, ``ready``, ``predict``,
+``mask`` and ``results``. They import httpx and pydantic, nothing of the server.
+"""
+
+from brainmvp_clients.aclient import AsyncClient
+from brainmvp_clients.answers import (
+    Catalogue,
+    Channel,
+    Engine,
+    ExpectedQuality,
+    FilledModality,
+    Model,
+    Output,
+    RealModality,
+    RefusedBundle,
+    Score,
+    Structure,
+    Summary,
+)
+from brainmvp_clients.client import Client
+from brainmvp_clients.errors import (
+    ClientError,
+    LocalFileError,
+    OutputExists,
+    Problem,
+    Refused,
+    ServerFault,
+    ServerUnreachable,
+    UnexpectedAnswer,
+)
+
+__all__ = [
+    "AsyncClient",
+    "Catalogue",
+    "Channel",
+    "Client",
+    "ClientError",
+    "Engine",
+    "ExpectedQuality",
+    "FilledModality",
+    "LocalFileError",
+    "Model",
+    "Output",
+    "OutputExists",
+    "Problem",
+    "RealModality",
+    "Refused",
+    "RefusedBundle",
+    "Score",
+    "ServerFault",
+    "ServerUnreachable",
+    "Structure",
+    "Summary",
+    "UnexpectedAnswer",
+]

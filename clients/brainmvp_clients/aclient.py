@@ -1,0 +1,172 @@
+"""The client for event loops: :class:`~brainmvp_clients.client.Client` with ``await``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+from anyio import to_thread
+
+from brainmvp_clients import wire
+from brainmvp_clients.answers import Catalogue, Model, Summary, parse
+from brainmvp_clients.archive import unpack
+from brainmvp_clients.errors import ServerUnreachable
+from brainmvp_clients.storage import append, check_gzip, scratch, staged_file, staged_folder
+from brainmvp_clients.upload import OnUpload, Study, StudyPath, Upload, opened
+from brainmvp_clients.wire import Call
+
+
+class AsyncClient:
+    """Talks to one server from an event loop, asyncio's or trio's; use it in ``async with``.
+
+    The same verbs, arguments and errors as :class:`~brainmvp_clients.client.Client`. Files are read
+    and written in worker threads.
+    """
+
+    def __init__(
+        self,
+        server: str = wire.DEFAULT_SERVER,
+        *,
+        timeout: wire.Timeout = wire.DEFAULT_TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        url = wire.address(server)
+        self.server = wire.shown(url)
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=timeout, headers=wire.own_headers(headers), transport=transport
+        )
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def ready(self) -> bool:
+        """Whether the server answers and takes studies now."""
+        try:
+            with wire.translated(self.server):
+                answer = await self._http.get(wire.READY.path)
+                return answer.status_code == httpx.codes.OK
+        except ServerUnreachable:
+            return False
+
+    async def models(self) -> tuple[Model, ...]:
+        """What the server serves."""
+        return parse(Catalogue, await self._text(wire.MODELS), subject=self.server).models
+
+    async def model(self, name: str, version: str | None = None) -> Model:
+        """One served model; by default its latest version."""
+        call = wire.model_call(name, version)
+        return parse(Model, await self._text(call), subject=self.server)
+
+    async def predict(
+        self,
+        model: str,
+        study: Study,
+        *,
+        version: str | None = None,
+        fill: str | None = None,
+        on_upload: OnUpload | None = None,
+    ) -> Summary:
+        """The summary of one study's result: volumes or scores, what was real, what was filled."""
+        call = wire.predict_call(model, version, fill)
+        with opened(study, on_upload) as upload:
+            return parse(Summary, await self._text(call, upload), subject=self.server)
+
+    async def mask(
+        self,
+        model: str,
+        study: Study,
+        to: StudyPath,
+        *,
+        version: str | None = None,
+        fill: str | None = None,
+        overwrite: bool = False,
+        on_upload: OnUpload | None = None,
+    ) -> Path:
+        """Write the mask to ``to``, a ``.nii.gz`` on the study's own grid."""
+        call = wire.predict_call(model, version, fill, accept=wire.GZIP)
+        target = Path(to)
+        with staged_file(target, overwrite=overwrite) as file:
+            save = partial(append, file, target=target, server=self.server)
+            with opened(study, on_upload) as upload:
+                async with self._answer(call, upload) as answer:
+                    async for chunk in answer.aiter_bytes(wire.CHUNK):
+                        await to_thread.run_sync(save, chunk)
+            await to_thread.run_sync(partial(check_gzip, file, server=self.server))
+        return target
+
+    async def results(
+        self,
+        model: str,
+        study: Study,
+        into: StudyPath,
+        *,
+        probabilities: bool = False,
+        version: str | None = None,
+        fill: str | None = None,
+        overwrite: bool = False,
+        on_upload: OnUpload | None = None,
+    ) -> Summary:
+        """Write mask, summary, preview and, if wanted, probabilities into the folder ``into``.
+
+        The folder appears when all of it is there. One that holds anything is refused, unless
+        ``overwrite`` is set and it holds nothing but earlier results.
+        """
+        call = wire.predict_call(model, version, fill, accept=wire.ZIP, probabilities=probabilities)
+        with (
+            staged_folder(Path(into), overwrite=overwrite) as folder,
+            scratch(folder) as archive,
+        ):
+            save = partial(append, archive, target=folder, server=self.server)
+            with opened(study, on_upload) as upload:
+                async with self._answer(call, upload) as answer:
+                    async for chunk in answer.aiter_bytes(wire.CHUNK):
+                        await to_thread.run_sync(save, chunk)
+            return await to_thread.run_sync(partial(unpack, archive, folder, server=self.server))
+
+    async def _text(self, call: Call, upload: Upload | None = None) -> bytes:
+        async with self._answer(call, upload) as answer:
+            return await self._read(answer)
+
+    @asynccontextmanager
+    async def _answer(
+        self, call: Call, upload: Upload | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """A good answer of the kind asked for, its body still to be read."""
+        async with AsyncExitStack() as stack:
+            stack.enter_context(wire.translated(self.server))
+            request = self._http.build_request(
+                call.method,
+                call.path,
+                params=dict(call.params),
+                headers={**call.headers, **(upload.headers if upload else {})},
+                content=upload.chunks() if upload else None,
+            )
+            answer = await self._http.send(request, stream=True)
+            stack.push_async_callback(answer.aclose)
+            if not answer.is_success:
+                raise wire.refusal(answer, await self._read(answer), self.server)
+            wire.check_kind(answer, call, self.server)
+            yield answer
+
+    async def _read(self, answer: httpx.Response) -> bytes:
+        pieces: list[bytes] = []
+        async for piece in answer.aiter_bytes(wire.CHUNK):
+            wire.joined(pieces, piece, self.server)
+        return b"".join(pieces)

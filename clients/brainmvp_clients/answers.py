@@ -1,0 +1,164 @@
+"""What a server says, as frozen values. A key that a newer server adds is ignored."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from brainmvp_clients.errors import UnexpectedAnswer
+
+Kind = Literal["segmentation", "classification"]
+Triple = tuple[float, float, float]
+
+
+class Answer(BaseModel):
+    """A value received: it cannot be changed."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
+class Channel(Answer):
+    """One input channel of a model."""
+
+    modality: str
+    required: bool = False
+    template: str | None = None
+
+
+class Output(Answer):
+    """One structure or class that a model reports; ``value`` is its number in the mask."""
+
+    name: str
+    title: str = ""
+    colour: str | None = None
+    value: int | None = None
+
+
+class Model(Answer):
+    """A served model."""
+
+    name: str
+    version: str
+    versions: tuple[str, ...] = ()
+    title: str = ""
+    kind: Kind
+    demo: bool = False
+    channels: tuple[Channel, ...]
+    outputs: tuple[Output, ...]
+    fill: str = ""
+    intended_use: str = ""
+    digest: str = ""
+    card: str | None = None
+
+
+class RefusedBundle(Answer):
+    """A bundle that was found and is not served."""
+
+    name: str
+    problem: str
+    remedy: str = ""
+
+
+class Catalogue(Answer):
+    """What is served, and what was found but is not."""
+
+    models: tuple[Model, ...]
+    refused: tuple[RefusedBundle, ...] = ()
+
+
+class Engine(Answer):
+    """What ran the network."""
+
+    name: str
+    device: str = ""
+    precision: str = ""
+
+
+class RealModality(Answer):
+    """A modality that the study had."""
+
+    modality: str
+    digest: str = ""
+    shape: tuple[int, int, int]
+    spacing_mm: Triple
+
+
+class FilledModality(Answer):
+    """A modality that the study lacked, and what stood in for it."""
+
+    modality: str
+    policy: str
+    template: str | None = None
+
+
+class Structure(Answer):
+    """One segmented structure, measured."""
+
+    name: str
+    title: str = ""
+    value: int | None = None
+    colour: str | None = None
+    volume_ml: float
+    voxels: int
+    components: int
+    bounding_box_mm: tuple[Triple, Triple] | None = None
+    centroid_mm: Triple | None = None
+
+
+class Score(Answer):
+    """One class of a classification, with its probability."""
+
+    name: str
+    title: str = ""
+    score: float
+
+
+class ExpectedQuality(Answer):
+    """Quality measured earlier on studies that had the same modalities."""
+
+    output: str
+    metric: str
+    value: float
+    studies: int
+
+
+class Summary(Answer):
+    """The result of one study, without its voxels."""
+
+    model: str
+    version: str
+    kind: Kind
+    demo: bool = False
+    bundle: str = ""
+    engine: Engine
+    real: tuple[RealModality, ...]
+    filled: tuple[FilledModality, ...] = ()
+    structures: tuple[Structure, ...] = ()
+    scores: tuple[Score, ...] = ()
+    expected_quality: tuple[ExpectedQuality, ...] = ()
+    warnings: tuple[str, ...] = ()
+    windows: int = 0
+    seconds: dict[str, float] = {}
+    intended_use: str = ""
+
+
+def parse(kind: type[AnswerT], text: bytes | str, *, subject: str) -> AnswerT:
+    """``text`` as an answer of that kind; ``subject`` names its origin in errors.
+
+    Raises:
+        UnexpectedAnswer: it is no JSON, or not of that kind.
+    """
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(step) for step in fault["loc"])
+        raise UnexpectedAnswer(
+            f"sent no valid {kind.__name__} ({f'{where}: ' if where else ''}{fault['msg']})",
+            remedy="Check that it is a BrainMVP server of a matching version",
+            subject=subject,
+        ) from None

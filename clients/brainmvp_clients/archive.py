@@ -1,0 +1,109 @@
+"""The zip of all results, unpacked with suspicion."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+from brainmvp_clients.answers import Summary, parse
+from brainmvp_clients.errors import UnexpectedAnswer
+from brainmvp_clients.storage import MASK, MAX_BYTES, PREVIEW, PROBABILITIES, SUMMARY, writing
+
+MAX_MEMBERS = 256
+_MEGABYTE = 1 << 20
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+)
+_SMALL = {SUMMARY: 16 * _MEGABYTE, PREVIEW: 64 * _MEGABYTE}
+_PROBABILITY = re.compile(rf"{PROBABILITIES}/[A-Za-z0-9][A-Za-z0-9._-]{{0,62}}\.nii\.gz")
+
+
+def unpack(archive: IO[bytes], folder: Path, *, server: str) -> Summary:
+    """Unpack all results into ``folder``, which is empty, and read their summary.
+
+    Raises:
+        UnexpectedAnswer: the archive is damaged, lacks a result, or holds anything but results.
+        LocalFileError: the disk refuses a file.
+    """
+    archive.seek(0)
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            members = zipped.infolist()
+            fault = _fault(members)
+            if fault:
+                raise _unexpected(fault, server)
+            for member in members:
+                _extract(zipped, member, folder)
+    except _DAMAGED:
+        raise _unexpected("a zip that is damaged or cut short", server) from None
+    return read_summary(folder, server=server)
+
+
+def read_summary(folder: Path, *, server: str) -> Summary:
+    """The summary among the results in ``folder``, once they are seen to be complete.
+
+    Raises:
+        UnexpectedAnswer: the summary is missing or invalid, or a segmentation has no mask.
+    """
+    path = folder / SUMMARY
+    if not path.is_file():
+        raise _unexpected(f"results without {SUMMARY}", server)
+    summary = parse(Summary, path.read_bytes(), subject=server)
+    if summary.kind == "segmentation" and not (folder / MASK).is_file():
+        raise _unexpected(f"results without {MASK}", server)
+    return summary
+
+
+def _fault(members: list[zipfile.ZipInfo]) -> str | None:
+    if len(members) > MAX_MEMBERS:
+        return f"a zip of {len(members)} files"
+    if len({member.filename.lower() for member in members}) != len(members):
+        return "a zip that names a file twice"
+    for member in members:
+        if not _is_plain(member):
+            return f"a zip with a file that is no result ({member.orig_filename[:60]!r})"
+    if sum(member.file_size for member in members) > MAX_BYTES:
+        return f"results of more than {MAX_BYTES >> 30} GiB"
+    return None
+
+
+def _is_plain(member: zipfile.ZipInfo) -> bool:
+    """An expected name that means the same everywhere, a regular file, and a sane size."""
+    name = member.filename
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    return (
+        name == member.orig_filename
+        and (name in (MASK, SUMMARY, PREVIEW) or _PROBABILITY.fullmatch(name) is not None)
+        and kind in (0, stat.S_IFREG)
+        and not member.flag_bits & 0x1
+        and member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        and member.file_size <= _SMALL.get(name, MAX_BYTES)
+    )
+
+
+def _extract(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder / member.filename
+    with writing(target):
+        target.parent.mkdir(exist_ok=True)
+        with zipped.open(member) as source, target.open("xb") as sink:
+            shutil.copyfileobj(source, sink, _MEGABYTE)
+
+
+def _unexpected(what: str, server: str) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"sent {what}",
+        remedy="Try again; if it lasts, check that it is a BrainMVP server",
+        subject=server,
+    )

@@ -1,0 +1,96 @@
+"""The commands by name. A command is imported when it is run, not when it is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from brainmvp_clients.cli import plugins
+from brainmvp_clients.version import DISTRIBUTION, version
+
+PROGRAM = "brainmvp"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A command as ``--help`` shows it; ``extras`` are what a command of another package needs."""
+
+    name: str
+    help: str
+    extras: str = ""
+
+
+OWN = (
+    Listed("predict", "Segment or classify one study, here or on a server."),
+    Listed("models", "List the models of a server or of a folder of bundles."),
+)
+KNOWN = (
+    Listed("serve", "Serve a folder of bundles over HTTP.", "server,cpu"),
+    Listed("export", "Turn a checkpoint into a bundle.", "export"),
+)
+
+
+class Commands(TyperGroup):
+    """Lists every command by its table entry and loads the one that is run."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command to run, imported only now; the listing's stand-in tells which."""
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        return name, stand_in and load(str(stand_in.name)), rest
+
+
+def build() -> TyperGroup:
+    """The whole command line."""
+    app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode="rich")
+    app.callback(invoke_without_command=True)(start)
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    for entry in listed():
+        group.add_command(TyperCommand(entry.name, help=entry.help))
+    return group
+
+
+def start(
+    context: typer.Context,
+    show_version: bool = typer.Option(False, "--version", help="Show the version and exit."),
+) -> None:
+    """Serve BrainMVP models and use them."""
+    if show_version:
+        typer.echo(f"{DISTRIBUTION} {version()}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+def listed() -> tuple[Listed, ...]:
+    """Every command there is: our own, the known ones, and what else is installed."""
+    table = (*OWN, *KNOWN)
+    known = {entry.name for entry in table}
+    others = (name for name in plugins.names(plugins.COMMANDS) if name not in known)
+    return (*table, *(Listed(name, f"See '{PROGRAM} {name} --help'.") for name in others))
+
+
+def load(name: str) -> TyperCommand:
+    """The command of that name, ready to run.
+
+    Raises:
+        ClientError: its packages are not installed.
+    """
+    if name in {entry.name for entry in OWN}:
+        function: Callable[..., Any] = getattr(import_module(f"{__package__}.{name}"), name)
+    else:
+        extras = next((entry.extras for entry in KNOWN if entry.name == name), "")
+        function = plugins.load(
+            plugins.COMMANDS, name, needed_for=f"{PROGRAM} {name}", extras=extras
+        )
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    app.command(name)(function)
+    command = get_command(app)
+    assert isinstance(command, TyperCommand)
+    return command

@@ -1,0 +1,161 @@
+"""``brainmvp predict``: one study, in this process or on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brainmvp_clients.answers import Summary
+from brainmvp_clients.archive import read_summary
+from brainmvp_clients.cli import plugins
+from brainmvp_clients.cli.problems import UsageProblem, naming
+from brainmvp_clients.cli.progress import Progress, progress
+from brainmvp_clients.cli.show import show_summary
+from brainmvp_clients.client import Client
+from brainmvp_clients.storage import SUMMARY, staged_folder
+from brainmvp_clients.upload import open_volume
+
+Files = list[Path] | None
+
+
+def _volume(title: str) -> Any:
+    return typer.Option(metavar="FILE", help=f"{title} volume.", rich_help_panel="Study")
+
+
+def _text(metavar: str, description: str) -> Any:
+    return typer.Option(metavar=metavar, help=description)
+
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="BUNDLE_OR_MODEL", help="A bundle's folder; with --server, a model's name."
+    ),
+]
+Probabilities = Annotated[bool, typer.Option("--probabilities", help="Write probabilities too.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+
+
+def predict(
+    model: Target,
+    out: Annotated[Path, _text("DIR", "Folder for the results.")],
+    flair: Annotated[Files, _volume("T2-FLAIR")] = None,
+    t1: Annotated[Files, _volume("T1-weighted")] = None,
+    t1c: Annotated[Files, _volume("Contrast-enhanced T1-weighted")] = None,
+    t2: Annotated[Files, _volume("T2-weighted")] = None,
+    mra: Annotated[Files, _volume("Angiography (time of flight)")] = None,
+    pd: Annotated[Files, _volume("Proton density")] = None,
+    dwi: Annotated[Files, _volume("Diffusion-weighted")] = None,
+    adc: Annotated[Files, _volume("Apparent diffusion coefficient")] = None,
+    t1ir: Annotated[Files, _volume("T1 inversion recovery")] = None,
+    server: Annotated[str | None, _text("URL", "Send the study to this server.")] = None,
+    version: Annotated[str | None, _text("V", "The model's version, not the latest.")] = None,
+    fill: Annotated[
+        str | None, _text("POLICY", "Missing modalities: grid, center, zeros or none.")
+    ] = None,
+    engine: Annotated[str | None, _text("NAME", "What runs the network here.")] = None,
+    probabilities: Probabilities = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Segment or classify one study, here or on a server.
+
+    Writes mask.nii.gz, summary.json and preview.png into --out.
+    """
+    given = {
+        "flair": flair, "t1": t1, "t1c": t1c, "t2": t2, "mra": mra,
+        "pd": pd, "dwi": dwi, "adc": adc, "t1ir": t1ir,
+    }  # fmt: skip
+    order = Order(
+        model, _study(given), out, version, fill, engine, probabilities, overwrite, server
+    )
+    with naming(order.study), progress(shown=not (quiet or as_json)) as bars:
+        summary, text = _on_server(order, server, bars) if server else _here(order, bars)
+    if as_json:
+        typer.echo(text.rstrip())
+    elif not quiet:
+        show_summary(summary, out)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for."""
+
+    model: str
+    study: Mapping[str, Path]
+    out: Path
+    version: str | None
+    fill: str | None
+    engine: str | None
+    probabilities: bool
+    overwrite: bool
+    server: str | None
+
+    def __post_init__(self) -> None:
+        if not self.study:
+            raise UsageProblem(
+                "no volume is given", remedy="Give at least one, such as --t1 FILE", subject="study"
+            )
+        if self.server and self.engine:
+            raise UsageProblem(
+                "has no effect with --server", remedy="Leave it out", subject="--engine"
+            )
+
+
+def _study(given: Mapping[str, Files]) -> dict[str, Path]:
+    study = {}
+    for modality, files in given.items():
+        if files and len(files) > 1:
+            raise UsageProblem(
+                f"is given {len(files)} times",
+                remedy="Give each modality once",
+                subject=f"--{modality}",
+            )
+        if files:
+            study[modality] = files[0]
+    return study
+
+
+def _on_server(order: Order, server: str, bars: Progress) -> tuple[Summary, str]:
+    with Client(server) as client:
+        summary = client.results(
+            order.model,
+            order.study,
+            order.out,
+            probabilities=order.probabilities,
+            version=order.version,
+            fill=order.fill,
+            overwrite=order.overwrite,
+            on_upload=bars.upload,
+        )
+    return summary, (order.out / SUMMARY).read_text(encoding="utf-8")
+
+
+def _here(order: Order, bars: Progress) -> tuple[Summary, str]:
+    for modality, path in order.study.items():
+        open_volume(path, modality).close()
+    bundle = Path(order.model) / (order.version or "")
+    with staged_folder(order.out, overwrite=order.overwrite) as folder:
+        run = plugins.load(
+            plugins.LOCAL,
+            "predict",
+            needed_for="brainmvp predict without --server",
+            extras=plugins.LOCAL_EXTRAS,
+        )
+        text = run(
+            bundle,
+            order.study,
+            folder,
+            fill=order.fill,
+            probabilities=order.probabilities,
+            engine=order.engine,
+            progress=bars.stage,
+        )
+        return read_summary(folder, server=str(bundle)), text

@@ -1,0 +1,129 @@
+"""Results as tables for people. Whatever a server sent is made plain text first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from brainmvp_clients.answers import Catalogue, Model, Summary
+from brainmvp_clients.errors import one_line, sentence
+
+DEMO = "Demo model: it shows the software. Its results mean nothing."
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+def show_summary(summary: Summary, folder: Path, console: Console | None = None) -> None:
+    """Print what was found, from what, how long it took, and where it lies."""
+    console = console or Console()
+    console.print(_scores(summary) if summary.kind == "classification" else _structures(summary))
+    _line(console, "Real", ", ".join(entry.modality for entry in summary.real))
+    _line(
+        console,
+        "Filled",
+        ", ".join(f"{entry.modality} ({entry.policy})" for entry in summary.filled),
+    )
+    _line(
+        console,
+        "Expected",
+        ", ".join(
+            f"{entry.output} {entry.metric} {entry.value:.3f} (of {entry.studies})"
+            for entry in summary.expected_quality
+        ),
+    )
+    _line(
+        console,
+        "Seconds",
+        ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary.seconds.items()),
+    )
+    engine = summary.engine
+    _line(console, "Engine", " ".join(filter(None, (engine.name, engine.device, engine.precision))))
+    for warning in summary.warnings:
+        _line(console, "Warning", warning, style="yellow")
+    _line(console, "Results", str(folder))
+    _line(console, "Use", summary.intended_use)
+    if summary.demo:
+        console.print(Text(DEMO, style="bold yellow"), soft_wrap=True)
+
+
+def show_models(catalogue: Catalogue, console: Console | None = None) -> None:
+    """Print the models, and what was found but is not served."""
+    console = console or Console()
+    if catalogue.models:
+        rows = [_model_row(model) for model in catalogue.models]
+        heads = ("Model", "Version", "Kind", "Modalities (* required)", "Fill", "Outputs")
+        console.print(_table(f"{len(rows)} model(s)", heads, rows))
+    else:
+        console.print(Text("No models."))
+    if any(model.demo for model in catalogue.models):
+        console.print(Text(DEMO.replace("Demo model:", "(demo):", 1), style="yellow"))
+    for entry in catalogue.refused:
+        line = sentence(entry.name, entry.problem, entry.remedy or "Export it again")
+        _line(console, "Refused", line, style="yellow")
+
+
+def _structures(summary: Summary) -> Table:
+    rows = [
+        (
+            _swatch(entry.colour),
+            _plain(entry.name),
+            _plain(entry.title),
+            Text(f"{entry.volume_ml:.2f}"),
+            Text(f"{entry.voxels}"),
+            Text(f"{entry.components}"),
+        )
+        for entry in summary.structures
+    ]
+    heads = ("", "Structure", "Title", "mL", "Voxels", "Components")
+    return _table(_title(summary), heads, rows, right=("mL", "Voxels", "Components"))
+
+
+def _scores(summary: Summary) -> Table:
+    ranked = sorted(summary.scores, key=lambda entry: -entry.score)
+    rows = [(_plain(e.name), _plain(e.title), Text(f"{e.score:.3f}")) for e in ranked]
+    return _table(_title(summary), ("Class", "Title", "Score"), rows, right=("Score",))
+
+
+def _title(summary: Summary) -> str:
+    return f"{summary.model} {summary.version}"
+
+
+def _model_row(model: Model) -> tuple[Text, ...]:
+    channels = (f"{entry.modality}{'*' if entry.required else ''}" for entry in model.channels)
+    return (
+        _plain(f"{model.name}{' (demo)' if model.demo else ''}"),
+        _plain(", ".join(model.versions) or model.version),
+        _plain(model.kind),
+        _plain(", ".join(channels)),
+        _plain(model.fill),
+        _plain(", ".join(entry.name for entry in model.outputs)),
+    )
+
+
+def _table(
+    title: str, heads: Iterable[str], rows: Iterable[tuple[Text, ...]], right: tuple[str, ...] = ()
+) -> Table:
+    table = Table(title=_plain(title), title_justify="left", title_style="bold")
+    for head in heads:
+        table.add_column(head, justify="right" if head in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _line(console: Console, name: str, value: str, style: str = "") -> None:
+    if value:
+        console.print(Text(f"{name + ':':<10}{one_line(value)}", style=style), soft_wrap=True)
+
+
+def _swatch(colour: str | None) -> Text:
+    known = colour is not None and _COLOUR.fullmatch(colour) is not None
+    return Text("■", style=colour) if colour and known else Text("")
+
+
+def _plain(text: str) -> Text:
+    return Text(one_line(text, 200))

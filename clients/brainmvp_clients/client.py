@@ -1,0 +1,168 @@
+"""The client for scripts and notebooks: one study in, its result out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from brainmvp_clients import wire
+from brainmvp_clients.answers import Catalogue, Model, Summary, parse
+from brainmvp_clients.archive import unpack
+from brainmvp_clients.errors import ServerUnreachable
+from brainmvp_clients.storage import append, check_gzip, scratch, staged_file, staged_folder
+from brainmvp_clients.upload import OnUpload, Study, StudyPath, Upload, opened
+from brainmvp_clients.wire import Call
+
+
+class Client:
+    """Talks to one server; use it in a ``with`` block, or close it.
+
+    ``transport`` replaces the network, for tests and for proxies of your own. Every method raises
+    :class:`~brainmvp_clients.errors.ClientError` and its children, and nothing else of the network.
+
+    Example::
+
+        with Client("http://127.0.0.1:8000") as client:
+            summary = client.results("brats-ped", {"t1": "t1.nii.gz"}, into="results/patient-1")
+    """
+
+    def __init__(
+        self,
+        server: str = wire.DEFAULT_SERVER,
+        *,
+        timeout: wire.Timeout = wire.DEFAULT_TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        url = wire.address(server)
+        self.server = wire.shown(url)
+        self._http = httpx.Client(
+            base_url=url, timeout=timeout, headers=wire.own_headers(headers), transport=transport
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def ready(self) -> bool:
+        """Whether the server answers and takes studies now."""
+        try:
+            with wire.translated(self.server):
+                return self._http.get(wire.READY.path).status_code == httpx.codes.OK
+        except ServerUnreachable:
+            return False
+
+    def models(self) -> tuple[Model, ...]:
+        """What the server serves."""
+        return parse(Catalogue, self._text(wire.MODELS), subject=self.server).models
+
+    def model(self, name: str, version: str | None = None) -> Model:
+        """One served model; by default its latest version."""
+        call = wire.model_call(name, version)
+        return parse(Model, self._text(call), subject=self.server)
+
+    def predict(
+        self,
+        model: str,
+        study: Study,
+        *,
+        version: str | None = None,
+        fill: str | None = None,
+        on_upload: OnUpload | None = None,
+    ) -> Summary:
+        """The summary of one study's result: volumes or scores, what was real, what was filled."""
+        call = wire.predict_call(model, version, fill)
+        with opened(study, on_upload) as upload:
+            return parse(Summary, self._text(call, upload), subject=self.server)
+
+    def mask(
+        self,
+        model: str,
+        study: Study,
+        to: StudyPath,
+        *,
+        version: str | None = None,
+        fill: str | None = None,
+        overwrite: bool = False,
+        on_upload: OnUpload | None = None,
+    ) -> Path:
+        """Write the mask to ``to``, a ``.nii.gz`` on the study's own grid."""
+        call = wire.predict_call(model, version, fill, accept=wire.GZIP)
+        target = Path(to)
+        with staged_file(target, overwrite=overwrite) as file:
+            with opened(study, on_upload) as upload, self._answer(call, upload) as answer:
+                for chunk in answer.iter_bytes(wire.CHUNK):
+                    append(file, chunk, target=target, server=self.server)
+            check_gzip(file, server=self.server)
+        return target
+
+    def results(
+        self,
+        model: str,
+        study: Study,
+        into: StudyPath,
+        *,
+        probabilities: bool = False,
+        version: str | None = None,
+        fill: str | None = None,
+        overwrite: bool = False,
+        on_upload: OnUpload | None = None,
+    ) -> Summary:
+        """Write mask, summary, preview and, if wanted, probabilities into the folder ``into``.
+
+        The folder appears when all of it is there. One that holds anything is refused, unless
+        ``overwrite`` is set and it holds nothing but earlier results.
+        """
+        call = wire.predict_call(model, version, fill, accept=wire.ZIP, probabilities=probabilities)
+        with (
+            staged_folder(Path(into), overwrite=overwrite) as folder,
+            scratch(folder) as archive,
+        ):
+            with opened(study, on_upload) as upload, self._answer(call, upload) as answer:
+                for chunk in answer.iter_bytes(wire.CHUNK):
+                    append(archive, chunk, target=folder, server=self.server)
+            return unpack(archive, folder, server=self.server)
+
+    def _text(self, call: Call, upload: Upload | None = None) -> bytes:
+        with self._answer(call, upload) as answer:
+            return self._read(answer)
+
+    @contextmanager
+    def _answer(self, call: Call, upload: Upload | None = None) -> Iterator[httpx.Response]:
+        """A good answer of the kind asked for, its body still to be read."""
+        with ExitStack() as stack:
+            stack.enter_context(wire.translated(self.server))
+            request = self._http.build_request(
+                call.method,
+                call.path,
+                params=dict(call.params),
+                headers={**call.headers, **(upload.headers if upload else {})},
+                content=upload,
+            )
+            answer = self._http.send(request, stream=True)
+            stack.callback(answer.close)
+            if not answer.is_success:
+                raise wire.refusal(answer, self._read(answer), self.server)
+            wire.check_kind(answer, call, self.server)
+            yield answer
+
+    def _read(self, answer: httpx.Response) -> bytes:
+        pieces: list[bytes] = []
+        for piece in answer.iter_bytes(wire.CHUNK):
+            wire.joined(pieces, piece, self.server)
+        return b"".join(pieces)

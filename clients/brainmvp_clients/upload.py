@@ -1,0 +1,181 @@
+"""A study as a ``multipart/form-data`` body that is read from disk while it is sent.
+
+One encoder for both clients. A part is named by its modality, and so is the file name sent with it:
+the user's own file names can hold patient data and never leave the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from anyio import to_thread
+
+from brainmvp_clients.errors import LocalFileError
+
+StudyPath = str | os.PathLike[str]
+Study = Mapping[str, StudyPath]
+"""Modality name to NIfTI file."""
+
+OnUpload = Callable[[int, int], None]
+"""Called with the bytes sent and the bytes to send."""
+
+CHUNK = 1 << 18
+GZIP_MAGIC = b"\x1f\x8b"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One modality's open file and the lines that announce it."""
+
+    modality: str
+    file: IO[bytes]
+    size: int
+    header: bytes
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The body of one request. Iterate it once, with ``for`` or ``async for``."""
+
+    boundary: str
+    parts: tuple[Part, ...]
+    on_upload: OnUpload | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that describe the body."""
+        return {
+            "Content-Type": f"multipart/form-data; boundary={self.boundary}",
+            "Content-Length": str(self.length),
+        }
+
+    @property
+    def length(self) -> int:
+        """The body's length in bytes."""
+        parts = sum(len(part.header) + part.size + len(b"\r\n") for part in self.parts)
+        return parts + len(self._end)
+
+    @property
+    def _end(self) -> bytes:
+        return f"--{self.boundary}--\r\n".encode()
+
+    def __iter__(self) -> Iterator[bytes]:
+        done = 0
+        for step in self._steps():
+            chunk = step if isinstance(step, bytes) else _read(*step)
+            yield chunk
+            done = self._report(done + len(chunk))
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body for an event loop: files are read in a worker thread."""
+        done = 0
+        for step in self._steps():
+            chunk = step if isinstance(step, bytes) else await to_thread.run_sync(_read, *step)
+            yield chunk
+            done = self._report(done + len(chunk))
+
+    def _steps(self) -> Iterator[bytes | tuple[Part, int]]:
+        """Literal bytes, or how many bytes of which part come next."""
+        for part in self.parts:
+            yield part.header
+            for start in range(0, part.size, CHUNK):
+                yield part, min(CHUNK, part.size - start)
+            yield b"\r\n"
+        yield self._end
+
+    def _report(self, done: int) -> int:
+        if self.on_upload is not None:
+            self.on_upload(done, self.length)
+        return done
+
+
+@contextmanager
+def opened(study: Study, on_upload: OnUpload | None = None) -> Iterator[Upload]:
+    """The study's files, open for the time of one request.
+
+    Raises:
+        ValueError: the study is empty, or a key is no modality's name.
+        LocalFileError: a file is missing, empty or unreadable.
+    """
+    if not study:
+        raise ValueError("the study is empty: give at least one modality, as {'t1': 't1.nii.gz'}")
+    boundary = secrets.token_hex(16)
+    with ExitStack() as files:
+        parts = []
+        for modality, path in study.items():
+            if not _NAME.fullmatch(modality):
+                raise ValueError(f"{modality!r} is not a modality's name")
+            file = files.enter_context(open_volume(Path(path), modality))
+            parts.append(_part(modality, file, Path(path), boundary))
+        yield Upload(boundary, tuple(parts), on_upload)
+
+
+def open_volume(path: Path, modality: str) -> IO[bytes]:
+    """A modality's file, open for reading.
+
+    Raises:
+        LocalFileError: it is missing, no regular file or unreadable.
+    """
+    subject = f"{modality} ({path})"
+    try:
+        if path.exists() and not path.is_file():
+            raise LocalFileError(
+                "is not a file", remedy="Give one NIfTI file, .nii or .nii.gz", subject=subject
+            )
+        return path.open("rb")
+    except FileNotFoundError:
+        raise LocalFileError(
+            "there is no such file", remedy="Check the path", subject=subject
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(error, subject) from None
+
+
+def _part(modality: str, file: IO[bytes], path: Path, boundary: str) -> Part:
+    subject = f"{modality} ({path})"
+    try:
+        size = os.fstat(file.fileno()).st_size
+        zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        file.seek(0)
+    except OSError as error:
+        raise _unreadable(error, subject) from None
+    if size == 0:
+        raise LocalFileError("is empty", remedy="Check how it was copied", subject=subject)
+    ending, media = (".nii.gz", "application/gzip") if zipped else (".nii", "application/x-nifti")
+    header = (
+        f"--{boundary}\r\n"
+        f'Content-Disposition: form-data; name="{modality}"; filename="{modality}{ending}"\r\n'
+        f"Content-Type: {media}\r\n\r\n"
+    )
+    return Part(modality, file, size, header.encode())
+
+
+def _read(part: Part, count: int) -> bytes:
+    try:
+        chunk = part.file.read(count)
+    except OSError as error:
+        raise _unreadable(error, part.modality) from None
+    if len(chunk) != count:
+        raise LocalFileError(
+            "became shorter while it was sent",
+            remedy="Wait until it is written completely, then try again",
+            subject=part.modality,
+        )
+    return chunk
+
+
+def _unreadable(error: Exception, subject: str) -> LocalFileError:
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return LocalFileError(
+        f"cannot be read ({reason})",
+        remedy="Check the path and its permissions",
+        subject=subject,
+    )

@@ -1,0 +1,197 @@
+"""What both clients say and understand, without sending anything themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import httpx
+from pydantic import ValidationError
+
+from brainmvp_clients.errors import (
+    ClientError,
+    Problem,
+    Refused,
+    ServerFault,
+    ServerUnreachable,
+    UnexpectedAnswer,
+    one_line,
+)
+from brainmvp_clients.version import version
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+DEFAULT_TIMEOUT = httpx.Timeout(10.0, read=1800.0, write=60.0)
+"""Seconds. Reading waits for the inference, which takes minutes on a CPU."""
+
+Timeout = httpx.Timeout | float | None
+
+JSON = "application/json"
+GZIP = "application/gzip"
+ZIP = "application/zip"
+PROBLEM = "application/problem+json"
+
+MAX_TEXT = 16 << 20
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: where it goes and the one kind of answer it takes."""
+
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    accept: str = JSON
+    method: str = "GET"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Binary answers are compressed already."""
+        encoding = {} if self.accept == JSON else {"Accept-Encoding": "identity"}
+        return {"Accept": self.accept, **encoding}
+
+
+READY = Call("/health/ready")
+MODELS = Call("/v1/models")
+
+
+def model_call(name: str, version: str | None) -> Call:
+    """Asks about one model."""
+    return Call(f"/v1/models/{quote(name, safe='')}", _given(version=version))
+
+
+def predict_call(
+    model: str,
+    version: str | None,
+    fill: str | None,
+    *,
+    accept: str = JSON,
+    probabilities: bool = False,
+) -> Call:
+    """Asks for one study's result."""
+    params = _given(version=version, fill=fill, probabilities="true" if probabilities else None)
+    return Call(f"/v1/models/{quote(model, safe='')}/predict", params, accept, "POST")
+
+
+def address(server: str) -> httpx.URL:
+    """The server's address.
+
+    Raises:
+        ServerUnreachable: it is none.
+    """
+    try:
+        url = httpx.URL(server)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    port = 80 if url.port is None else url.port
+    if url.scheme not in ("http", "https") or not url.host or not 0 < port < 1 << 16:
+        raise ServerUnreachable(
+            "is not a server's address",
+            remedy="Write it as http://HOST:PORT",
+            subject=one_line(server, 80).rpartition("@")[2],
+        )
+    return url
+
+
+def shown(url: httpx.URL) -> str:
+    """The address without credentials, fit for a message."""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}{url.path.rstrip('/')}"
+
+
+def own_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The caller's headers and our name."""
+    return {"User-Agent": f"brainmvp-clients/{version()}", **(headers or {})}
+
+
+@contextmanager
+def translated(server: str) -> Iterator[None]:
+    """Turns what httpx raises into this package's errors."""
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        raise ServerUnreachable(
+            f"cannot be reached ({one_line(str(error), 120) or type(error).__name__})",
+            remedy="Start it with 'brainmvp serve', or check the address",
+            subject=server,
+        ) from error
+    except httpx.TimeoutException as error:
+        raise ServerUnreachable(
+            "did not answer in time",
+            remedy="Give a longer timeout, or see what keeps the server busy",
+            subject=server,
+        ) from error
+    except httpx.TransportError as error:
+        raise ServerUnreachable(
+            f"broke off the connection ({type(error).__name__})",
+            remedy="Try again; if it lasts, look at the server's log",
+            subject=server,
+        ) from error
+    except httpx.RequestError as error:
+        raise _unexpected(
+            f"sent what cannot be decoded ({type(error).__name__})", server
+        ) from error
+
+
+def check_kind(response: httpx.Response, call: Call, server: str) -> None:
+    """Make sure that a good answer is of the kind asked for.
+
+    Raises:
+        UnexpectedAnswer: it is not.
+    """
+    kind = _media_type(response)
+    if kind != call.accept:
+        sent = one_line(kind, 60) or "an answer of no type"
+        raise _unexpected(f"sent {sent} instead of {call.accept}", server)
+
+
+def refusal(response: httpx.Response, body: bytes, server: str) -> ClientError:
+    """The error that a bad answer stands for."""
+    status = response.status_code
+    if not 400 <= status < 600:
+        return _unexpected(f"answered HTTP {status}", server)
+    details = _problem(response, body) or Problem(status=status)
+    if status < 500:
+        return Refused(details, server=server)
+    wait = response.headers.get("Retry-After", "")
+    return ServerFault(
+        details,
+        server=server,
+        retry_after=float(wait) if wait.isascii() and wait.isdigit() else None,
+    )
+
+
+def joined(pieces: list[bytes], piece: bytes, server: str) -> None:
+    """Add a piece of a text answer.
+
+    Raises:
+        UnexpectedAnswer: the text does not end.
+    """
+    pieces.append(piece)
+    if sum(map(len, pieces)) > MAX_TEXT:
+        raise _unexpected(f"sent a text of more than {MAX_TEXT >> 20} MiB", server)
+
+
+def _problem(response: httpx.Response, body: bytes) -> Problem | None:
+    if _media_type(response) != PROBLEM:
+        return None
+    try:
+        problem = Problem.model_validate_json(body)
+    except ValidationError:
+        return None
+    return problem.model_copy(update={"status": response.status_code})
+
+
+def _media_type(response: httpx.Response) -> str:
+    kind: str = response.headers.get("Content-Type", "")
+    return kind.partition(";")[0].strip().lower()
+
+
+def _given(**params: str | None) -> dict[str, str]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _unexpected(what: str, server: str) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        what, remedy="Check that the address is a BrainMVP server's", subject=server
+    )

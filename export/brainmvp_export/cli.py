@@ -1,0 +1,96 @@
+"""``brainmvp export``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from brainmvp_models.errors import BrainMVPError, InvalidTask, InvalidVolume
+from brainmvp_models.modality import Modality, parse_modality
+from brainmvp_models.task import load_task
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A fine-tuned checkpoint.")],
+    out: Annotated[Path, typer.Argument(help="Model folder; gets OUT/NAME/VERSION.")],
+    task: Annotated[str, typer.Option(help="A preset, or the path of a task file.")],
+    templates: Annotated[
+        Path | None, typer.Option(help="Folder of NIfTI templates, or a pre-trained file.")
+    ] = None,
+    precision: Annotated[Literal["fp32", "fp16"], typer.Option()] = "fp32",
+    name: Annotated[str | None, typer.Option(help="By default the task's name.")] = None,
+    version: Annotated[str, typer.Option()] = "1",
+    study: Annotated[
+        list[str] | None,
+        typer.Option(help="MODALITY=FILE to check parity on; by default a packaged scan."),
+    ] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="Markdown to add to the card, for example its quality.")
+    ] = None,
+    demo: Annotated[bool, typer.Option(help="Mark the bundle as a demonstration.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace that version.")] = False,
+) -> None:
+    """Turn a checkpoint into a bundle, proved equal on every engine that is installed."""
+    from brainmvp_export.export import Order, export_bundle
+
+    try:
+        chosen = load_task(task)
+        order = Order(
+            checkpoint=checkpoint,
+            out=out,
+            task=chosen,
+            name=name or chosen.name,
+            version=version,
+            templates=templates,
+            precision=precision,
+            study=_study(study or []),
+            notes=_notes(card),
+            demo=demo,
+            overwrite=overwrite,
+            command=_command(),
+        )
+        bundle = export_bundle(order, say=lambda text: typer.echo(f"  {text} …", err=True))
+    except BrainMVPError as error:
+        typer.echo(f"brainmvp: {error}", err=True)
+        raise typer.Exit(2) from None
+    for report in bundle.manifest.parity:
+        typer.echo(
+            f"{report.engine}: largest difference {report.max_error:.1e} of a deviation "
+            f"(allowed {report.tolerance:g}), agreement {report.agreement:.5f}"
+        )
+    if bundle.manifest.templates is None and any(not c.required for c in chosen.channels):
+        typer.echo("no templates: a missing modality can only be filled by zeros", err=True)
+    typer.echo(f"wrote {bundle.root}")
+
+
+def _study(pairs: list[str]) -> dict[Modality, Path]:
+    files: dict[Modality, Path] = {}
+    for pair in pairs:
+        name, separator, path = pair.partition("=")
+        if not separator or not Path(path).is_file():
+            raise InvalidVolume(
+                f"--study {pair} names no file", remedy="Write it as MODALITY=FILE, for one file"
+            )
+        files[parse_modality(name)] = Path(path)
+    return files
+
+
+def _notes(card: Path | None) -> str:
+    if card is None:
+        return ""
+    try:
+        return card.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise InvalidTask(
+            "cannot be read as text", remedy="Give a Markdown file", subject=str(card)
+        ) from None
+
+
+def _command() -> str:
+    """The command as it was called, without the folders of files."""
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    return shlex.join(["brainmvp", *words])

@@ -1,0 +1,171 @@
+"""The export itself: checkpoint in, verified bundle out, or nothing at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from torch import nn
+
+from brainmvp_export.card import write_card
+from brainmvp_export.onnx import write_onnx
+from brainmvp_export.parity import Precision, check_parity, logits_of, real_windows
+from brainmvp_export.rewrite import HalfPrecision, rewritten
+from brainmvp_models import __version__
+from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
+from brainmvp_models.checkpoint import Checkpoint, load_network, read_checkpoint
+from brainmvp_models.errors import InvalidBundle, InvalidCheckpoint
+from brainmvp_models.manifest import Manifest, Network, Parity, Provenance, Templates
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import Task
+from brainmvp_models.templates import TemplateBank
+
+NETWORK_FILE, TEMPLATES_FILE, CARD_FILE = "model.onnx", "templates.nii.gz", "card.md"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to export, and as what.
+
+    Attributes:
+        checkpoint: the fine-tuned file.
+        out: the model folder; the bundle becomes ``out/name/version``.
+        templates: a folder of NIfTI templates or a pre-trained file; by default the checkpoint's
+            own ``rep_template``, where it has one.
+        study: real files to check parity on; by default the packaged scan.
+        notes: Markdown to put into the card, for example measured quality.
+        demo: mark the bundle as a demonstration.
+        command: how the export was called, for the record.
+    """
+
+    checkpoint: Path
+    out: Path
+    task: Task
+    name: str
+    version: str
+    templates: Path | None = None
+    precision: Precision = "fp32"
+    study: Mapping[Modality, Path] = field(default_factory=dict)
+    notes: str = ""
+    demo: bool = False
+    overwrite: bool = False
+    command: str = ""
+
+
+def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> Bundle:
+    """Export a checkpoint. The bundle appears whole, or not at all.
+
+    Args:
+        say: told in a few words what is being done.
+
+    Raises:
+        InvalidCheckpoint: the file cannot be read safely or does not fit the task.
+        TemplateMismatch: the templates cannot be read.
+        ParityFailed: an engine does not reproduce the checkpoint.
+        InvalidBundle: that version exists already and may not be overwritten.
+    """
+    target = order.out / order.name / order.version
+    if target.exists() and not order.overwrite:
+        raise InvalidBundle(
+            "exists already",
+            remedy="Choose another --version, or pass --overwrite",
+            subject=f"{order.name}/{order.version}",
+        )
+    say("reading the checkpoint")
+    checkpoint = read_checkpoint(order.checkpoint)
+    network = load_network(checkpoint, order.task)
+    bank = _templates(order, checkpoint)
+    order.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=order.out) as scratch:
+        folder = Path(scratch) / order.version
+        folder.mkdir()
+        parity = _write_network(network, bank, order, folder / NETWORK_FILE, say)
+        say("writing the bundle")
+        _write_manifest(folder, order, checkpoint, bank, network, parity)
+        Bundle.open(folder)
+        target.parent.mkdir(exist_ok=True)
+        if target.exists():
+            shutil.move(target, Path(scratch) / "replaced")
+        folder.rename(target)
+    return Bundle.open(target)
+
+
+def _write_network(
+    network: nn.Module,
+    bank: TemplateBank,
+    order: Order,
+    path: Path,
+    say: Callable[[str], None],
+) -> tuple[Parity, ...]:
+    serving = rewritten(network)
+    if order.precision == "fp16":
+        serving = HalfPrecision(serving).eval()
+    say("exporting to ONNX")
+    write_onnx(serving, len(order.task.channels), order.task.window, path)
+    say("running the checkpoint on real windows")
+    windows = real_windows(order.task, bank, order.study or None)
+    expected = logits_of(network, windows)
+    say("comparing the engines with the checkpoint")
+    return check_parity(expected, path, windows, order.task, order.precision)
+
+
+def _templates(order: Order, checkpoint: Checkpoint) -> TemplateBank:
+    """The templates of the task's fillable channels."""
+    wanted = [channel.filler for channel in order.task.channels if not channel.required]
+    if order.templates is None:
+        bank = checkpoint.templates or TemplateBank({})
+    elif order.templates.is_dir():
+        bank = TemplateBank.from_folder(order.templates)
+    else:
+        found = read_checkpoint(order.templates).templates
+        if found is None:
+            raise InvalidCheckpoint(
+                "holds no rep_template",
+                remedy="Give a folder of NIfTI templates or a pre-trained file",
+                subject=order.templates.name,
+            )
+        bank = found
+    return bank.only(wanted)
+
+
+def _write_manifest(
+    folder: Path,
+    order: Order,
+    checkpoint: Checkpoint,
+    bank: TemplateBank,
+    network: nn.Module,
+    parity: tuple[Parity, ...],
+) -> None:
+    templates = None
+    if bank.volumes:
+        bank.save(folder / TEMPLATES_FILE)
+        origin = "rep_template" if order.templates is None else order.templates.name
+        templates = Templates(file=TEMPLATES_FILE, modalities=bank.modalities, origin=origin)
+    write_card(folder / CARD_FILE, order.task, parity, name=order.name, demo=order.demo,
+               notes=order.notes)  # fmt: skip
+    manifest = Manifest(
+        name=order.name,
+        version=order.version,
+        task=order.task,
+        network=Network(
+            file=NETWORK_FILE,
+            size=checkpoint.size.name,
+            parameters=sum(p.numel() for p in network.parameters()),
+            precision=order.precision,
+        ),
+        templates=templates,
+        files=tuple(describe_file(path) for path in sorted(folder.iterdir())),
+        provenance=Provenance(
+            checkpoint=checkpoint.digest,
+            exporter=f"brainmvp {__version__}",
+            command=order.command,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        ),
+        parity=parity,
+        demo=order.demo,
+    )
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,72 @@
+"""Write a network as ONNX: input ``image`` (N, C, h, w, d), output ``logits``, N free."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from torch import nn
+
+from brainmvp_models.task import Window
+
+INPUT, OUTPUT = "image", "logits"
+
+
+def write_onnx(network: nn.Module, channels: int, window: Window, path: Path) -> None:
+    """Export ``network`` and check the file's names and axes.
+
+    Args:
+        network: in evaluation mode, image (N, C, h, w, d) float32 in, logits float32 out.
+        window: the spatial size is fixed to it; the batch axis stays free.
+
+    Raises:
+        ValueError: the written graph does not have the promised input and output.
+    """
+    example = torch.rand(2, channels, *window.size)
+    with _quiet():
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1024)},),
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    program.save(str(path), external_data=False)
+    _check(path, channels, window)
+
+
+def _check(path: Path, channels: int, window: Window) -> None:
+    onnx.checker.check_model(str(path), full_check=True)
+    graph = onnx.load(str(path), load_external_data=False).graph
+    names = [value.name for value in graph.input], [value.name for value in graph.output]
+    if names != ([INPUT], [OUTPUT]):
+        raise ValueError(f"the graph has inputs and outputs {names}")
+    kind = graph.input[0].type.tensor_type
+    dims = [dim.dim_value or None for dim in kind.shape.dim]
+    if kind.elem_type != onnx.TensorProto.FLOAT or dims != [None, channels, *window.size]:
+        raise ValueError(f"the graph's input has shape {dims}")
+
+
+@contextlib.contextmanager
+def _quiet():  # type: ignore[no-untyped-def]
+    """The exporter narrates on stdout, in logs and in warnings; none of it is for our users."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

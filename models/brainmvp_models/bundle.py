@@ -1,0 +1,144 @@
+"""Bundles on disk: ``NAME/VERSION/`` with a manifest and the files it vouches for."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from brainmvp_models.errors import InvalidBundle
+from brainmvp_models.manifest import BundleFile, Manifest
+from brainmvp_models.task import Task, explain
+from brainmvp_models.templates import TemplateBank
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle: every file it lists was there with the right digest when it was opened."""
+
+    root: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Open and verify the bundle at ``path``: a version's folder, or a name's (latest version).
+
+        Raises:
+            InvalidBundle: there is none, its schema does not hold, or a file is missing or changed.
+        """
+        root = path if (path / MANIFEST).is_file() else _latest(path)
+        manifest = _read_manifest(root)
+        for entry in manifest.files:
+            _verify(root, entry)
+        listed = {entry.path for entry in manifest.files}
+        named = {manifest.network.file} | (
+            {manifest.templates.file} if manifest.templates else set()
+        )
+        if named - listed:
+            raise InvalidBundle(
+                f"names files without a digest: {', '.join(sorted(named - listed))}",
+                remedy="Export the bundle again",
+                subject=root.name,
+            )
+        return cls(root, manifest)
+
+    @property
+    def task(self) -> Task:
+        """The task the bundle was exported for."""
+        return self.manifest.task
+
+    @cached_property
+    def digest(self) -> str:
+        """``sha256:…`` of the manifest, which itself vouches for every file."""
+        return digest_of(self.root / MANIFEST)
+
+    @property
+    def network(self) -> Path:
+        """The ONNX file."""
+        return self.root / self.manifest.network.file
+
+    def templates(self) -> TemplateBank:
+        """The template bank; empty if the bundle has none."""
+        entry = self.manifest.templates
+        if entry is None:
+            return TemplateBank({})
+        return TemplateBank.load(self.root / entry.file, entry.modalities)
+
+
+def find_bundles(folder: Path) -> Iterator[Bundle | InvalidBundle]:
+    """Every bundle under ``folder`` in name and version order; a refused one as its error."""
+    for manifest in sorted(folder.glob(f"*/*/{MANIFEST}")):
+        try:
+            yield Bundle.open(manifest.parent)
+        except InvalidBundle as error:
+            name = f"{manifest.parent.parent.name}/{manifest.parent.name}"
+            yield InvalidBundle(error.problem, remedy=error.remedy, subject=name)
+
+
+def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts versions as people read them: 2 before 10, 1.9 before 1.10."""
+    parts = re.split(r"[.\-_]", version)
+    return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts)
+
+
+def digest_of(path: Path) -> str:
+    """``sha256:…`` of a file, read in pieces."""
+    with path.open("rb") as file:
+        hasher = hashlib.sha256()
+        while piece := file.read(1 << 20):
+            hasher.update(piece)
+    return f"sha256:{hasher.hexdigest()}"
+
+
+def describe_file(path: Path) -> BundleFile:
+    """The manifest's entry for a file."""
+    return BundleFile(path=path.name, bytes=path.stat().st_size, digest=digest_of(path))
+
+
+def _latest(path: Path) -> Path:
+    versions = [m.parent for m in path.glob(f"*/{MANIFEST}")] if path.is_dir() else []
+    if not versions:
+        raise InvalidBundle(
+            f"has no {MANIFEST}",
+            remedy="Give the folder that 'brainmvp export' wrote",
+            subject=str(path),
+        )
+    return max(versions, key=lambda folder: version_key(folder.name))
+
+
+def _read_manifest(root: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json((root / MANIFEST).read_bytes())
+    except ValidationError as error:
+        raise InvalidBundle(
+            f"{MANIFEST} does not validate: {explain(error)}",
+            remedy="Export the bundle again",
+            subject=root.name,
+        ) from None
+    except OSError as error:
+        raise InvalidBundle(
+            f"{MANIFEST} cannot be read ({type(error).__name__})",
+            remedy="Check the folder and its permissions",
+            subject=root.name,
+        ) from None
+
+
+def _verify(root: Path, entry: BundleFile) -> None:
+    path = root / entry.path
+    if not path.is_file():
+        raise InvalidBundle(
+            f"lacks {entry.path}", remedy="Copy the whole bundle again", subject=root.name
+        )
+    if path.stat().st_size != entry.bytes or digest_of(path) != entry.digest:
+        raise InvalidBundle(
+            f"{entry.path} is not the file that was exported (its SHA-256 differs)",
+            remedy="Copy the whole bundle again, or export it anew",
+            subject=root.name,
+        )

@@ -1,0 +1,150 @@
+"""Every error a user can cause, as one tree.
+
+::
+
+    BrainMVPError
+    ├── InvalidInput            the study itself is at fault
+    │   ├── InvalidVolume       a file is no usable volume
+    │   ├── VolumeTooLarge      a file claims more voxels than allowed
+    │   ├── GridMismatch        two volumes do not lie on one grid
+    │   ├── UnknownModality     a name that is no modality, or one the model does not take
+    │   ├── DuplicateModality   one modality given twice
+    │   ├── MissingModality     too few modalities for the model or the fill policy
+    │   └── TemplateMismatch    the fill policy does not fit the study
+    ├── InvalidTask             a task file does not validate
+    ├── InvalidBundle           a bundle whose schema or digests do not hold
+    ├── UnknownModel            a model name or version that is not served
+    ├── InvalidCheckpoint       a file torch refuses, or one that does not fit its task
+    ├── ParityFailed            an exported network differs from its checkpoint
+    └── EngineUnavailable       a runtime that is not installed, or that refuses the network
+
+Each carries three plain sentences' worth: the *subject* (a modality, a file, a model), the
+*problem* and the *remedy*. Messages never hold pixel data; a subject given over HTTP is the name
+of the part, never the name of the uploaded file.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BrainMVPError(Exception):
+    """An error with a subject, a problem and a remedy, fit to be shown to a user as it is."""
+
+    code: ClassVar[str] = "error"
+    title: ClassVar[str] = "Something went wrong"
+
+    def __init__(self, problem: str, *, remedy: str, subject: str = "") -> None:
+        super().__init__(problem, remedy, subject)
+        self.problem = problem
+        self.remedy = remedy
+        self.subject = subject
+
+    def __str__(self) -> str:
+        start = f"{self.subject}: " if self.subject else ""
+        return f"{start}{self.problem}. {self.remedy}."
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.problem, self.remedy, self.subject))
+
+
+def _rebuild(kind: type[BrainMVPError], problem: str, remedy: str, subject: str) -> BrainMVPError:
+    return kind(problem, remedy=remedy, subject=subject)
+
+
+class InvalidInput(BrainMVPError):
+    """The study is at fault."""
+
+    code = "invalid-input"
+    title = "The study cannot be used"
+
+
+class InvalidVolume(InvalidInput):
+    """A file that is no usable three-dimensional volume."""
+
+    code = "invalid-volume"
+    title = "A file is not a usable volume"
+
+
+class VolumeTooLarge(InvalidInput):
+    """A file whose header claims more voxels than the limit."""
+
+    code = "volume-too-large"
+    title = "A volume is too large"
+
+
+class GridMismatch(InvalidInput):
+    """Two volumes of one study lie on different grids."""
+
+    code = "grid-mismatch"
+    title = "The volumes do not share one grid"
+
+
+class UnknownModality(InvalidInput):
+    """A name that is no modality, or a modality that the model has no channel for."""
+
+    code = "unknown-modality"
+    title = "Unknown modality"
+
+
+class DuplicateModality(InvalidInput):
+    """The same modality was given more than once."""
+
+    code = "duplicate-modality"
+    title = "A modality was given twice"
+
+
+class MissingModality(InvalidInput):
+    """Fewer modalities than the model requires, or than the fill policy can make up for."""
+
+    code = "missing-modality"
+    title = "A needed modality is missing"
+
+
+class TemplateMismatch(InvalidInput):
+    """The fill policy asks for something the study's grid or the bundle cannot give."""
+
+    code = "template-mismatch"
+    title = "The missing modalities cannot be filled this way"
+
+
+class InvalidTask(BrainMVPError):
+    """A task file that does not exist, does not parse or does not validate."""
+
+    code = "invalid-task"
+    title = "The task file is not valid"
+
+
+class InvalidBundle(BrainMVPError):
+    """A bundle whose manifest, files or digests do not hold."""
+
+    code = "invalid-bundle"
+    title = "The bundle is not valid"
+
+
+class UnknownModel(BrainMVPError):
+    """A model name or version that is not served."""
+
+    code = "unknown-model"
+    title = "No such model"
+
+
+class InvalidCheckpoint(BrainMVPError):
+    """A checkpoint that cannot be read safely or does not fit its task."""
+
+    code = "invalid-checkpoint"
+    title = "The checkpoint cannot be used"
+
+
+class ParityFailed(BrainMVPError):
+    """The exported network does not reproduce its checkpoint."""
+
+    code = "parity-failed"
+    title = "The export does not reproduce the checkpoint"
+
+
+class EngineUnavailable(BrainMVPError):
+    """A runtime that is not installed, has no device, or refuses the network."""
+
+    code = "engine-unavailable"
+    title = "The engine is not available"

@@ -1,0 +1,92 @@
+"""The manifest: everything a bundle says about itself, as one frozen pydantic model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import FillPolicy, Frozen, Name, Task
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+RelativePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class BundleFile(Frozen):
+    """One file of the bundle, beside the manifest."""
+
+    path: RelativePath
+    bytes: int = Field(ge=0)
+    digest: Digest
+
+
+class Network(Frozen):
+    """The exported network."""
+
+    file: RelativePath
+    size: str = Field(description="Named network size: released, tiny.")
+    parameters: int = Field(gt=0)
+    precision: Literal["fp32", "fp16"]
+    input: Literal["image"] = "image"
+    output: Literal["logits"] = "logits"
+
+
+class Templates(Frozen):
+    """The template bank's file and the modalities along its last axis."""
+
+    file: RelativePath
+    modalities: tuple[Modality, ...] = Field(min_length=1)
+    origin: str = Field(description="Where the templates come from, for example rep_template.")
+
+
+class Provenance(Frozen):
+    """How the bundle came to be."""
+
+    checkpoint: Digest
+    exporter: str
+    command: str
+    created: str = Field(description="UTC, ISO 8601.")
+
+
+class Parity(Frozen):
+    """How far one engine's logits are from the checkpoint's in PyTorch, on real windows."""
+
+    engine: str
+    windows: int = Field(gt=0)
+    max_error: float = Field(ge=0, description="Largest difference over the logits' deviation.")
+    tolerance: float = Field(gt=0)
+    agreement: float = Field(
+        ge=0, le=1, description="Dice of the thresholded outputs, or share of equal classes."
+    )
+
+
+class SubsetQuality(Frozen):
+    """Measured quality when only these modalities are real."""
+
+    real: tuple[Modality, ...] = Field(min_length=1)
+    fill: FillPolicy
+    output: str
+    metric: Literal["dice", "balanced_accuracy", "auc"]
+    value: float
+    studies: int = Field(gt=0)
+
+
+class Manifest(Frozen):
+    """``manifest.json`` of a bundle.
+
+    ``demo`` marks a bundle that shows the software and nothing else; results, previews and
+    summaries made with it say so.
+    """
+
+    schema_version: Literal[1] = 1
+    name: Name
+    version: Name
+    task: Task
+    network: Network
+    templates: Templates | None = None
+    files: tuple[BundleFile, ...] = Field(min_length=1)
+    provenance: Provenance
+    parity: tuple[Parity, ...] = Field(min_length=1)
+    subset_card: tuple[SubsetQuality, ...] = ()
+    demo: bool = False

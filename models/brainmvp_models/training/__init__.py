@@ -1,0 +1,1 @@
+"""The training side: what makes checkpoints and templates. Needs the ``train`` extra."""

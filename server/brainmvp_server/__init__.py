@@ -1,0 +1,1 @@
+"""From a study to a result: imaging, inference and the REST service. Imports no torch."""

@@ -1,0 +1,67 @@
+"""A result as files: ``mask.nii.gz``, ``summary.json``, ``preview.png``, ``probabilities/``."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from brainmvp_models.task import ClassOutputs, RegionOutputs
+from brainmvp_server.imaging.nifti import compress, encode_nifti
+from brainmvp_server.inference.result import Result
+from brainmvp_server.preview import preview_png
+from brainmvp_server.summary import Summary
+
+MASK, SUMMARY, PREVIEW = "mask.nii.gz", "summary.json", "preview.png"
+
+
+def mask_nifti(result: Result) -> bytes:
+    """The mask as an uncompressed ``.nii`` on the first volume's grid, with its geometry."""
+    native = result.study.native
+    return encode_nifti(result.mask, native.grid, native.header)
+
+
+def summary_json(result: Result) -> str:
+    """The summary as indented JSON."""
+    return Summary.of(result).model_dump_json(indent=2) + "\n"
+
+
+def files_of(result: Result) -> Iterator[tuple[str, bytes]]:
+    """Every file of a result, one at a time: its name and its bytes."""
+    if result.segmentation is not None:
+        yield MASK, compress(mask_nifti(result))
+    yield SUMMARY, summary_json(result).encode()
+    yield PREVIEW, preview_png(result)
+    yield from _probability_maps(result)
+
+
+def write_files(result: Result, folder: Path) -> None:
+    """Write every file of a result into an existing folder."""
+    for name, content in files_of(result):
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+
+def write_zip(result: Result, path: Path) -> None:
+    """Write every file of a result into one zip; what is compressed already is only stored."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files_of(result):
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def _probability_maps(result: Result) -> Iterator[tuple[str, bytes]]:
+    outputs, segmentation = result.manifest.task.outputs, result.segmentation
+    if segmentation is None:
+        return
+    names: tuple[str, ...] = ()
+    if isinstance(outputs, RegionOutputs):
+        names = tuple(region.name for region in outputs.regions)
+    elif isinstance(outputs, ClassOutputs):
+        names = tuple(label.name for label in outputs.classes)
+    native = result.study.native
+    for name, probability in zip(names, segmentation.probabilities, strict=False):
+        yield (
+            f"probabilities/{name}.nii.gz",
+            compress(encode_nifti(probability, native.grid, native.header)),
+        )

@@ -1,0 +1,190 @@
+"""Errors as RFC 9457 problem details. The only module that knows HTTP status codes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from brainmvp_models import errors as domain
+from brainmvp_models.errors import BrainMVPError
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class UploadTooLarge(BrainMVPError):
+    """The request body is larger than the limit."""
+
+    code = "upload-too-large"
+    title = "The upload is too large"
+
+
+class MalformedUpload(BrainMVPError):
+    """The body is no well-formed multipart/form-data, or holds no file."""
+
+    code = "malformed-upload"
+    title = "The upload cannot be read"
+
+
+class UnsupportedContentType(BrainMVPError):
+    """The body is not multipart/form-data."""
+
+    code = "unsupported-content-type"
+    title = "The content type is not supported"
+
+
+class NotAcceptable(BrainMVPError):
+    """No answer of the asked-for type can be given."""
+
+    code = "not-acceptable"
+    title = "No such answer can be given"
+
+
+class InvalidQuery(BrainMVPError):
+    """A query parameter does not hold what it should."""
+
+    code = "invalid-query"
+    title = "A parameter is not valid"
+
+
+class NotReady(BrainMVPError):
+    """The service has no model to serve."""
+
+    code = "not-ready"
+    title = "The service is not ready"
+
+
+STATUS: Mapping[type[BrainMVPError], HTTPStatus] = {
+    domain.VolumeTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    domain.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    domain.UnknownModel: HTTPStatus.NOT_FOUND,
+    domain.InvalidBundle: HTTPStatus.INTERNAL_SERVER_ERROR,
+    domain.EngineUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    MalformedUpload: HTTPStatus.BAD_REQUEST,
+    UnsupportedContentType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
+    InvalidQuery: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""Status of each domain error; a kind without its own has that of its nearest ancestor."""
+
+
+class Problem(BaseModel):
+    """The body of every error (RFC 9457), with the remedy and the part at fault added."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    remedy: str
+    part: str | None = Field(default=None, description="The part of the upload at fault.")
+
+
+def status_of(error: BrainMVPError) -> HTTPStatus:
+    """The HTTP status of a domain error."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def respond(
+    status: int,
+    *,
+    code: str,
+    title: str,
+    detail: str,
+    remedy: str,
+    part: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem+json response."""
+    problem = Problem(
+        type=f"urn:brainmvp:problem:{code}",
+        title=title,
+        status=status,
+        detail=detail,
+        remedy=remedy,
+        part=part,
+    )
+    return JSONResponse(
+        problem.model_dump(exclude_none=True),
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type=MEDIA_TYPE,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of ``app`` a problem, whoever raises it."""
+    app.add_exception_handler(BrainMVPError, _domain_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _domain_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BrainMVPError)
+    return respond(
+        status_of(error),
+        code=error.code,
+        title=error.title,
+        detail=f"{error.subject}: {error.problem}" if error.subject else error.problem,
+        remedy=error.remedy,
+        part=error.subject or None,
+    )
+
+
+_REMEDIES = {
+    HTTPStatus.NOT_FOUND: "See /docs for the calls there are",
+    HTTPStatus.METHOD_NOT_ALLOWED: "Use the method that the Allow header names; see /docs",
+}
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    return respond(
+        status,
+        code=status.phrase.lower().replace(" ", "-"),
+        title=status.phrase,
+        detail=str(error.detail),
+        remedy=_REMEDIES.get(status, "Correct the request; see /docs"),
+        headers=error.headers,
+    )
+
+
+async def _validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = "; ".join(
+        f"{'.'.join(str(step) for step in fault['loc'][1:])}: {fault['msg']}"
+        for fault in error.errors()
+    )
+    return respond(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        code=InvalidQuery.code,
+        title=InvalidQuery.title,
+        detail=faults,
+        remedy="Correct the parameter; see /docs",
+    )
+
+
+async def _unexpected(_: Request, error: Exception) -> Response:
+    # The type alone: a message could quote what the patient's file held.
+    log.error("unexpected %s", type(error).__name__)
+    return respond(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        code="internal-error",
+        title="Something went wrong",
+        detail="The service failed in an unexpected way",
+        remedy="Try again; if it stays so, report it with the time of the request",
+    )

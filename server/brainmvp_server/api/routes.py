@@ -1,0 +1,133 @@
+"""The calls of the service."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+from anyio import CapacityLimiter
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import Response
+
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import FillPolicy
+from brainmvp_server.api.answers import Form, answer, negotiate
+from brainmvp_server.api.problems import MEDIA_TYPE, NotReady, Problem
+from brainmvp_server.api.uploads import receive_study
+from brainmvp_server.inference.fill import check_modalities
+from brainmvp_server.settings import Settings
+from brainmvp_server.shelf import Shelf
+from brainmvp_server.summary import Model, Models, Summary
+
+_PROBLEM: dict[str, Any] = {
+    "model": Problem,
+    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+_UPLOAD: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": False,
+                "properties": {
+                    modality.value: {
+                        "type": "string",
+                        "format": "binary",
+                        "description": f"The {modality.value} volume, NIfTI (.nii or .nii.gz)",
+                    }
+                    for modality in Modality
+                },
+            }
+        }
+    },
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+def build_router(settings: Settings, shelf: Shelf) -> APIRouter:
+    """The routes over one shelf of models."""
+    router = APIRouter()
+    studies = CapacityLimiter(settings.studies)
+
+    @router.get("/health/live", tags=["health"], summary="Is the process alive?")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @router.get(
+        "/health/ready", tags=["health"], summary="Can it serve?", responses={503: _PROBLEM}
+    )
+    async def ready() -> dict[str, str]:
+        if not shelf.bundles:
+            raise NotReady("no model is served", remedy="Put a bundle into the model folder")
+        return {"status": "ready"}
+
+    @router.get(
+        "/v1/models", tags=["models"], summary="The models served, each in its latest version"
+    )
+    def models() -> Models:
+        return shelf.models()
+
+    @router.get(
+        "/v1/models/{name}",
+        tags=["models"],
+        summary="One model, with its card",
+        responses={404: _PROBLEM},
+    )
+    def model(name: str, version: str | None = None) -> Model:
+        return shelf.model(name, version, card=True)
+
+    @router.post(
+        "/v1/models/{name}/predict",
+        tags=["models"],
+        summary="Segment or classify one study",
+        response_model=Summary,
+        responses={
+            200: {"content": {form.value: _BINARY for form in Form if form is not Form.JSON}},
+            **dict.fromkeys((400, 404, 406, 413, 415, 422, 503), _PROBLEM),
+        },
+        openapi_extra={"requestBody": _UPLOAD},
+    )
+    async def predict(
+        request: Request,
+        name: str,
+        version: str | None = None,
+        fill: Annotated[
+            FillPolicy | None, Query(description="How missing modalities are filled.")
+        ] = None,
+        probabilities: Annotated[
+            bool, Query(description="Add each output's probability map; only in a zip.")
+        ] = False,
+        accept: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        task = shelf.bundle(name, version).task
+        form = negotiate(accept, task, probabilities=probabilities)
+        scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.scratch))
+
+        def clean_up() -> None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+        def work() -> Response:
+            result = shelf.predictor(name, version).predict(
+                files, fill=fill, probabilities=probabilities, limits=settings.limits
+            )
+            return answer(result, form, scratch, clean_up)
+
+        try:
+            files = await receive_study(
+                request,
+                scratch,
+                max_bytes=settings.upload_bytes,
+                max_parts=settings.upload_parts,
+            )
+            check_modalities(tuple(files), task, fill or task.filling.policy)
+            return await anyio.to_thread.run_sync(work, limiter=studies)
+        except BaseException:
+            clean_up()
+            raise
+
+    return router

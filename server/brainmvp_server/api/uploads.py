@@ -1,0 +1,180 @@
+"""Receive a study: multipart parts stream to disk as they arrive, one file a modality.
+
+Nothing is held in memory but the piece on its way, and nothing is written that is known to be
+unwanted: an unknown or repeated part, or a body over the limit, ends the upload where it is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from brainmvp_models.errors import DuplicateModality
+from brainmvp_models.modality import Modality, parse_modality
+from brainmvp_server.api.problems import MalformedUpload, UnsupportedContentType, UploadTooLarge
+
+_SEND = "Send multipart/form-data with one file a modality, for example -F t1=@t1.nii.gz"
+_MAX_PART_HEADERS = 8192
+
+
+async def receive_study(
+    request: Request, folder: Path, *, max_bytes: int, max_parts: int
+) -> dict[Modality, Path]:
+    """Write the request's parts into ``folder``, in the order they come.
+
+    Raises:
+        UnsupportedContentType: the body is not multipart/form-data.
+        UploadTooLarge: the body, or the number of parts, is over the limit.
+        MalformedUpload: the body ends early, is not well formed or holds no file.
+        UnknownModality, DuplicateModality: a part's name is none, or came before.
+    """
+    boundary = _boundary(request)
+    _check_length(request, max_bytes)
+    with _Receiver(folder, boundary, max_parts) as receiver:
+        received = 0
+        async for piece in _pieces(request):
+            received += len(piece)
+            if received > max_bytes:
+                raise _too_large(max_bytes)
+            receiver.feed(piece)
+        return receiver.finish()
+
+
+@dataclass
+class _Receiver:
+    """The parser's callbacks, and the file that the current part goes to."""
+
+    folder: Path
+    boundary: bytes
+    max_parts: int
+    files: dict[Modality, Path] = field(default_factory=dict)
+    _file: IO[bytes] | None = None
+    _name: bytearray = field(default_factory=bytearray)
+    _value: bytearray = field(default_factory=bytearray)
+    _disposition: bytes = b""
+    _complete: bool = False
+
+    def __enter__(self) -> _Receiver:
+        self._parser = MultipartParser(
+            self.boundary,
+            {
+                "on_part_begin": self._part_begin,
+                "on_header_field": self._header_name,
+                "on_header_value": self._header_value,
+                "on_header_end": self._header_end,
+                "on_headers_finished": self._headers_finished,
+                "on_part_data": self._part_data,
+                "on_part_end": self._part_end,
+                "on_end": self._end,
+            },
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def feed(self, piece: bytes) -> None:
+        """Parse the next piece of the body."""
+        try:
+            self._parser.write(piece)
+        except FormParserError:
+            raise MalformedUpload("the multipart body is not well formed", remedy=_SEND) from None
+
+    def finish(self) -> dict[Modality, Path]:
+        """The files, once the body has ended."""
+        if not self._complete:
+            raise MalformedUpload("the body ends before its last part does", remedy=_SEND)
+        if not self.files:
+            raise MalformedUpload("the request holds no file", remedy=_SEND)
+        return self.files
+
+    def _part_begin(self) -> None:
+        self._disposition = b""
+        self._name.clear()
+        self._value.clear()
+        if len(self.files) >= self.max_parts:
+            raise UploadTooLarge(
+                f"the request has more than {self.max_parts} parts",
+                remedy="Send one file a modality",
+            )
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+        self._check_headers()
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+        self._check_headers()
+
+    def _check_headers(self) -> None:
+        if len(self._name) + len(self._value) > _MAX_PART_HEADERS:
+            raise MalformedUpload("a part's headers are too long", remedy=_SEND)
+
+    def _header_end(self) -> None:
+        if bytes(self._name).lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._name.clear()
+        self._value.clear()
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        modality = parse_modality(options.get(b"name", b"").decode("utf-8", "replace"))
+        if modality in self.files:
+            raise DuplicateModality(
+                "the modality was sent twice",
+                remedy="Send each modality once",
+                subject=modality.value,
+            )
+        self.files[modality] = self.folder / modality.value
+        self._file = self.files[modality].open("xb")
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        assert self._file is not None
+        self._file.write(memoryview(data)[start:end])
+
+    def _part_end(self) -> None:
+        assert self._file is not None
+        self._file.close()
+        self._file = None
+
+    def _end(self) -> None:
+        self._complete = True
+
+
+def _boundary(request: Request) -> bytes:
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data" or b"boundary" not in options:
+        raise UnsupportedContentType("the body is not multipart/form-data", remedy=_SEND)
+    boundary = options[b"boundary"]
+    if not 0 < len(boundary) <= 70:  # RFC 2046, section 5.1.1
+        raise MalformedUpload("the multipart boundary has no valid length", remedy=_SEND)
+    return boundary
+
+
+def _check_length(request: Request, max_bytes: int) -> None:
+    """Refuse an upload that says itself that it is too large, before it is read."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+def _too_large(max_bytes: int) -> UploadTooLarge:
+    return UploadTooLarge(
+        f"the request is larger than the limit of {max_bytes / 1e6:.0f} MB",
+        remedy="Compress the volumes (.nii.gz), or ask for a higher limit",
+    )
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for piece in request.stream():
+            yield piece
+    except ClientDisconnect:
+        raise MalformedUpload("the client left during the upload", remedy="Send it again") from None

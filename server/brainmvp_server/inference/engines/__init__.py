@@ -1,0 +1,11 @@
+"""Engines: the runtimes that turn windows into logits, behind one small protocol."""
+
+from brainmvp_server.inference.engines.protocol import (
+    ENGINES,
+    Engine,
+    EngineInfo,
+    installed_engines,
+    load_engine,
+)
+
+__all__ = ["ENGINES", "Engine", "EngineInfo", "installed_engines", "load_engine"]

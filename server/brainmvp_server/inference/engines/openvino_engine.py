@@ -1,0 +1,41 @@
+"""OpenVINO on the CPU, the preferred engine there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from brainmvp_server.inference.engines.protocol import EngineInfo
+
+
+class OpenVinoEngine:
+    """An ONNX network compiled by OpenVINO."""
+
+    def __init__(self, network: Path) -> None:
+        core = ov.Core()
+        # By default OpenVINO computes in bfloat16 where the CPU can: 0.1 standard deviations of
+        # the logits off. Full precision is the contract.
+        self._compiled = core.compile_model(
+            core.read_model(network), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        )
+        self._request = self._compiled.create_infer_request()
+
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo("openvino", "CPU", "fp32")
+
+    def infer(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        outputs = self._request.infer({0: windows}, share_inputs=True, share_outputs=True)
+        logits: NDArray[np.float32] = outputs[0]
+        return logits
+
+    def close(self) -> None:
+        del self._request, self._compiled
+
+
+def load(network: Path) -> OpenVinoEngine:
+    """Compile ``network``."""
+    return OpenVinoEngine(network)

@@ -1,0 +1,146 @@
+"""Fill the channels whose modality is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.errors import MissingModality, TemplateMismatch, UnknownModality
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import Channel, FillPolicy, Task
+from brainmvp_models.templates import TemplateBank
+from brainmvp_server.imaging.grid import Shape
+from brainmvp_server.inference.preprocess import ModelSpace, Prepared
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """One channel that is not the patient's: how it was filled and by which template."""
+
+    modality: Modality
+    policy: FillPolicy
+    template: Modality | None
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """The network's input volume, and which part of it is real.
+
+    Attributes:
+        image: (C, X, Y, Z) float32 in the task's channel order.
+        real: the modalities that came with the study.
+        filled: the others.
+    """
+
+    image: Array
+    real: tuple[Modality, ...]
+    filled: tuple[Filled, ...]
+
+
+def check_modalities(given: tuple[Modality, ...], task: Task, policy: FillPolicy) -> None:
+    """Refuse a study that the task cannot be run on, before any voxel is read.
+
+    Raises:
+        UnknownModality: the model has no channel for a modality.
+        MissingModality: a required one is missing, or any one under policy ``none``, or all.
+    """
+    takes = ", ".join(modality.value for modality in task.modalities)
+    for modality in given:
+        if modality not in task.modalities:
+            raise UnknownModality(
+                f"the model has no channel for {modality}",
+                remedy=f"It takes: {takes}",
+                subject=modality.value,
+            )
+    missing = [c for c in task.channels if c.modality not in given]
+    required = [c.modality.value for c in missing if c.required]
+    if required:
+        raise MissingModality(
+            f"the model requires {', '.join(required)}",
+            remedy="Add it to the study",
+        )
+    if missing and policy == "none":
+        names = ", ".join(c.modality.value for c in missing)
+        raise MissingModality(
+            f"{names} missing, and the fill policy is 'none'",
+            remedy="Add the missing modalities, or choose the policy center, grid or zeros",
+        )
+    if not given:
+        raise MissingModality(
+            "the study holds no modality", remedy=f"Send at least one of: {takes}"
+        )
+
+
+def fill_channels(
+    prepared: Prepared, task: Task, bank: TemplateBank, policy: FillPolicy
+) -> Channels:
+    """Stack the channels in the task's order, templates in the place of what is missing.
+
+    Raises:
+        TemplateMismatch: a template is missing, or policy ``grid`` meets a study off that grid.
+    """
+    space = prepared.space
+    image = np.zeros((len(task.channels), *space.shape), dtype=np.float32)
+    filled = []
+    for index, channel in enumerate(task.channels):
+        real = prepared.images.get(channel.modality)
+        if real is not None:
+            image[index] = real
+            continue
+        template = None if policy == "zeros" else channel.filler
+        filled.append(Filled(channel.modality, policy, template))
+        if template is not None:
+            place_template(image[index], _template(bank, channel), space, policy)
+    given = tuple(m for m in task.modalities if m in prepared.images)
+    return Channels(image, given, tuple(filled))
+
+
+def place_template(
+    channel: Array, template: NDArray[Any], space: ModelSpace, policy: FillPolicy
+) -> None:
+    """Write the template's part of model space into ``channel``; zero where there is none.
+
+    ``grid``: the study lies on the template's grid, so the same voxel indices hold; the study's own
+    foreground box cuts the template. ``center``: the centre of the template lies on the centre of
+    model space, ``shift = (template - study) // 2`` as in pre-training.
+
+    Raises:
+        TemplateMismatch: policy ``grid``, and the study has another shape than the template.
+    """
+    if policy == "grid":
+        if space.full != template.shape:
+            raise TemplateMismatch(
+                f"fill policy 'grid' needs a study of {_size(template.shape)} voxels of 1 mm; "
+                f"this one has {_size(space.full)}",
+                remedy="Choose the policy center or zeros, or resample the study to that grid",
+            )
+        shift = space.box.start
+    else:
+        x, y, z = ((t - s) // 2 for t, s in zip(template.shape, space.shape, strict=True))
+        shift = (x, y, z)
+    into, out_of = [], []
+    for offset, size, available in zip(shift, channel.shape, template.shape, strict=True):
+        first, last = max(0, -offset), min(size, available - offset)
+        into.append(slice(first, max(first, last)))
+        out_of.append(slice(first + offset, max(first, last) + offset))
+    channel[tuple(into)] = template[tuple(out_of)]
+
+
+def _template(bank: TemplateBank, channel: Channel) -> NDArray[Any]:
+    try:
+        return bank.volumes[channel.filler]
+    except KeyError:
+        raise TemplateMismatch(
+            f"the bundle has no template for {channel.filler}",
+            remedy="Add the modality to the study, or choose the policy zeros",
+            subject=channel.modality.value,
+        ) from None
+
+
+def _size(shape: tuple[int, ...] | Shape) -> str:
+    return " × ".join(map(str, shape))

@@ -1,0 +1,128 @@
+"""From blended logits in model space to a mask and probabilities on the native grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.task import RegionOutputs, SegmentationOutputs
+from brainmvp_server.inference.preprocess import ModelSpace
+from brainmvp_server.inference.resample import along_axes, interpolation
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A segmentation on the native grid.
+
+    Attributes:
+        mask: (i, j, k) uint8 label values, Fortran-ordered as NIfTI stores them.
+        outputs: one (i, j, k) boolean array a region, or a class without the background.
+        probabilities: one (i, j, k) float32 array an output channel, where they were asked for.
+    """
+
+    mask: NDArray[np.uint8]
+    outputs: tuple[NDArray[np.bool_], ...]
+    probabilities: tuple[Array, ...]
+
+
+def segment(
+    logits: Array, space: ModelSpace, outputs: SegmentationOutputs, *, probabilities: bool
+) -> Segmentation:
+    """Turn logits (O, X, Y, Z) of model space into a segmentation on the native grid.
+
+    Probabilities are interpolated linearly and then thresholded, as MONAI's inversion does;
+    outside the crop every probability is zero. Where nothing is resampled, the logits are compared
+    directly, which gives the same mask.
+    """
+    wanted = probabilities or space.resampled
+    if wanted:
+        native = tuple(_restored(p, space) for p in activate(logits, outputs))
+        members = _members(native, outputs, _threshold(outputs))
+    else:
+        native = ()
+        level = _logit(_threshold(outputs))
+        members = tuple(_placed(part, space) for part in _members(tuple(logits), outputs, level))
+    return Segmentation(
+        mask=_painted(members, outputs),
+        outputs=members,
+        probabilities=native if probabilities else (),
+    )
+
+
+def activate(logits: Array, outputs: SegmentationOutputs) -> Array:
+    """Probabilities of logits (O, …): a sigmoid each for regions, one softmax for classes."""
+    if isinstance(outputs, RegionOutputs):
+        odds = np.exp(-logits)
+        odds += 1
+        return np.reciprocal(odds, out=odds)
+    return softmax(logits)
+
+
+def softmax(logits: Array) -> Array:
+    """Softmax over the first axis."""
+    powers: Array = np.exp(logits - logits.max(axis=0))
+    powers /= powers.sum(axis=0)
+    return powers
+
+
+def _members(
+    values: tuple[Array, ...], outputs: SegmentationOutputs, level: float
+) -> tuple[NDArray[np.bool_], ...]:
+    """Which voxels belong to each region, or to each class but the background."""
+    if isinstance(outputs, RegionOutputs):
+        return tuple(value > np.float32(level) for value in values)
+    # The first of equal values wins, so that a voxel without any evidence is background.
+    best, winner = values[0].copy(order="K"), np.zeros_like(values[0], dtype=np.uint8)
+    for index, value in enumerate(values[1:], start=1):
+        better = value > best
+        np.copyto(best, value, where=better)
+        winner[better] = index
+    return tuple(winner == index for index in range(1, outputs.count))
+
+
+def _painted(
+    members: tuple[NDArray[np.bool_], ...], outputs: SegmentationOutputs
+) -> NDArray[np.uint8]:
+    mask = np.zeros(members[0].shape, dtype=np.uint8, order="F")
+    if isinstance(outputs, RegionOutputs):
+        strokes = outputs.painting
+    else:
+        strokes = tuple((i, label.value) for i, label in enumerate(outputs.classes[1:]))
+    for index, value in strokes:
+        mask[members[index]] = value
+    return mask
+
+
+def _threshold(outputs: SegmentationOutputs) -> float:
+    return outputs.threshold if isinstance(outputs, RegionOutputs) else 0.5
+
+
+def _logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
+def _placed(part: NDArray[Any], space: ModelSpace) -> NDArray[Any]:
+    """A crop of model space in the whole native grid, where nothing was resampled."""
+    native = np.zeros(space.native.shape, dtype=part.dtype, order="F")
+    space.native.orientation.view(native)[space.box.slices] = part
+    return native
+
+
+def _restored(probability: Array, space: ModelSpace) -> Array:
+    """A crop of model space on the native grid, by linear interpolation."""
+    if not space.resampled:
+        return _placed(probability, space)
+    matrices = [
+        interpolation(np.arange(n) / step, full, start=start, stop=stop)
+        for n, step, full, start, stop in zip(
+            space.turned, space.scale, space.full, space.box.start, space.box.stop, strict=True
+        )
+    ]
+    native = np.zeros(space.native.shape, dtype=np.float32, order="F")
+    space.native.orientation.view(native)[...] = along_axes(probability, matrices)
+    return native

@@ -1,0 +1,197 @@
+"""A bundle, loaded and ready: files in, result out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.bundle import Bundle
+from brainmvp_models.errors import DuplicateModality
+from brainmvp_models.manifest import SubsetQuality
+from brainmvp_models.modality import Modality, parse_modality
+from brainmvp_models.task import FillPolicy, ScoreOutputs
+from brainmvp_models.templates import TemplateBank, minmax_scaled
+from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.imaging.study import Study, read_study
+from brainmvp_server.inference.engines import Engine, load_engine
+from brainmvp_server.inference.fill import Channels, Filled, check_modalities, fill_channels
+from brainmvp_server.inference.measure import Structure, measure
+from brainmvp_server.inference.postprocess import Segmentation, segment, softmax
+from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
+from brainmvp_server.inference.result import ClassScore, Result
+from brainmvp_server.inference.stages import Progress, Stages
+from brainmvp_server.inference.windows import Blend, WindowPlan
+
+Array = NDArray[np.float32]
+
+
+class Predictor:
+    """A served model. Safe to share between threads: studies take turns at the engine.
+
+    Example::
+
+        predictor = Predictor.load("bundles/demo-tissue")
+        result = predictor.predict({"t1": "t1.nii.gz", "flair": "flair.nii.gz"})
+        result.mask, result.structures, result.filled
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.bundle = bundle
+        self.engine = engine
+        self._turn = threading.Lock()
+
+    @classmethod
+    def load(cls, path: str | Path | Bundle, engine: str | None = None) -> Predictor:
+        """Open a bundle, verify it and load its network.
+
+        Raises:
+            InvalidBundle: its schema or a digest does not hold.
+            EngineUnavailable: the engine is not installed or refuses the network.
+        """
+        bundle = path if isinstance(path, Bundle) else Bundle.open(Path(path))
+        return cls(bundle, load_engine(bundle.network, engine))
+
+    def predict(
+        self,
+        files: Mapping[str, str | Path] | Mapping[Modality, Path],
+        *,
+        fill: FillPolicy | None = None,
+        probabilities: bool = False,
+        limits: Limits = Limits(),
+        progress: Progress | None = None,
+    ) -> Result:
+        """Segment or classify one study; the first file's grid is the result's grid.
+
+        Args:
+            files: one NIfTI file a modality.
+            fill: how missing modalities are filled; by default as the bundle says.
+            probabilities: also keep each output's probability map.
+            progress: told the stage, and how much of it is done.
+
+        Raises:
+            InvalidInput: one of its kinds, naming the modality, the problem and the remedy.
+        """
+        task = self.bundle.task
+        policy = fill or task.filling.policy
+        paths = _by_modality(files)
+        check_modalities(tuple(paths), task, policy)
+        stages = Stages(progress)
+        with stages.stage("read"):
+            study = read_study(paths, limits)
+        with stages.stage("preprocess"):
+            prepared = prepare(study, task.preprocessing)
+        with stages.stage("fill"):
+            channels = fill_channels(prepared, task, self._bank, policy)
+        logits, windows = self._infer(channels.image, stages)
+        segmentation, structures = self._restore(logits, prepared.space, probabilities, stages)
+        return Result(
+            manifest=self.bundle.manifest,
+            bundle=self.bundle.digest,
+            engine=self.engine.info,
+            study=study,
+            filled=channels.filled,
+            segmentation=segmentation,
+            structures=structures,
+            scores=self._scores(logits),
+            expected=self._expected(channels, policy),
+            warnings=self._warnings(prepared, channels.filled, study),
+            windows=windows,
+            seconds=stages.seconds,
+        )
+
+    def close(self) -> None:
+        """Free the network."""
+        self.engine.close()
+
+    @cached_property
+    def _bank(self) -> TemplateBank:
+        bank = self.bundle.templates()
+        if self.bundle.task.filling.scaling == "raw":
+            return bank
+        return TemplateBank({m: minmax_scaled(t) for m, t in bank.volumes.items()})
+
+    def _infer(self, image: Array, stages: Stages) -> tuple[Array, int]:
+        """Logits (O, X, Y, Z), or (O,) of a classification; and how many windows were seen."""
+        task = self.bundle.task
+        plan = WindowPlan.of(image.shape[1:], task.window)
+        classifies = task.kind == "classification"
+        blend = Blend(plan, 0 if classifies else task.outputs.count)
+        total = np.zeros(task.outputs.count, dtype=np.float32)
+        with stages.stage("infer"):
+            padded = plan.pad(image)
+            for done, place in enumerate(plan.slices(), start=1):
+                window = np.ascontiguousarray(padded[(slice(None), *place)][np.newaxis])
+                with self._turn:
+                    logits = self.engine.infer(window)[0]
+                    if classifies:
+                        total += logits
+                    else:
+                        blend.add(place, logits)
+                stages.report("infer", done, len(plan))
+        with stages.stage("blend"):
+            total /= len(plan)
+            return (total if classifies else blend.mean()), len(plan)
+
+    def _restore(
+        self, logits: Array, space: ModelSpace, probabilities: bool, stages: Stages
+    ) -> tuple[Segmentation | None, tuple[Structure, ...]]:
+        outputs = self.bundle.task.outputs
+        if isinstance(outputs, ScoreOutputs):
+            return None, ()
+        with stages.stage("restore"):
+            segmentation = segment(logits, space, outputs, probabilities=probabilities)
+        with stages.stage("measure"):
+            return segmentation, measure(segmentation.outputs, outputs, space.native)
+
+    def _scores(self, logits: Array) -> tuple[ClassScore, ...]:
+        outputs = self.bundle.task.outputs
+        if not isinstance(outputs, ScoreOutputs):
+            return ()
+        scores = softmax(logits)
+        return tuple(
+            ClassScore(entry.name, entry.title, float(score))
+            for entry, score in zip(outputs.classes, scores, strict=True)
+        )
+
+    def _expected(self, channels: Channels, policy: FillPolicy) -> tuple[SubsetQuality, ...]:
+        real = set(channels.real)
+        return tuple(
+            quality
+            for quality in self.bundle.manifest.subset_card
+            if set(quality.real) == real and (quality.fill == policy or not channels.filled)
+        )
+
+    def _warnings(
+        self, prepared: Prepared, filled: tuple[Filled, ...], study: Study
+    ) -> tuple[str, ...]:
+        notes = list(prepared.warnings)
+        if self.bundle.manifest.demo:
+            notes.insert(0, "demonstration model: the result has no clinical meaning")
+        if filled:
+            names = ", ".join(entry.modality.value for entry in filled)
+            notes.append(f"not this patient's, but filled in: {names}")
+        return tuple(notes)
+
+
+def _by_modality(files: Mapping[str, str | Path] | Mapping[Modality, Path]) -> dict[Modality, Path]:
+    """Files under parsed modalities, in the given order.
+
+    Raises:
+        UnknownModality, DuplicateModality: for example ``t1ce`` beside ``t1c``.
+    """
+    paths: dict[Modality, Path] = {}
+    for name, path in files.items():
+        modality = name if isinstance(name, Modality) else parse_modality(name)
+        if modality in paths:
+            raise DuplicateModality(
+                "the modality was given twice",
+                remedy="Send each modality once",
+                subject=modality.value,
+            )
+        paths[modality] = Path(path)
+    return paths

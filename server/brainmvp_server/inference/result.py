@@ -1,0 +1,65 @@
+"""What a prediction gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.manifest import Manifest, SubsetQuality
+from brainmvp_server.imaging.study import Study
+from brainmvp_server.inference.engines import EngineInfo
+from brainmvp_server.inference.fill import Filled
+from brainmvp_server.inference.measure import Structure
+from brainmvp_server.inference.postprocess import Segmentation
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """The probability of one class of a classification."""
+
+    name: str
+    title: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A study's result, with everything one must know to trust it or not.
+
+    Attributes:
+        manifest: of the bundle that made it; ``bundle`` is that manifest's digest.
+        study: the real volumes; the first one's grid and header are the mask's.
+        filled: the modalities that are not the patient's.
+        segmentation, structures: of a segmentation; None and empty for a classification.
+        scores: of a classification.
+        expected: measured quality for this subset of modalities, where the bundle knows it.
+        windows: how many windows the network saw.
+        seconds: by stage.
+    """
+
+    manifest: Manifest
+    bundle: str
+    engine: EngineInfo
+    study: Study
+    filled: tuple[Filled, ...]
+    segmentation: Segmentation | None
+    structures: tuple[Structure, ...]
+    scores: tuple[ClassScore, ...]
+    expected: tuple[SubsetQuality, ...]
+    warnings: tuple[str, ...]
+    windows: int
+    seconds: Mapping[str, float]
+
+    @property
+    def mask(self) -> NDArray[np.uint8]:
+        """(i, j, k) label values on the native grid.
+
+        Raises:
+            ValueError: the model is a classifier.
+        """
+        if self.segmentation is None:
+            raise ValueError(f"{self.manifest.name} classifies; it has no mask")
+        return self.segmentation.mask

@@ -1,0 +1,237 @@
+"""The JSON summary of a result: what REST answers and ``summary.json`` holds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from brainmvp_models.bundle import Bundle
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import Channel, FillPolicy, RegionOutputs, ScoreOutputs
+from brainmvp_server.inference.result import Result
+
+Point = tuple[float, float, float]
+
+
+class Wire(BaseModel):
+    """A value that goes over the wire."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class EngineUsed(Wire):
+    """What ran the network."""
+
+    name: str
+    device: str
+    precision: str
+
+
+class RealModality(Wire):
+    """A modality that came with the study."""
+
+    modality: Modality
+    digest: str
+    shape: tuple[int, int, int]
+    spacing_mm: Point
+
+
+class FilledModality(Wire):
+    """A modality that is not this patient's."""
+
+    modality: Modality
+    policy: FillPolicy
+    template: Modality | None
+
+
+class StructureFound(Wire):
+    """A region or class, measured on the native grid."""
+
+    name: str
+    title: str
+    value: int | None
+    colour: str
+    volume_ml: float
+    voxels: int
+    components: int
+    bounding_box_mm: tuple[Point, Point] | None
+    centroid_mm: Point | None
+
+
+class ScoreGiven(Wire):
+    """The probability of one class."""
+
+    name: str
+    title: str
+    score: float
+
+
+class ExpectedQuality(Wire):
+    """Quality measured for this subset of modalities, from the bundle's subset card."""
+
+    output: str
+    metric: str
+    value: float
+    studies: int
+
+
+class Summary(Wire):
+    """Everything about a result but its voxels."""
+
+    model: str
+    version: str
+    kind: Literal["segmentation", "classification"]
+    demo: bool
+    bundle: str
+    engine: EngineUsed
+    real: tuple[RealModality, ...]
+    filled: tuple[FilledModality, ...]
+    structures: tuple[StructureFound, ...]
+    scores: tuple[ScoreGiven, ...]
+    expected_quality: tuple[ExpectedQuality, ...]
+    warnings: tuple[str, ...]
+    windows: int
+    seconds: dict[str, float] = Field(description="Wall-clock seconds by stage.")
+    intended_use: str
+
+    @classmethod
+    def of(cls, result: Result) -> Summary:
+        """The summary of a result."""
+        manifest = result.manifest
+        return cls(
+            model=manifest.name,
+            version=manifest.version,
+            kind=manifest.task.kind,
+            demo=manifest.demo,
+            bundle=result.bundle,
+            engine=EngineUsed(**vars(result.engine)),
+            real=tuple(
+                RealModality(
+                    modality=volume.modality,
+                    digest=volume.digest,
+                    shape=volume.grid.shape,
+                    spacing_mm=_rounded(volume.grid.spacing),
+                )
+                for volume in result.study.volumes
+            ),
+            filled=tuple(FilledModality(**vars(entry)) for entry in result.filled),
+            structures=tuple(StructureFound(**vars(entry)) for entry in result.structures),
+            scores=tuple(ScoreGiven(**vars(entry)) for entry in result.scores),
+            expected_quality=tuple(
+                ExpectedQuality(output=q.output, metric=q.metric, value=q.value, studies=q.studies)
+                for q in result.expected
+            ),
+            warnings=result.warnings,
+            windows=result.windows,
+            seconds={stage: round(seconds, 4) for stage, seconds in result.seconds.items()},
+            intended_use=manifest.task.intended_use,
+        )
+
+
+class ChannelTaken(Wire):
+    """An input channel of a model."""
+
+    modality: Modality
+    required: bool
+    template: Modality | None
+
+
+class OutputGiven(Wire):
+    """A region, class or score a model gives."""
+
+    name: str
+    title: str
+    colour: str | None
+    value: int | None
+
+
+class Model(Wire):
+    """A served model."""
+
+    name: str
+    version: str
+    versions: tuple[str, ...]
+    title: str
+    kind: Literal["segmentation", "classification"]
+    demo: bool
+    channels: tuple[ChannelTaken, ...]
+    outputs: tuple[OutputGiven, ...]
+    fill: FillPolicy
+    intended_use: str
+    digest: str
+    card: str | None = Field(default=None, description="The model card, in Markdown.")
+
+    @classmethod
+    def of(cls, bundle: Bundle, versions: tuple[str, ...], *, card: bool = False) -> Model:
+        """What a bundle offers."""
+        manifest, task = bundle.manifest, bundle.task
+        file = bundle.root / "card.md"
+        return cls(
+            name=manifest.name,
+            version=manifest.version,
+            versions=versions,
+            title=task.title,
+            kind=task.kind,
+            demo=manifest.demo,
+            channels=tuple(
+                ChannelTaken(
+                    modality=c.modality, required=c.required, template=_template(c, bundle)
+                )
+                for c in task.channels
+            ),
+            outputs=_outputs(bundle),
+            fill=task.filling.policy,
+            intended_use=task.intended_use,
+            digest=bundle.digest,
+            card=file.read_text(encoding="utf-8") if card and file.is_file() else None,
+        )
+
+
+class RefusedBundle(Wire):
+    """A bundle that is not served, and why."""
+
+    name: str
+    problem: str
+    remedy: str
+
+
+class Models(Wire):
+    """All models, each in its latest version."""
+
+    models: tuple[Model, ...]
+    refused: tuple[RefusedBundle, ...] = ()
+
+
+def _template(channel: Channel, bundle: Bundle) -> Modality | None:
+    templates = bundle.manifest.templates
+    held = templates.modalities if templates else ()
+    return channel.filler if channel.filler in held else None
+
+
+def _outputs(bundle: Bundle) -> tuple[OutputGiven, ...]:
+    outputs = bundle.task.outputs
+    if isinstance(outputs, ScoreOutputs):
+        return tuple(
+            OutputGiven(name=c.name, title=c.title, colour=None, value=None)
+            for c in outputs.classes
+        )
+    if isinstance(outputs, RegionOutputs):
+        return tuple(
+            OutputGiven(
+                name=r.name,
+                title=r.title,
+                colour=r.colour,
+                value=r.labels[0] if len(r.labels) == 1 else None,
+            )
+            for r in outputs.regions
+        )
+    return tuple(
+        OutputGiven(name=c.name, title=c.title, colour=c.colour, value=c.value)
+        for c in outputs.classes[1:]
+    )
+
+
+def _rounded(spacing: tuple[float, float, float]) -> Point:
+    x, y, z = (round(value, 4) for value in spacing)
+    return x, y, z

@@ -1,0 +1,212 @@
+"""``brainmvp predict``: what is sent, printed and left on disk, when it works and when not."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Brainmvp = Callable[..., tuple[int, str, str]]
+
+
+def _shown(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_prediction_on_a_server_writes_results_and_shows_a_table(
+    brainmvp: Brainmvp, peer: Any, study: dict[str, Path], tmp_path: Path
+) -> None:
+    peer.serves_results()
+    code, out, err = brainmvp(
+        "predict", "tumour", "--t1", study["t1"], "--flair", study["flair"],
+        "--server", peer.url, "--version", "2", "--fill", "zeros", "--probabilities",
+        "--out", tmp_path / "r",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    shown = _shown(out)
+    for text in ("Tumour core", "12.35", "12345", "flair (center)", "infer 2.5", "small", "Demo"):
+        assert text in shown
+    assert peer.requests[0].query == {
+        "version": ["2"], "fill": ["zeros"], "probabilities": ["true"],
+    }  # fmt: skip
+    assert (tmp_path / "r" / "mask.nii.gz").exists()
+
+
+def test_json_prints_the_summary_and_nothing_else(
+    brainmvp: Brainmvp, peer: Any, study: dict[str, Path], tmp_path: Path, summary: Any
+) -> None:
+    peer.serves_results()
+    code, out, err = brainmvp(
+        "predict", "t", "--t1", study["t1"], "--server", peer.url, "--out", tmp_path / "r", "--json"
+    )
+    assert (code, err) == (0, "")
+    assert json.loads(out) == summary
+
+
+def test_quiet_prints_nothing(
+    brainmvp: Brainmvp, peer: Any, study: dict[str, Path], tmp_path: Path
+) -> None:
+    peer.serves_results()
+    arguments = ("predict", "t", "--t1", study["t1"], "--server", peer.url, "--quiet", "--out")
+    assert brainmvp(*arguments, tmp_path / "r") == (0, "", "")
+    code, _, err = brainmvp(*arguments, tmp_path / "r")
+    assert code == 2
+    assert "exists and is not empty" in err
+    assert brainmvp(*arguments, tmp_path / "r", "--overwrite") == (0, "", "")
+
+
+def test_refusal_names_the_users_file(
+    brainmvp: Brainmvp, peer: Any, reply: Any, study: dict[str, Path], tmp_path: Path
+) -> None:
+    body = {"status": 422, "detail": "has four dimensions", "remedy": "Give one", "part": "t1"}
+    problem = reply(422, "application/problem+json", json.dumps(body).encode())
+    peer.says("application/zip", problem)
+    code, out, err = brainmvp(
+        "predict", "t", "--t1", study["t1"], "--server", peer.url, "--out", tmp_path / "o" / "r"
+    )
+    line = f"brainmvp: t1 ({study['t1']}): has four dimensions. Give one.\n"
+    assert (code, out, err) == (2, "", line)
+    assert list((tmp_path / "o").iterdir()) == []
+
+
+def test_unreachable_server_is_one_line(brainmvp: Brainmvp, nowhere: str) -> None:
+    code, out, err = brainmvp("models", "--server", nowhere)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"brainmvp: {nowhere}: cannot be reached")
+
+
+def test_local_prediction_gets_what_was_asked_and_its_results_move_into_place(
+    brainmvp: Brainmvp, plugins: dict[str, str], study: dict[str, Path], tmp_path: Path
+) -> None:
+    code, out, err = brainmvp(
+        "predict", "bundles/tumour", "--t1", study["t1"], "--version", "2", "--fill", "none",
+        "--engine", "onnxruntime", "--probabilities", "--out", tmp_path / "o" / "r", "--json",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert json.loads(out)["warnings"] == ["bundles/tumour/2 none True onnxruntime ['t1']"]
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["r"]
+    assert (tmp_path / "o" / "r" / "mask.nii.gz").read_bytes() == b"mask"
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "line"),
+    [
+        ("refuses", 2, "brainmvp: t1 ({t1}): is no volume. Give a volume.\n"),
+        (
+            "breaks",
+            70,
+            "brainmvp: internal error (RuntimeError); run with BRAINMVP_DEBUG=1 to see the trace\n",
+        ),
+        (
+            "lacks",
+            2,
+            "brainmvp predict without --server needs the 'server' extra: "
+            "pip install 'brainmvp[server,cpu]' (there is no surely_not_installed)\n",
+        ),
+        ("interrupted", 130, ""),
+    ],
+)
+def test_local_failure_is_one_line_and_leaves_nothing(
+    brainmvp: Brainmvp,
+    plugins: dict[str, str],
+    study: dict[str, Path],
+    tmp_path: Path,
+    mode: str,
+    code: int,
+    line: str,
+) -> None:
+    outcome = brainmvp("predict", mode, "--t1", study["t1"], "--out", tmp_path / "o" / "r")
+    assert outcome == (code, "", line.format(t1=study["t1"]))
+    assert list((tmp_path / "o").iterdir()) == []
+
+
+def test_debug_shows_the_trace(
+    brainmvp: Brainmvp,
+    plugins: dict[str, str],
+    study: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: Any,
+) -> None:
+    monkeypatch.setenv("BRAINMVP_DEBUG", "1")
+    code, _, err = brainmvp("predict", "breaks", "--t1", study["t1"], "--out", tmp_path / "r")
+    assert code == 70
+    assert "secret detail" in err
+    assert err.endswith("brainmvp: internal error (RuntimeError)\n")
+
+
+def test_ctrl_c_ends_the_process_with_130_and_leaves_nothing(
+    plugins: dict[str, str], study: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "o" / "r"
+    out.parent.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "brainmvp_clients.cli", "predict", "hangs", "--t1", study["t1"],
+         "--out", out],
+        env=plugins, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        marker = out.parent / "hanging"
+        for _ in range(600):
+            if marker.exists() or process.poll() is not None:
+                break
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.05)
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=30)
+    assert (process.returncode, printed, errors) == (130, "", "")
+    assert [path.name for path in out.parent.iterdir()] == ["hanging"]
+
+
+def test_terminal_without_unicode_gets_a_table_all_the_same(
+    plugins: dict[str, str], study: dict[str, Path], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "brainmvp_clients.cli", "predict", "fine", "--t1", study["t1"],
+         "--out", tmp_path / "r"],
+        env={**plugins, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Tumour core" in done.stdout
+
+
+def test_scores_are_ranked(
+    brainmvp: Brainmvp, peer: Any, study: dict[str, Path], tmp_path: Path, summary: Any
+) -> None:
+    summary |= {"kind": "classification", "structures": [], "demo": False}
+    summary["scores"] = [{"name": "low", "score": 0.125}, {"name": "high", "score": 0.875}]
+    peer.serves_results({"summary.json": json.dumps(summary).encode()})
+    code, out, _ = brainmvp(
+        "predict", "t", "--t1", study["t1"], "--server", peer.url, "--out", tmp_path / "r"
+    )
+    assert code == 0
+    assert re.search(r"high.*0\.875.*low.*0\.125", _shown(out), re.DOTALL)
+    assert "Demo" not in out
+
+
+@pytest.mark.parametrize("where", ["server", "here"])
+def test_progress_is_drawn_on_a_terminal_and_keeps_out_of_stdout(
+    plugins: dict[str, str], peer: Any, study: dict[str, Path], tmp_path: Path, where: str
+) -> None:
+    peer.serves_results()
+    place = ["--server", peer.url] if where == "server" else []
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "brainmvp_clients.cli", "predict", "m", "--t1", study["t1"],
+         "--out", tmp_path / "r", *place],
+        env={**plugins, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs, text=True,
+    )  # fmt: skip
+    drawn = os.read(ours, 65536).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0
+    assert ("waiting for the server" if where == "server" else "windows") in drawn
+    assert "waiting" not in done.stdout
+    assert "Tumour core" in done.stdout
