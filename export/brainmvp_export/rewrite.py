@@ -242,7 +242,7 @@ class _Global(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.position(x)
-        tokens = x.flatten(2).transpose(1, 2)
+        tokens: Tensor = x.flatten(2).transpose(1, 2)
         tokens = tokens + self.attn(self.norm1(tokens))
         tokens = tokens + self.mlp(self.norm2(tokens))
         return tokens.transpose(1, 2).reshape(x.shape)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -133,8 +134,8 @@ def load_anatomy() -> Anatomy:
     folder = Path(spec.origin).parent / "datasets" / "data"
 
     def read(kind: str) -> Array:
-        image = nib.load(folder / f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz")
-        return np.asarray(image.dataobj, dtype=np.float32) / 255  # type: ignore[attr-defined]
+        image: Any = nib.load(folder / f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz")
+        return np.asarray(image.dataobj, dtype=np.float32) / np.float32(255)
 
     grey, white, brain = read("gm"), read("wm"), read("t1") > 0
     total = np.maximum(grey + white, 1)
