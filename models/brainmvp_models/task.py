@@ -6,6 +6,7 @@ file has the same form. The bundle's manifest holds the task it was exported for
 
 from __future__ import annotations
 
+import math
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,8 +56,8 @@ class Preprocessing(Frozen):
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
             raise ValueError("percentiles must rise within 0 to 100")
-        if min(self.spacing_mm) <= 0:
-            raise ValueError("spacing_mm must be positive")
+        if not all(0 < edge < math.inf for edge in self.spacing_mm):
+            raise ValueError("spacing_mm must be positive and finite")
         return self
 
 

@@ -132,7 +132,7 @@ def test_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 def test_broken_yaml_is_refused_with_its_line() -> None:
     with pytest.raises(InvalidTask, match=r"mine: is not valid YAML near line 2"):
-        parse_task("name: mine\nchannels: [{\n", subject="mine")
+        parse_task("name: mine\nchannels: ]\n", subject="mine")
 
 
 @pytest.mark.parametrize("text", ["", "- t1\n", "just words\n"])

@@ -30,7 +30,8 @@ from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.volume import SpatialHeader, Volume
 
 _GZIP = b"\x1f\x8b"
-_DAMAGED: tuple[type[Exception], ...] = (EOFError, isal_zlib.error, gzip.BadGzipFile)
+_IsalError: type[Exception] = isal_zlib.error  # type: ignore[assignment]
+_DAMAGED = (EOFError, _IsalError, gzip.BadGzipFile)
 _MAX_EXPANSION = 250
 _MAX_HEADER = 16 << 20
 _MAX_SKEW_DEGREES = 1.0

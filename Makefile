@@ -1,0 +1,49 @@
+# make demo   a study in, a mask out, in an environment of its own (no torch)
+# make serve  keep the demo's server running on http://127.0.0.1:8000
+# make test   every check and test
+PYTHON ?= python3
+DEMO := .venv-demo
+DEV := .venv
+
+.PHONY: demo serve test check format demo-models bench clean
+
+demo: $(DEMO)/.ready
+	$(DEMO)/bin/python examples/demo.py
+
+serve: $(DEMO)/.ready
+	$(DEMO)/bin/brainmvp serve --models examples/bundles
+
+test: check $(DEMO)/.ready
+	BRAINMVP_DEMO_PYTHON=$(DEMO)/bin/python $(DEV)/bin/pytest --cov --cov-report=term:skip-covered
+
+check: $(DEV)/.ready
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+format: $(DEV)/.ready
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+# About three quarters of an hour on two cores.
+demo-models: $(DEV)/.ready
+	$(DEV)/bin/python examples/demo_tissue/train.py --out runs/demo-tissue
+	$(DEV)/bin/python examples/demo_tissue/publish.py runs/demo-tissue
+
+bench: $(DEV)/.ready
+	$(DEV)/bin/python benchmarks/study.py
+
+$(DEMO)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/pip install --quiet -e '.[server,cpu]'
+	touch $@
+
+# torch is named here so that one release is tested; on Linux, its CPU build is much smaller.
+$(DEV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/pip install --quiet 'torch==2.13.0' -e '.[dev,cpu]'
+	touch $@
+
+clean:
+	rm -rf $(DEMO) $(DEV) demo-output build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,103 @@
+"""A real service on 127.0.0.1 over the tiny bundle, a classifier and a broken bundle."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import uvicorn
+
+from brainmvp_export.export import Order, export_bundle
+from brainmvp_models.bundle import Bundle
+from brainmvp_models.networks import TINY, ClassificationNetwork
+from brainmvp_models.task import load_task
+from brainmvp_server.api.app import create_app
+from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.settings import Settings
+
+UPLOAD_LIMIT = 4 << 20
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service: a client of it, its scratch folder."""
+
+    http: httpx.Client
+    scratch: Path
+
+    def predict(self, model: str = "tiny", **request: object) -> httpx.Response:
+        return self.http.post(f"/v1/models/{model}/predict", **request)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def model_folder(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copytree(tiny_bundle.root, folder / "tiny" / "1")
+    broken = folder / "broken" / "1"
+    shutil.copytree(tiny_bundle.root, broken)
+    with (broken / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    network = ClassificationNetwork(TINY, 4, 2)
+    checkpoint = tmp_path_factory.mktemp("checkpoint") / "grade.pt"
+    torch.save({"state_dict": network.state_dict()}, checkpoint)
+    task = load_task("brats18-grade")
+    export_bundle(Order(checkpoint, folder, task, name="grade", version="1"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def service(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    scratch = tmp_path_factory.mktemp("scratch")
+    app = create_app(
+        Settings(
+            models=model_folder,
+            upload_bytes=UPLOAD_LIMIT,
+            upload_parts=6,
+            limits=Limits(voxels=128**3),
+            scratch=scratch,
+        )
+    )
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error")
+    server = uvicorn.Server(config)
+    listener = config.bind_socket()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    port = listener.getsockname()[1]
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
+            yield Service(http, scratch)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test sends, the service keeps nothing of it."""
+    yield
+    if "service" in request.fixturenames:
+        scratch = request.getfixturevalue("service").scratch
+        deadline = time.monotonic() + 5
+        while list(scratch.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert list(scratch.iterdir()) == []
+
+
+@pytest.fixture(scope="session")
+def scan(colin27: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small part of a real scan: one window, so that a prediction is quick."""
+    image = nib.load(colin27)
+    part = image.slicer[50:130, 70:150, 50:130]
+    path = tmp_path_factory.mktemp("scan") / "Doe^Jane_19700101.nii.gz"
+    nib.save(nib.Nifti1Image(np.asarray(part.dataobj), part.affine), path)
+    return path
