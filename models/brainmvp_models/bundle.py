@@ -73,8 +73,12 @@ class Bundle:
 
 
 def find_bundles(folder: Path) -> Iterator[Bundle | InvalidBundle]:
-    """Every bundle under ``folder`` in name and version order; a refused one as its error."""
-    for manifest in sorted(folder.glob(f"*/*/{MANIFEST}")):
+    """Every bundle under ``folder`` in name and version order; a refused one as its error.
+
+    Hidden folders are left out: an export that is under way, or was killed, writes into one.
+    """
+    found = (path for path in folder.glob(f"*/*/{MANIFEST}") if path.parts[-3][0] != ".")
+    for manifest in sorted(found, key=lambda m: (m.parts[-3], version_key(m.parts[-2]))):
         try:
             yield Bundle.open(manifest.parent)
         except InvalidBundle as error:
@@ -85,7 +89,7 @@ def find_bundles(folder: Path) -> Iterator[Bundle | InvalidBundle]:
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
     """Sorts versions as people read them: 2 before 10, 1.9 before 1.10."""
     parts = re.split(r"[.\-_]", version)
-    return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts)
+    return tuple((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts)
 
 
 def digest_of(path: Path) -> str:

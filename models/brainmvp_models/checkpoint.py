@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,21 +103,22 @@ def load_network(checkpoint: Checkpoint, task: Task) -> nn.Module:
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise InvalidCheckpoint("no such file", remedy="Check the path", subject=str(path))
+        raise InvalidCheckpoint("no such file", remedy="Check the path", subject=path.name)
+    zipped = zipfile.is_zipfile(path)
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=_zipped(path))
-    except pickle.UnpicklingError:
+        with warnings.catch_warnings():  # torch asks users to report unusual pickles to it
+            warnings.simplefilter("ignore")
+            content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        if not zipped and not _pickled(path):
+            raise _unreadable(path, error) from None
         raise InvalidCheckpoint(
             "is refused: it holds more than tensors, so loading it could run code",
             remedy="Save only the state_dict: torch.save({'state_dict': model.state_dict()}, FILE)",
             subject=path.name,
         ) from None
     except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        raise InvalidCheckpoint(
-            f"cannot be read as a checkpoint ({type(error).__name__})",
-            remedy="Give a complete file that torch.save wrote",
-            subject=path.name,
-        ) from None
+        raise _unreadable(path, error) from None
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state:
         raise InvalidCheckpoint("holds no state_dict", remedy=_REMEDY, subject=path.name)
@@ -127,8 +129,18 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _zipped(path: Path) -> bool:
-    return zipfile.is_zipfile(path)
+def _unreadable(path: Path, error: Exception) -> InvalidCheckpoint:
+    return InvalidCheckpoint(
+        f"cannot be read as a checkpoint ({type(error).__name__})",
+        remedy="Give a complete file that torch.save wrote",
+        subject=path.name,
+    )
+
+
+def _pickled(path: Path) -> bool:
+    """Whether the file begins as torch's older, unzipped format and any other pickle does."""
+    with path.open("rb") as file:
+        return file.read(1) == pickle.PROTO
 
 
 def _plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -171,14 +183,15 @@ def _depth(state: Mapping[str, Tensor], stage: int) -> int:
 
 
 def _kind_and_outputs(state: Mapping[str, Tensor], subject: str) -> tuple[Kind, int]:
-    if "decoder.out_1.conv.conv.weight" in state or any(
-        key.startswith("decoder.out_1") for key in state
-    ):
+    if any(key.startswith("decoder.out_1") for key in state):
         return "pre-trained", 0
-    if "decoder.out.conv.conv.weight" in state:
-        return "segmentation", state["decoder.out.conv.conv.weight"].shape[0]
-    if "head.weight" in state:
-        return "classification", state["head.weight"].shape[0]
+    heads: tuple[tuple[Kind, str], ...] = (
+        ("segmentation", "decoder.out.conv.conv.weight"),
+        ("classification", "head.weight"),
+    )
+    for kind, key in heads:
+        if key in state and state[key].ndim > 0:
+            return kind, state[key].shape[0]
     raise InvalidCheckpoint(
         "has neither a decoder (decoder.out) nor a classification head (head)",
         remedy=_REMEDY,

@@ -123,7 +123,11 @@ def test_absent_file_is_refused(tmp_path: Path) -> None:
     _refused(tmp_path / "absent.pt", r"absent\.pt: no such file")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint\n", b"hello world " * 99, bytes(64)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not a checkpoint\n", b"hello world " * 99, bytes(64)],
+    ids=["empty", "line", "text", "zeros"],
+)
 def test_file_of_another_kind_is_refused_as_no_checkpoint(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.pt"
     path.write_bytes(content)
@@ -233,7 +237,8 @@ def test_first_convolution_of_no_convolutions_shape_is_refused(
 @pytest.mark.parametrize("key", ["decoder.out.conv.conv.weight", "head.weight"])
 def test_head_that_is_a_scalar_is_refused(save: Save, tiny_state: State, key: str) -> None:
     state = {k: v for k, v in tiny_state.items() if k.startswith("encoder.")}
-    _refused(save({"state_dict": state | {key: torch.tensor(1.0)}}), "")
+    path = save({"state_dict": state | {key: torch.tensor(1.0)}})
+    _refused(path, "neither a decoder .* nor a classification head")
 
 
 def test_unknown_depth_is_refused_with_the_known_sizes(save: Save, tiny_state: State) -> None:

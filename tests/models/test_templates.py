@@ -100,16 +100,13 @@ def test_saved_bank_loads_with_the_same_values_and_type(tmp_path: Path, kind: ty
 
 
 def test_slope_in_the_header_scales_the_stored_integers(tmp_path: Path) -> None:
-    image = nib.Nifti1Image(np.arange(210, dtype=np.int16).reshape(SHAPE), np.eye(4))
+    stored = np.arange(210, dtype=np.int16).reshape(SHAPE)
+    image = nib.Nifti1Image(stored, np.eye(4))
     image.header.set_slope_inter(0.5, -3)
-    stored = np.asarray(image.dataobj)
     nib.save(image, tmp_path / "PD.nii.gz")
-    reread = nib.load(tmp_path / "PD.nii.gz")
-    assert (reread.dataobj.slope, reread.dataobj.inter) == (0.5, -3)
     volume = TemplateBank.from_folder(tmp_path).volumes[Modality.PD]
     assert volume.dtype == np.float32
-    np.testing.assert_array_equal(volume, stored)
-    assert reread.dataobj.get_unscaled().max() != volume.max()
+    np.testing.assert_array_equal(volume, stored * np.float32(0.5) - 3)
 
 
 def test_saved_bank_lies_on_a_centred_millimetre_grid(tmp_path: Path) -> None:

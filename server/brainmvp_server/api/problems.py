@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brainmvp_models import errors as domain
 from brainmvp_models.errors import BrainMVPError
@@ -129,7 +132,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(BrainMVPError, _domain_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(_LastResort)
 
 
 async def _domain_error(_: Request, error: Exception) -> Response:
@@ -178,9 +181,35 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     )
 
 
-async def _unexpected(_: Request, error: Exception) -> Response:
-    # The type alone: a message could quote what the patient's file held.
-    log.error("unexpected %s", type(error).__name__)
+class _LastResort:
+    """Answers what nobody foresaw, and logs where it happened but not what was said.
+
+    A handler for ``Exception`` would do the first, but Starlette then raises the error again, and
+    its message, which could quote a patient's file, would reach the log.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(last.filename).name}:{last.lineno}"
+            log.error("unexpected %s at %s", type(error).__name__, place)
+            if scope["type"] == "http" and not started:
+                await _internal_error()(scope, receive, send)
+
+
+def _internal_error() -> Response:
     return respond(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         code="internal-error",

@@ -213,10 +213,11 @@ def _grid(header: Nifti1Header, shape: tuple[int, int, int]) -> tuple[Grid, list
 
 def _skip_to(file: IO[bytes], header: Nifti1Header) -> None:
     """Move to the voxels, past the header's extensions."""
-    offset = int(header["vox_offset"]) or len(header.binaryblock) + 4
-    rest = offset - len(header.binaryblock)
-    if not 0 <= rest <= _MAX_HEADER:
+    length = len(header.binaryblock)
+    offset = float(header["vox_offset"]) or length + 4.0
+    if not length <= offset <= _MAX_HEADER:
         raise _Unusable(f"its voxels are said to start at byte {offset}", "Repair its vox_offset")
+    rest = int(offset) - length
     if len(file.read(rest)) < rest:
         raise _Unusable("it ends before its voxels", "Send the file again, whole")
 

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import uvicorn
+from fastapi import FastAPI
 
 from brainmvp_export.export import Order, export_bundle
 from brainmvp_models.bundle import Bundle
@@ -36,6 +38,24 @@ class Service:
 
     def predict(self, model: str = "tiny", **request: object) -> httpx.Response:
         return self.http.post(f"/v1/models/{model}/predict", **request)  # type: ignore[arg-type]
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[httpx.Client]:
+    """The app under a real uvicorn on a free port, and a client of it."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error")
+    server = uvicorn.Server(config)
+    listener = config.bind_socket()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    port = listener.getsockname()[1]
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
+            yield http
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
 
 
 @pytest.fixture(scope="session")
@@ -66,19 +86,8 @@ def service(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             scratch=scratch,
         )
     )
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error")
-    server = uvicorn.Server(config)
-    listener = config.bind_socket()
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    port = listener.getsockname()[1]
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
-            yield Service(http, scratch)
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    with running(app) as http:
+        yield Service(http, scratch)
 
 
 @pytest.fixture(autouse=True)
