@@ -19,7 +19,7 @@ from brainmvp_models import __version__
 from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
 from brainmvp_models.checkpoint import Checkpoint, load_network, read_checkpoint
 from brainmvp_models.errors import InvalidBundle, InvalidCheckpoint
-from brainmvp_models.manifest import Manifest, Network, Parity, Provenance, Templates
+from brainmvp_models.manifest import Manifest, Network, Parity, Provenance, SubsetQuality, Templates
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Task
 from brainmvp_models.templates import TemplateBank
@@ -38,6 +38,7 @@ class Order:
             own ``rep_template``, where it has one.
         study: real files to check parity on; by default the packaged scan.
         notes: Markdown to put into the card, for example measured quality.
+        subset_card: measured quality by subset of modalities.
         demo: mark the bundle as a demonstration.
         command: how the export was called, for the record.
     """
@@ -51,6 +52,7 @@ class Order:
     precision: Precision = "fp32"
     study: Mapping[Modality, Path] = field(default_factory=dict)
     notes: str = ""
+    subset_card: tuple[SubsetQuality, ...] = ()
     demo: bool = False
     overwrite: bool = False
     command: str = ""
@@ -166,6 +168,7 @@ def _write_manifest(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         ),
         parity=parity,
+        subset_card=order.subset_card,
         demo=order.demo,
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -5,6 +5,8 @@ Templates lie on the SRI24/BraTS grid: 240 x 240 x 155 voxels of 1 mm, axes R, A
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +82,7 @@ class TemplateBank:
                 remedy="Name the files T1.nii.gz, FLAIR.nii.gz, … in upper case",
                 subject=str(folder),
             )
-        return cls({m: _read(path) for m, path in present.items()})
+        return cls({m: _read(path, whole=True) for m, path in present.items()})
 
     @classmethod
     def load(cls, path: Path, modalities: Sequence[Modality]) -> TemplateBank:
@@ -111,12 +113,20 @@ def minmax_scaled(template: Volume) -> NDArray[np.float32]:
     return (values - np.float32(low)) / np.float32(high - low)
 
 
-def _read(path: Path) -> Volume:
-    """Voxels of a NIfTI file; integers stay integers unless the header scales them."""
+def _read(path: Path, *, whole: bool = False) -> Volume:
+    """Voxels of a NIfTI file; integers stay integers unless the header scales them.
+
+    Args:
+        whole: read up to the gzip checksum first, which nibabel does not reach.
+    """
     try:
+        if whole:
+            with gzip.open(path) as file:
+                while file.read(1 << 20):
+                    pass
         image: Any = nib.load(path)
         return np.asarray(image.dataobj, dtype=_storage(image))
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
         raise TemplateMismatch(
             f"cannot be read ({type(error).__name__})",
             remedy="Give a complete NIfTI file",

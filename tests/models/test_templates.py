@@ -53,7 +53,13 @@ def test_damaged_template_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "T2.nii.gz"
     _write(path, RNG.standard_normal(SHAPE).astype(np.float32))
     whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"no image", b"", whole[:-40] + bytes(40)):
+    for damaged in (
+        whole[: len(whole) // 2],
+        b"no image",
+        b"",
+        whole[:-40] + bytes(40),
+        whole[:-8] + bytes(8),
+    ):
         path.write_bytes(damaged)
         with pytest.raises(TemplateMismatch, match=r"T2\.nii\.gz: cannot be read"):
             TemplateBank.from_folder(tmp_path)

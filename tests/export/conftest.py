@@ -1,0 +1,47 @@
+"""Exports that several tests look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from brainmvp_export.export import Order, export_bundle
+from brainmvp_export.parity import Array, logits_of, real_windows
+from brainmvp_models.bundle import Bundle
+from brainmvp_models.checkpoint import load_network, read_checkpoint
+from brainmvp_models.task import Task, Window, load_task
+from brainmvp_models.templates import TemplateBank
+
+
+@pytest.fixture(scope="session")
+def small_task() -> Task:
+    """UPENN-GBM with a window of three different, small axes."""
+    return load_task("upenn-gbm").model_copy(update={"window": Window(size=(32, 48, 64))})
+
+
+@pytest.fixture(scope="session")
+def small_network(tiny_checkpoint: Path, small_task: Task) -> torch.nn.Module:
+    return load_network(read_checkpoint(tiny_checkpoint), small_task)
+
+
+@pytest.fixture(scope="session")
+def small_bundle(
+    tiny_checkpoint: Path, small_task: Task, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    """The tiny checkpoint, exported for ``small_task``."""
+    out = tmp_path_factory.mktemp("small")
+    return export_bundle(Order(tiny_checkpoint, out, small_task, "small", "1", command="test"))
+
+
+@pytest.fixture(scope="session")
+def windows(small_task: Task) -> Array:
+    """Two windows of the packaged scan."""
+    return real_windows(small_task, TemplateBank({}), None)
+
+
+@pytest.fixture(scope="session")
+def expected(small_network: torch.nn.Module, windows: Array) -> Array:
+    """What the checkpoint itself makes of ``windows``."""
+    return logits_of(small_network, windows)
