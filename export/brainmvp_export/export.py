@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,8 +21,8 @@ from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
 from brainmvp_models.checkpoint import Checkpoint, load_network, read_checkpoint
 from brainmvp_models.errors import InvalidBundle, InvalidCheckpoint
 from brainmvp_models.manifest import Manifest, Network, Parity, Provenance, SubsetQuality, Templates
-from brainmvp_models.modality import Modality
-from brainmvp_models.task import Task
+from brainmvp_models.modality import Modality, printable
+from brainmvp_models.task import NAME_PATTERN, Task
 from brainmvp_models.templates import TemplateBank
 
 NETWORK_FILE, TEMPLATES_FILE, CARD_FILE = "model.onnx", "templates.nii.gz", "card.md"
@@ -68,9 +69,10 @@ def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> 
         InvalidCheckpoint: the file cannot be read safely or does not fit the task.
         TemplateMismatch: the templates cannot be read.
         ParityFailed: an engine does not reproduce the checkpoint.
-        InvalidBundle: that version exists already and may not be overwritten.
+        InvalidBundle: that version exists already and may not be overwritten, or the name, the
+            version or ``out`` cannot be a folder's.
     """
-    target = order.out / order.name / order.version
+    target = _target(order)
     if target.exists() and not order.overwrite:
         raise InvalidBundle(
             "exists already",
@@ -94,6 +96,22 @@ def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> 
             shutil.move(target, Path(scratch) / "replaced")
         folder.rename(target)
     return Bundle.open(target)
+
+
+def _target(order: Order) -> Path:
+    """The bundle's folder; a name or version that would lie elsewhere is refused."""
+    for what, value in (("name", order.name), ("version", order.version)):
+        if not re.fullmatch(NAME_PATTERN, value):
+            raise InvalidBundle(
+                f"'{printable(value)}' cannot be the {what} of a bundle",
+                remedy="Use at most 63 letters, digits, dots, dashes and underscores, "
+                "and begin with a letter or digit",
+            )
+    if order.out.exists() and not order.out.is_dir():
+        raise InvalidBundle(
+            "is no folder", remedy="Give a folder to write the bundle in", subject=order.out.name
+        )
+    return order.out / order.name / order.version
 
 
 def _write_network(

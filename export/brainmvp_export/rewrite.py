@@ -18,6 +18,7 @@ The trained network is not touched. One more change is not about speed: see ``_i
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -146,6 +147,8 @@ _EPS = 1e-5
 """The epsilon of an instance norm."""
 
 _POOL = 8
+"""Longest edge of a block that is averaged on its own."""
+
 _SAFE_SUM = 20_000
 """Elements that a float32 sum can take one after another without losing what matters here."""
 
@@ -165,8 +168,9 @@ def _instance_norm(x: Tensor) -> Tensor:
 
 
 def _mean_by_blocks(x: Tensor) -> Tensor:
-    """Mean over space, (N, C, h, w, d) to (N, C, 1, 1, 1); every axis a multiple of 8."""
-    return F.avg_pool3d(x, _POOL).mean(dim=(2, 3, 4), keepdim=True)
+    """Mean over space, (N, C, h, w, d) to (N, C, 1, 1, 1), of blocks that tile every axis."""
+    block = [math.gcd(int(edge), _POOL) for edge in x.shape[2:]]
+    return F.avg_pool3d(x, block).mean(dim=(2, 3, 4), keepdim=True)
 
 
 class TokenNorm(nn.LayerNorm):

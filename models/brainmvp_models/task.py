@@ -18,7 +18,8 @@ from brainmvp_models.errors import InvalidTask
 from brainmvp_models.modality import BANK_ORDER, Modality
 
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 FillPolicy = Literal["grid", "center", "zeros", "none"]
 
 

@@ -43,7 +43,7 @@ def test_batch_of_three_gives_what_single_windows_give(
     finally:
         engine.close()
     assert batch.shape == single.shape == (3, 3, 32, 48, 64)
-    assert np.abs(batch - single).max() < 1e-5 * single.std()
+    assert np.abs(batch - single).max() < 5e-5 * single.std()
 
 
 @pytest.mark.parametrize("name", installed_engines())

@@ -102,9 +102,9 @@ def test_network_of_another_kind_is_refused() -> None:
 
 
 def _mostly_background(edge: int) -> torch.Tensor:
-    """One volume that is one constant but for a block in its middle, as a study's feature is."""
+    """One volume, constant but for an eighth in its middle, as the feature of a brain is."""
     x = torch.full((1, 1, edge, edge, edge), 0.737)
-    middle = slice(edge // 3, edge // 2)
+    middle = slice(edge // 4, 3 * edge // 4)
     inside = x[:, :, middle, middle, middle]
     inside += torch.randn(inside.shape, generator=torch.Generator().manual_seed(2))
     return x

@@ -29,7 +29,7 @@ from brainmvp_models.task import load_task
 
 @dataclass(frozen=True)
 class Published:
-    """What the published pipeline gives: its network input, and probabilities on the native grid."""
+    """What the published pipeline gives: network input and native probabilities."""
 
     image: np.ndarray
     box: tuple[np.ndarray, np.ndarray]

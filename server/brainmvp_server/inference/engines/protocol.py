@@ -76,7 +76,7 @@ def load_engine(network: Path, name: str | None = None) -> Engine:
     module: Any = import_module(f"{__package__}.{chosen}_engine")
     try:
         engine: Engine = module.load(network)
-    except (RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # each runtime raises kinds of its own
         raise EngineUnavailable(
             f"the engine '{chosen}' cannot load the network ({type(error).__name__})",
             remedy="Export the bundle again, or choose another engine",

@@ -1,0 +1,65 @@
+"""Our pipeline on one study, measured as ``published.py`` measures the published one.
+
+python benchmarks/ours.py STUDY OUT BUNDLE [--no-network] [--repeat N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.bundle import Bundle
+from brainmvp_server.answer import mask_nifti
+from brainmvp_server.imaging.nifti import compress
+from brainmvp_server.inference.engines import Engine, EngineInfo
+from brainmvp_server.inference.predictor import Predictor
+
+MODALITIES = ("t1", "t1c", "t2", "flair")
+
+
+class Copying:
+    """A stand-in for the network: its first three channels."""
+
+    info = EngineInfo("copying", "CPU", "fp32")
+
+    def infer(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return windows[:, :3]
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--no-network", action="store_true")
+    parser.add_argument("--repeat", type=int, default=1)
+    options = parser.parse_args()
+    stand_in: Engine = Copying()
+    if options.no_network:
+        predictor = Predictor(Bundle.open(options.bundle), stand_in)
+    else:
+        predictor = Predictor.load(options.bundle)
+    files = {name: options.study / f"{name}.nii.gz" for name in MODALITIES}
+    seconds = []
+    stages: dict[str, float] = {}
+    for _ in range(options.repeat):
+        start = time.perf_counter()
+        result = predictor.predict(files)
+        (options.out / "mask.nii.gz").write_bytes(compress(mask_nifti(result)))
+        seconds.append(time.perf_counter() - start)
+        stages = dict(result.seconds)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": seconds, "peak_mb": peak, "stages": stages}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Missing modalities: what stands in, where, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from brainmvp_models.errors import MissingModality, TemplateMismatch, UnknownModality
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import Channel, FillPolicy, load_task
+from brainmvp_models.templates import TemplateBank
+from brainmvp_server.imaging.grid import Box, Grid, Shape
+from brainmvp_server.inference.fill import Filled, check_modalities, fill_channels
+from brainmvp_server.inference.preprocess import ModelSpace, Prepared
+
+TASK = load_task("upenn-gbm")
+TEMPLATE_SHAPE = (12, 14, 10)
+
+
+def bank(*modalities: Modality) -> TemplateBank:
+    rng = np.random.default_rng(0)
+    return TemplateBank({m: rng.random(TEMPLATE_SHAPE).astype(np.float32) for m in modalities})
+
+
+def prepared(full: Shape, box: Box, *real: Modality) -> Prepared:
+    space = ModelSpace(Grid(full, np.eye(4)), full, full, (1.0, 1.0, 1.0), box)
+    return Prepared(space, {m: np.ones(box.shape, np.float32) for m in real}, ())
+
+
+def test_grid_puts_the_template_at_the_studys_own_indices() -> None:
+    box = Box((2, 3, 1), (9, 12, 8))
+    templates = bank(Modality.T2, Modality.T1C, Modality.FLAIR)
+    channels = fill_channels(prepared(TEMPLATE_SHAPE, box, Modality.T1), TASK, templates, "grid")
+    np.testing.assert_array_equal(channels.image[0], 1)
+    np.testing.assert_array_equal(channels.image[2], templates.volumes[Modality.T2][box.slices])
+    assert channels.real == (Modality.T1,)
+    assert channels.filled[1] == Filled(Modality.T2, "grid", Modality.T2)
+
+
+def test_grid_refuses_a_study_off_that_grid_and_names_the_remedy() -> None:
+    study = prepared((20, 20, 20), Box((0, 0, 0), (20, 20, 20)), Modality.T1)
+    with pytest.raises(TemplateMismatch, match=r"12 × 14 × 10.*center"):
+        fill_channels(study, TASK, bank(*TASK.modalities), "grid")
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 6), (12, 14, 10), (17, 14, 9), (20, 21, 22), (11, 15, 3)])
+def test_center_lays_centre_on_centre_and_leaves_zero_beyond_the_template(shape: Shape) -> None:
+    study = prepared(shape, Box((0, 0, 0), shape), Modality.T1)
+    templates = bank(*TASK.modalities)
+    image = fill_channels(study, TASK, templates, "center").image[3]
+    template = templates.volumes[Modality.FLAIR]
+    shift = [(t - s) // 2 for t, s in zip(TEMPLATE_SHAPE, shape, strict=True)]
+    for index in np.ndindex(shape):
+        place = tuple(i + d for i, d in zip(index, shift, strict=True))
+        inside = all(0 <= p < n for p, n in zip(place, TEMPLATE_SHAPE, strict=True))
+        assert image[index] == (template[place] if inside else 0)
+
+
+def test_zeros_needs_no_template_and_says_so() -> None:
+    study = prepared((8, 8, 8), Box((0, 0, 0), (8, 8, 8)), Modality.T2)
+    channels = fill_channels(study, TASK, TemplateBank({}), "zeros")
+    assert channels.image[[0, 1, 3]].max() == 0
+    assert {entry.template for entry in channels.filled} == {None}
+
+
+def test_a_channel_may_be_filled_by_another_modalitys_template() -> None:
+    task = load_task("mrbrains13")
+    study = prepared((8, 8, 8), Box((0, 0, 0), (8, 8, 8)), Modality.FLAIR)
+    channels = fill_channels(study, task, bank(Modality.T1, Modality.T2), "center")
+    np.testing.assert_array_equal(channels.image[0], channels.image[1])
+    assert channels.filled[1] == Filled(Modality.T1IR, "center", Modality.T1)
+
+
+def test_a_template_the_bundle_lacks_is_named() -> None:
+    study = prepared((8, 8, 8), Box((0, 0, 0), (8, 8, 8)), Modality.T1)
+    with pytest.raises(TemplateMismatch, match="t1c: the bundle has no template for t1c"):
+        fill_channels(study, TASK, bank(Modality.T2), "center")
+
+
+@pytest.mark.parametrize("policy", ["grid", "center", "zeros", "none"])
+def test_all_modalities_present_need_no_policy(policy: FillPolicy) -> None:
+    check_modalities(TASK.modalities, TASK, policy)
+
+
+def test_required_unknown_and_missing_modalities_are_refused() -> None:
+    t1, _, *others = TASK.channels
+    channels = (t1, Channel(modality=Modality.T1C, required=True), *others)
+    strict = TASK.model_copy(update={"channels": channels})
+    with pytest.raises(MissingModality, match="requires t1c"):
+        check_modalities((Modality.T1,), strict, "center")
+    with pytest.raises(UnknownModality, match="no channel for mra"):
+        check_modalities((Modality.T1, Modality.MRA), TASK, "center")
+    with pytest.raises(MissingModality, match="t1c, t2, flair missing"):
+        check_modalities((Modality.T1,), TASK, "none")
+    with pytest.raises(MissingModality, match="at least one"):
+        check_modalities((), TASK, "zeros")

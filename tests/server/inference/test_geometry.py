@@ -1,0 +1,143 @@
+"""A mask lies where the scan lies, whatever the scan's axes, spacing and rotation are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import ClassOutputs, Label, Preprocessing, Region, RegionOutputs
+from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.imaging.study import Study
+from brainmvp_server.imaging.volume import SpatialHeader, Volume
+from brainmvp_server.inference.measure import measure
+from brainmvp_server.inference.postprocess import segment
+from brainmvp_server.inference.preprocess import intensity_scale, prepare
+
+LESION = RegionOutputs(
+    regions=(Region(name="lesion", labels=(7,)),), labels=(Label(value=7, name="lesion"),)
+)
+
+
+@st.composite
+def scans(draw: st.DrawFn) -> tuple[Grid, NDArray[np.float64]]:
+    """A grid of 60 to 90 mm without shear, and the place of a blob well inside it, in mm."""
+    order = draw(st.permutations(range(3)))
+    axes = np.eye(3)[:, order] * draw(st.tuples(*[st.sampled_from((-1.0, 1.0))] * 3))
+    turn = np.eye(3)
+    for axis in range(3):
+        angle = draw(st.floats(-0.6, 0.6))
+        i, j = (axis + 1) % 3, (axis + 2) % 3
+        step = np.eye(3)
+        step[i, i] = step[j, j] = np.cos(angle)
+        step[j, i], step[i, j] = np.sin(angle), -np.sin(angle)
+        turn = turn @ step
+    spacing = np.array(draw(st.tuples(*[st.floats(0.6, 4.0)] * 3)))
+    extent = np.array(draw(st.tuples(*[st.floats(60, 90)] * 3)))
+    x, y, z = (int(n) for n in np.ceil(extent / spacing))
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ axes * spacing
+    affine[:3, 3] = draw(st.tuples(*[st.floats(-150, 150)] * 3))
+    place = np.array(draw(st.tuples(*[st.floats(0.35, 0.65)] * 3))) * (np.array((x, y, z)) - 1)
+    return Grid((x, y, z), affine), affine[:3, :3] @ place + affine[:3, 3]
+
+
+def blob(grid: Grid, centre: NDArray[np.float64], radius: float) -> NDArray[np.float32]:
+    """A smooth ball: 1 at its centre, one half at its radius, 0 far away."""
+    index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"))
+    world = np.tensordot(grid.affine[:3, :3], index, axes=1) + grid.affine[:3, 3, None, None, None]
+    distance = np.linalg.norm(world - centre[:, None, None, None], axis=0)
+    return np.clip(1 - distance / (2 * radius), 0, 1).astype(np.float32)
+
+
+def volume(grid: Grid, voxels: NDArray[np.float32]) -> Volume:
+    stored = np.asfortranarray(voxels)
+    return Volume(Modality.T1, stored, 1.0, 0.0, grid, SpatialHeader({}), "sha256:0")
+
+
+@given(scans())
+@settings(deadline=None, max_examples=60)
+def test_a_blob_comes_back_at_its_millimetres_on_the_scans_own_grid(
+    scan: tuple[Grid, NDArray[np.float64]],
+) -> None:
+    grid, centre = scan
+    study = Study.of([volume(grid, blob(grid, centre, 12))])
+    prepared = prepare(study, Preprocessing(percentiles=(0, 100)))
+    image = prepared.images[Modality.T1]
+    assert image.shape == prepared.space.shape
+    level = 0.5 / blob(grid, centre, 12).max()  # the scale has made the largest voxel 1
+    logits = (20 * (image - np.float32(level)))[np.newaxis]
+    segmentation = segment(logits, prepared.space, LESION, probabilities=True)
+    assert segmentation.mask.shape == grid.shape
+    assert segmentation.probabilities[0].shape == grid.shape
+    (found,) = measure(segmentation.outputs, LESION, grid)
+    assert found.centroid_mm is not None
+    off = np.linalg.norm(np.array(found.centroid_mm) - centre)
+    assert off <= max(1.0, *grid.spacing)
+    assert found.volume_ml == pytest.approx(4 / 3 * np.pi * 12**3 / 1000, rel=0.35)
+    assert set(np.unique(segmentation.mask)) == {0, 7}
+
+
+@given(scans())
+@settings(deadline=None, max_examples=30)
+def test_percentiles_are_numpys_also_for_scaled_integers(
+    scan: tuple[Grid, NDArray[np.float64]],
+) -> None:
+    grid, centre = scan
+    stored = np.asfortranarray((blob(grid, centre, 25) * 1000).astype(np.int16))
+    for slope in (1.0, 0.25, -1.5):
+        part = Volume(Modality.T1, stored, slope, 2.0, grid, SpatialHeader({}), "sha256:0")
+        scale = intensity_scale(part, (5, 95))
+        low, high = np.percentile(stored * slope + 2.0, (5, 95))
+        assert scale.low == pytest.approx(low, rel=1e-6)
+        assert scale.range is None if high == low else scale.range == pytest.approx(high - low)
+
+
+def flat_space() -> tuple[Grid, object]:
+    grid = Grid((20, 20, 20), np.eye(4))
+    voxels = np.zeros(grid.shape, np.float32)
+    voxels[2:-2, 2:-2, 2:-2] = np.random.default_rng(0).random((16, 16, 16)) + 1
+    return grid, prepare(Study.of([volume(grid, voxels)]), Preprocessing()).space
+
+
+def test_regions_are_painted_from_the_largest_to_the_smallest() -> None:
+    outputs = RegionOutputs(
+        regions=(
+            Region(name="TC", labels=(1, 4)),
+            Region(name="WT", labels=(1, 2, 4)),
+            Region(name="ET", labels=(4,)),
+        ),
+        labels=tuple(Label(value=v, name=f"L{v}") for v in (1, 2, 4)),
+    )
+    _, space = flat_space()
+    logits = np.full((3, *space.shape), -9, np.float32)  # type: ignore[attr-defined]
+    logits[1, 3:12, 3:12, 3:12] = 9
+    logits[0, 4:10, 4:10, 4:10] = 9
+    logits[2, 5:8, 5:8, 5:8] = 9
+    found = segment(logits, space, outputs, probabilities=False)  # type: ignore[arg-type]
+    counts = dict(zip(*np.unique(found.mask, return_counts=True), strict=True))
+    assert counts[4] == 3**3
+    assert counts[1] == 6**3 - 3**3
+    assert counts[2] == 9**3 - 6**3
+
+
+def test_of_equal_classes_the_background_wins_and_values_are_the_tasks() -> None:
+    outputs = ClassOutputs(
+        classes=(
+            Label(value=0, name="background"),
+            Label(value=10, name="a"),
+            Label(value=3, name="b"),
+        )
+    )
+    _, space = flat_space()
+    logits = np.zeros((3, *space.shape), np.float32)  # type: ignore[attr-defined]
+    logits[1, :4] = 1
+    logits[2, 4:6] = 2
+    for probabilities in (False, True):
+        found = segment(logits, space, outputs, probabilities=probabilities)  # type: ignore[arg-type]
+        assert set(np.unique(found.mask)) == {0, 3, 10}
+        assert np.count_nonzero(found.mask == 10) == 4 * 18 * 18
+        assert np.count_nonzero(found.mask == 3) == 2 * 18 * 18
