@@ -28,6 +28,8 @@ from brainmvp_models.training.synthetic import Anatomy, Contrast, draw_subject, 
 Array = NDArray[np.float32]
 
 TRAINING_SEED = 1
+STEP = 1 / 16
+"""Templates are stored in steps of this size: coarse, so that the bundle stays small."""
 HEAD_SHARE = (0.14, 0.28)
 """Share of a field of view that a brain fills; it decides where the 95th percentile lies."""
 
@@ -69,7 +71,7 @@ def make_templates(
             contrast = Contrast.draw(modality, rng)
             scan = scaled_scan(contrast, subject, subject, rng)
             total[modality] += centred(scan, TEMPLATE_SHAPE) / count
-    quantised = {m: np.clip(np.round(t * 32), 0, 255).astype(np.uint8) for m, t in total.items()}
+    quantised = {m: np.clip(np.round(t / STEP), 0, 255).astype(np.uint8) for m, t in total.items()}
     return TemplateBank(quantised)
 
 
@@ -93,7 +95,7 @@ class Sampler:
     ) -> None:
         self.subjects = subjects
         self.modalities = modalities
-        self.templates = {m: bank.volumes[m].astype(np.float32) / 32 for m in modalities}
+        self.templates = {m: bank.volumes[m].astype(np.float32) * STEP for m in modalities}
 
     def draw(self, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.uint8]]:
         """Channels (C, size, size, size) and labels (1, size, size, size)."""
@@ -180,7 +182,7 @@ def save_templates(bank: TemplateBank, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for modality, volume in bank.volumes.items():
         image = nib.Nifti1Image(volume, np.eye(4))
-        image.header.set_slope_inter(1 / 32, 0)
+        image.header.set_slope_inter(STEP, 0)
         nib.save(image, folder / f"{modality.value.upper()}.nii.gz")
 
 

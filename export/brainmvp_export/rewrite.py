@@ -101,12 +101,13 @@ class ServingEncoder(nn.Module):
 
 
 class ServingDecoder(nn.Module):
-    """The decoder with folded up blocks."""
+    """The decoder, its two high-resolution up blocks folded."""
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
-        self.decoder5 = FoldedUpBlock(decoder.decoder5)
-        self.decoder4 = FoldedUpBlock(decoder.decoder4)
+        # Folding the two narrow-and-deep blocks saves no time and costs 39 MB of weights.
+        self.decoder5 = PlainUpBlock(decoder.decoder5)
+        self.decoder4 = PlainUpBlock(decoder.decoder4)
         self.decoder3 = FoldedUpBlock(decoder.decoder3)
         self.decoder2 = FoldedUpBlock(decoder.decoder2)
         self.skip = _Embed(decoder.proj1)
@@ -119,6 +120,23 @@ class ServingDecoder(nn.Module):
         x = self.decoder4(x, two)
         x = self.decoder3(x, one)
         return self.out(self.decoder2(x, self.skip(image)))  # type: ignore[no-any-return]
+
+
+class PlainUpBlock(nn.Module):
+    """An up block as it was trained."""
+
+    def __init__(self, block: UpBlock) -> None:
+        super().__init__()
+        self.up = block.transp_conv
+        self.conv1, self.conv2, self.conv3 = (
+            block.conv_block.get_submodule(name) for name in ("conv1", "conv2", "conv3")
+        )
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        joined = torch.cat((self.up(x), skip), dim=1)
+        hidden = F.leaky_relu(_instance_norm(self.conv1(joined)), LEAK)
+        hidden = _instance_norm(self.conv2(hidden))
+        return F.leaky_relu(hidden + _instance_norm(self.conv3(joined)), LEAK)
 
 
 class FoldedUpBlock(nn.Module):

@@ -98,9 +98,10 @@ class TemplateBank:
 
     def save(self, path: Path) -> None:
         """Write all templates as one (X, Y, Z, modality) NIfTI with a RAS, 1 mm affine."""
-        stack = np.stack(list(self.volumes.values()), axis=-1)
+        stack, step = _compact(np.stack(list(self.volumes.values()), axis=-1))
         image = nib.Nifti1Image(stack, _centred_affine(stack.shape[:3]))
         image.header.set_xyzt_units("mm")
+        image.header.set_slope_inter(step, 0)
         nib.save(image, path)
 
 
@@ -132,6 +133,16 @@ def _read(path: Path, *, whole: bool = False) -> Volume:
             remedy="Give a complete NIfTI file",
             subject=path.name,
         ) from None
+
+
+def _compact(stack: Volume) -> tuple[Volume, float]:
+    """``stack`` as bytes and a step, where that holds every value exactly; else as it is."""
+    if stack.dtype.kind == "f" and stack.min() >= 0:
+        for step in (2.0**-power for power in range(9)):
+            codes = stack / np.float32(step)
+            if codes.max() <= 255 and np.array_equal(codes, np.rint(codes)):
+                return codes.astype(np.uint8), step
+    return stack, 1.0
 
 
 def _storage(image: Any) -> np.dtype[Any]:

@@ -183,7 +183,7 @@ def _dtype(header: Nifti1Header) -> np.dtype[Any]:
     dtype: np.dtype[Any]
     try:
         dtype = np.dtype(header.get_data_dtype())
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):
         dtype = np.dtype("V1")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise _Unusable(

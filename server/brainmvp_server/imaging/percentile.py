@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_PIECE = 1 << 19
+
 
 def order_statistics(stored: NDArray[Any], ranks: Sequence[int]) -> NDArray[Any]:
     """The values at some ranks (0 is the smallest) of an array of finite numbers.
@@ -32,7 +34,7 @@ def percentile_ranks(count: int, percentile: float) -> tuple[int, int, float]:
 
 def _by_counting(flat: NDArray[Any], ranks: Sequence[int]) -> NDArray[Any]:
     unsigned = np.dtype(f"u{flat.dtype.itemsize}")
-    counts = np.bincount(flat.view(unsigned), minlength=1 << 8 * unsigned.itemsize)
+    counts = _counted(flat.view(unsigned))
     values = np.arange(counts.size, dtype=unsigned).view(flat.dtype)
     order = np.argsort(values, kind="stable")
     upto = np.cumsum(counts[order])
@@ -43,7 +45,7 @@ def _by_radix(flat: NDArray[np.float32], ranks: Sequence[int]) -> NDArray[np.flo
     """Two rounds of counting, over the upper and then the lower half of the sortable bits."""
     bits = flat.view(np.uint32)
     upper = (bits >> np.uint32(16)).astype(np.uint16)
-    counts = np.bincount(upper, minlength=1 << 16)
+    counts = _counted(upper)
     order = _float_order()
     upto = np.cumsum(counts[order])
     found: dict[int, np.float32] = {}
@@ -58,6 +60,14 @@ def _by_radix(flat: NDArray[np.float32], ranks: Sequence[int]) -> NDArray[np.flo
         low_bits = int(np.searchsorted(lower_upto, within, side="right"))
         found[rank] = np.uint32(bucket << 16 | low_bits).view(np.float32)
     return np.array([found[rank] for rank in ranks], dtype=np.float32)
+
+
+def _counted(codes: NDArray[Any]) -> NDArray[np.intp]:
+    """How often each code occurs; in pieces, because bincount widens what it counts to 64 bits."""
+    counts = np.zeros(1 << 8 * codes.dtype.itemsize, dtype=np.intp)
+    for start in range(0, codes.size, _PIECE):
+        counts += np.bincount(codes[start : start + _PIECE], minlength=counts.size)
+    return counts
 
 
 def _float_order() -> NDArray[np.intp]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from brainmvp_models.errors import InvalidVolume
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Preprocessing
-from brainmvp_server.imaging.grid import Box, Grid, Orientation, Shape, bounding_box
+from brainmvp_server.imaging.grid import Box, Grid, Shape, bounding_box
 from brainmvp_server.imaging.percentile import order_statistics, percentile_ranks
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.imaging.volume import Volume
@@ -148,14 +148,24 @@ def prepare(study: Study, rules: Preprocessing) -> Prepared:
     )
 
 
-def intensity_scale(volume: Volume, percentiles: tuple[float, float]) -> IntensityScale:
-    """The scale that the percentiles of the whole native volume give, background included."""
-    count = volume.stored.size
+def intensity_scale(
+    volume: Volume, percentiles: tuple[float, float], content: Box | None = None
+) -> IntensityScale:
+    """The scale that the percentiles of the whole native volume give, background included.
+
+    Args:
+        content: a box outside of which every voxel has the smallest stored value, if one is known;
+            those voxels come first in order and need not be looked at.
+    """
+    inside = volume.stored if content is None else volume.stored[content.slices]
+    count, around = volume.stored.size, volume.stored.size - inside.size
     ranks = [percentile_ranks(count, percentile) for percentile in percentiles]
     places = [rank for low, high, _ in ranks for rank in (low, high)]
     if volume.slope < 0:  # the order of values is the reverse of the order of what is stored
         places = [count - 1 - place for place in places]
-    values = volume.values(order_statistics(volume.stored, places)).astype(np.float64)
+    stored = order_statistics(inside, [max(place - around, 0) for place in places])
+    stored[np.array(places) < around] = volume.stored.min() if around else 0
+    values = volume.values(stored).astype(np.float64)
     ends = [
         np.float32(values[2 * i] + weight * (values[2 * i + 1] - values[2 * i]))
         for i, (_, _, weight) in enumerate(ranks)
@@ -165,13 +175,14 @@ def intensity_scale(volume: Volume, percentiles: tuple[float, float]) -> Intensi
 
 
 def _scaled(volume: Volume, rules: Preprocessing) -> _Scaled:
-    scale = intensity_scale(volume, rules.percentiles)
-    turn: Orientation = volume.grid.orientation
+    content = bounding_box(volume.stored != volume.stored.min())
+    scale = intensity_scale(volume, rules.percentiles, content)
+    view = volume.grid.orientation.view
     if volume.slope == 1.0 and volume.intercept == 0.0:
         above = volume.stored > scale.low
     else:
         above = volume.values(volume.stored) > scale.low
-    return _Scaled(volume, turn.view(volume.stored), scale, bounding_box(turn.view(above)))
+    return _Scaled(volume, view(volume.stored), scale, bounding_box(view(above)))
 
 
 def _resampled(
