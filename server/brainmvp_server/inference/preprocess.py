@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_models.errors import InvalidVolume
+from brainmvp_models.errors import InvalidVolume, VolumeTooLarge
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Preprocessing
 from brainmvp_server.imaging.grid import Box, Grid, Shape, bounding_box
@@ -26,6 +26,7 @@ from brainmvp_server.imaging.study import Study
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.resample import along_axes, interpolation, resampled_length
 
+_MOST_VOXELS = 512**3
 _SAME_SPACING = 1e-3
 """Spacings closer to the target than this, in mm, are not resampled (MONAI's affine tolerance)."""
 
@@ -137,6 +138,7 @@ def prepare(study: Study, rules: Preprocessing) -> Prepared:
                 )
             )
             full = (x, y, z)
+            _check_size(full)
             # Wide enough for the voxels that interpolation brightens, and for the margin.
             reach = 2 + math.ceil(rules.crop_margin * max(scale))
             region = foreground.grown(reach, canonical.shape)
@@ -207,6 +209,15 @@ def _resampled(
     box = (exact.shifted(reach.start) if exact else reach).grown(rules.crop_margin, full)
     inner = box.shifted((-reach.start[0], -reach.start[1], -reach.start[2]))
     return [np.ascontiguousarray(image[inner.slices]) for image in images], box
+
+
+def _check_size(full: Shape) -> None:
+    """A header may claim voxels of any size; what they resample to must fit in memory."""
+    if math.prod(full) > _MOST_VOXELS:
+        raise VolumeTooLarge(
+            f"at the model's spacing the study would have {' × '.join(map(str, full))} voxels",
+            remedy="Check the spacing in its header, or crop it to the head",
+        )
 
 
 def _reach(region: Box, scale: tuple[float, float, float], turned: Shape, full: Shape) -> Box:

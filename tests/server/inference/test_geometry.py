@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from brainmvp_models.errors import VolumeTooLarge
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import ClassOutputs, Label, Preprocessing, Region, RegionOutputs
 from brainmvp_server.imaging.grid import Grid
@@ -94,6 +95,13 @@ def test_percentiles_are_numpys_also_for_scaled_integers(
         low, high = np.percentile(stored * slope + 2.0, (5, 95))
         assert scale.low == pytest.approx(low, rel=1e-6)
         assert scale.range is None if high == low else scale.range == pytest.approx(high - low)
+
+
+def test_voxels_of_absurd_size_are_refused_before_they_are_resampled() -> None:
+    grid = Grid((40, 40, 40), np.diag([500.0, 500, 500, 1]))
+    study = Study.of([volume(grid, np.random.default_rng(0).random(grid.shape, np.float32))])
+    with pytest.raises(VolumeTooLarge, match="19501 × 19501 × 19501"):
+        prepare(study, Preprocessing())
 
 
 def flat_space() -> tuple[Grid, object]:
