@@ -67,7 +67,7 @@ def _structure(mask: NDArray[np.bool_], entry: Region | Label, grid: Grid) -> St
         value=value,
         colour=entry.colour,
         voxels=voxels,
-        volume_ml=voxels * grid.voxel_ml,
+        volume_ml=round(voxels * grid.voxel_ml, 6),
         components=int(components),
         bounding_box_mm=_box_mm(np.array(box.start), np.array(box.stop), grid),
         centroid_mm=_point(_centroid(inside) + np.array(box.start), grid),
