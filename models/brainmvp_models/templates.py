@@ -5,8 +5,6 @@ Templates lie on the SRI24/BraTS grid: 240 x 240 x 155 voxels of 1 mm, axes R, A
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from isal import igzip, isal_zlib
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from brainmvp_models.errors import InvalidCheckpoint, TemplateMismatch
@@ -25,12 +26,22 @@ TEMPLATE_SHAPE = (240, 240, 155)
 
 Volume = NDArray[Any]
 
+_GZIP = b"\x1f\x8b"
+_IsalError: type[Exception] = isal_zlib.error  # type: ignore[assignment]
+_DAMAGED = (_IsalError, ImageFileError, HeaderDataError, WrapStructError)
+
 
 @dataclass(frozen=True)
 class TemplateBank:
-    """Templates by modality, each (X, Y, Z) in R, A, S order at 1 mm, all of one shape."""
+    """Templates by modality, each (X, Y, Z) in R, A, S order at 1 mm, all of one shape.
+
+    Attributes:
+        volumes: the templates as they are stored.
+        step: a template's value is what is stored, times this.
+    """
 
     volumes: Mapping[Modality, Volume]
+    step: float = 1.0
 
     def __post_init__(self) -> None:
         shapes = {volume.shape for volume in self.volumes.values()}
@@ -48,7 +59,7 @@ class TemplateBank:
     def only(self, wanted: Sequence[Modality]) -> TemplateBank:
         """The bank without the templates that are not ``wanted``; absent ones are left out."""
         return TemplateBank(
-            {m: self.volumes[m] for m in dict.fromkeys(wanted) if m in self.volumes}
+            {m: self.volumes[m] for m in dict.fromkeys(wanted) if m in self.volumes}, self.step
         )
 
     @classmethod
@@ -82,23 +93,25 @@ class TemplateBank:
                 remedy="Name the files T1.nii.gz, FLAIR.nii.gz, … in upper case",
                 subject=str(folder),
             )
-        return cls({m: _read(path, whole=True) for m, path in present.items()})
+        return cls({m: _values(*_read(path)) for m, path in present.items()})
 
     @classmethod
     def load(cls, path: Path, modalities: Sequence[Modality]) -> TemplateBank:
         """The bank in a bundle's four-dimensional ``templates.nii.gz``, in the manifest's order."""
-        stack = _read(path)
+        stack, step = _read(path)
         if stack.ndim != 4 or stack.shape[3] != len(modalities):
             raise TemplateMismatch(
                 f"has shape {stack.shape} for {len(modalities)} modalities",
                 remedy="Export the bundle again",
                 subject=path.name,
             )
-        return cls({m: stack[..., index] for index, m in enumerate(modalities)})
+        return cls({m: stack[..., index] for index, m in enumerate(modalities)}, step)
 
     def save(self, path: Path) -> None:
         """Write all templates as one (X, Y, Z, modality) NIfTI with a RAS, 1 mm affine."""
-        stack, step = _compact(np.stack(list(self.volumes.values()), axis=-1))
+        stack, step = np.stack(list(self.volumes.values()), axis=-1), self.step
+        if step == 1:
+            stack, step = _compact(stack)
         image = nib.Nifti1Image(stack, _centred_affine(stack.shape[:3]))
         image.header.set_xyzt_units("mm")
         image.header.set_slope_inter(step, 0)
@@ -114,25 +127,30 @@ def minmax_scaled(template: Volume) -> NDArray[np.float32]:
     return (values - np.float32(low)) / np.float32(high - low)
 
 
-def _read(path: Path, *, whole: bool = False) -> Volume:
-    """Voxels of a NIfTI file; integers stay integers unless the header scales them.
+def _read(path: Path) -> tuple[Volume, float]:
+    """Voxels of a NIfTI file as they are stored, and the step that makes values of them.
 
-    Args:
-        whole: read up to the gzip checksum first, which nibabel does not reach.
+    A file whose header adds an offset is read as values, with step 1.
     """
     try:
-        if whole:
-            with gzip.open(path) as file:
-                while file.read(1 << 20):
-                    pass
-        image: Any = nib.load(path)
-        return np.asarray(image.dataobj, dtype=_storage(image))
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
+        content = path.read_bytes()
+        if content[:2] == _GZIP:
+            content = igzip.decompress(content)  # verifies the checksum
+        image: Any = nib.Nifti1Image.from_bytes(content)
+        data = image.dataobj
+        if data.inter == 0:
+            return np.asanyarray(data.get_unscaled()), float(data.slope)
+        return np.asarray(data, dtype=np.float32), 1.0
+    except (OSError, EOFError, ValueError, *_DAMAGED) as error:
         raise TemplateMismatch(
             f"cannot be read ({type(error).__name__})",
             remedy="Give a complete NIfTI file",
             subject=path.name,
         ) from None
+
+
+def _values(stored: Volume, step: float) -> Volume:
+    return stored if step == 1 else stored.astype(np.float32) * np.float32(step)
 
 
 def _compact(stack: Volume) -> tuple[Volume, float]:
@@ -143,12 +161,6 @@ def _compact(stack: Volume) -> tuple[Volume, float]:
             if codes.max() <= 255 and np.array_equal(codes, np.rint(codes)):
                 return codes.astype(np.uint8), step
     return stack, 1.0
-
-
-def _storage(image: Any) -> np.dtype[Any]:
-    slope, inter = image.dataobj.slope, image.dataobj.inter
-    unscaled = slope == 1 and inter == 0
-    return np.dtype(image.get_data_dtype() if unscaled else np.float32)
 
 
 def _centred_affine(shape: Sequence[int]) -> NDArray[np.float64]:

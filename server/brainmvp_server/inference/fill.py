@@ -96,6 +96,7 @@ def fill_channels(
         filled.append(Filled(channel.modality, policy, template))
         if template is not None:
             place_template(image[index], _template(bank, channel), space, policy)
+            image[index] *= np.float32(bank.step)
     given = tuple(m for m in task.modalities if m in prepared.images)
     return Channels(image, given, tuple(filled))
 
