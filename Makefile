@@ -15,6 +15,7 @@ serve: $(DEMO)/.ready
 
 test: check $(DEMO)/.ready
 	BRAINMVP_DEMO_PYTHON=$(DEMO)/bin/python $(DEV)/bin/pytest --cov --cov-report=term:skip-covered
+	$(DEV)/bin/coverage report --include='*/imaging/*,*/inference/*,*/api/*' --fail-under=90
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff check .

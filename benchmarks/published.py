@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from memory import peak_mb
 from monai.inferers import sliding_window_inference
 from monai.transforms import (
     Compose,
@@ -104,8 +104,7 @@ def main() -> None:
         start = time.perf_counter()
         evaluate(options.study, options.out, network)
         seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "peak_mb": peak, "stages": {}}))
+    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "stages": {}}))
 
 
 if __name__ == "__main__":

@@ -36,9 +36,9 @@ def _by_counting(flat: NDArray[Any], ranks: Sequence[int]) -> NDArray[Any]:
     unsigned = np.dtype(f"u{flat.dtype.itemsize}")
     counts = _counted(flat.view(unsigned))
     values = np.arange(counts.size, dtype=unsigned).view(flat.dtype)
-    order = np.argsort(values, kind="stable")
-    upto = np.cumsum(counts[order])
-    return values[order][np.searchsorted(upto, ranks, side="right")]
+    if flat.dtype.kind == "i":  # the upper half of the codes are the negative numbers
+        values, counts = (np.roll(codes, counts.size // 2) for codes in (values, counts))
+    return values[np.searchsorted(np.cumsum(counts), ranks, side="right")]
 
 
 def _by_radix(flat: NDArray[np.float32], ranks: Sequence[int]) -> NDArray[np.float32]:

@@ -124,9 +124,7 @@ class Predictor:
         total = np.zeros(task.outputs.count, dtype=np.float32)
         with stages.stage("infer"):
             padded = plan.pad(image)
-            window = np.empty((1, len(image), *plan.size), dtype=np.float32)
-            for done, place in enumerate(plan.slices(), start=1):
-                window[0] = padded[(slice(None), *place)]
+            for done, (place, window) in enumerate(plan.cut(padded), start=1):
                 with self._turn:
                     logits = self.engine.infer(window)[0]
                     if classifies:

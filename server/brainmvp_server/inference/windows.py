@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 
@@ -63,6 +64,26 @@ class WindowPlan:
         padded = np.zeros((image.shape[0], *self.padded), dtype=image.dtype)
         padded[(slice(None), *self._inside())] = image
         return padded
+
+    def cut(self, padded: Array) -> Iterator[tuple[tuple[slice, ...], Array]]:
+        """Each window's place and its voxels (1, C, h, w, d), cut while the one before is in use.
+
+        A window's memory is used again for the one after next.
+        """
+        places = list(self.slices())
+        buffers = [np.empty((1, len(padded), *self.size), dtype=np.float32) for _ in range(2)]
+
+        def fill(index: int) -> Array:
+            buffers[index % 2][0] = padded[(slice(None), *places[index])]
+            return buffers[index % 2]
+
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            coming = ahead.submit(fill, 0)
+            for index, place in enumerate(places):
+                window = coming.result()
+                if index + 1 < len(places):
+                    coming = ahead.submit(fill, index + 1)
+                yield place, window
 
     def unpad(self, image: Array) -> Array:
         """The part of (O, X, Y, Z) that is the volume."""
