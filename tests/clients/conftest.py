@@ -371,7 +371,7 @@ def plugins(
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.delitem(sys.modules, "brainmvp_testing_plugin", raising=False)
-    return {**os.environ, **settings, "PYTHONPATH": os.pathsep.join((SOURCE, str(site)))}
+    return {**os.environ, **settings, "PYTHONPATH": os.pathsep.join((str(site), SOURCE))}
 
 
 @pytest.fixture(autouse=True)

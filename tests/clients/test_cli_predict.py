@@ -151,7 +151,7 @@ def test_ctrl_c_ends_the_process_with_130_and_leaves_nothing(
     with subprocess.Popen(
         [sys.executable, "-m", "brainmvp_clients.cli", "predict", "hangs", "--t1", study["t1"],
          "--out", out],
-        env=plugins, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=plugins, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         marker = out.parent / "hanging"
         for _ in range(600):
@@ -171,7 +171,7 @@ def test_terminal_without_unicode_gets_a_table_all_the_same(
     done = subprocess.run(
         [sys.executable, "-m", "brainmvp_clients.cli", "predict", "fine", "--t1", study["t1"],
          "--out", tmp_path / "r"],
-        env={**plugins, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True,
+        cwd=tmp_path, env={**plugins, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "Tumour core" in done.stdout
@@ -201,7 +201,7 @@ def test_progress_is_drawn_on_a_terminal_and_keeps_out_of_stdout(
     done = subprocess.run(
         [sys.executable, "-m", "brainmvp_clients.cli", "predict", "m", "--t1", study["t1"],
          "--out", tmp_path / "r", *place],
-        env={**plugins, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs, text=True,
+        cwd=tmp_path, env={**plugins, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs, text=True,
     )  # fmt: skip
     drawn = os.read(ours, 65536).decode()
     os.close(ours)

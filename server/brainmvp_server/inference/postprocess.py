@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,9 @@ def segment(
     else:
         native = ()
         level = _logit(_threshold(outputs))
-        members = tuple(_placed(part, space) for part in _members(tuple(logits), outputs, level))
+        parts = _members(tuple(logits), outputs, level)
+        with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+            members = tuple(pool.map(lambda part: _placed(part, space), parts))
     return Segmentation(
         mask=_painted(members, outputs),
         outputs=members,

@@ -151,15 +151,15 @@ def prepare(study: Study, rules: Preprocessing) -> Prepared:
 
 
 def intensity_scale(
-    volume: Volume, percentiles: tuple[float, float], content: Box | None = None
+    volume: Volume, percentiles: tuple[float, float], content: NDArray[Any] | None = None
 ) -> IntensityScale:
     """The scale that the percentiles of the whole native volume give, background included.
 
     Args:
-        content: a box outside of which every voxel has the smallest stored value, if one is known;
-            those voxels come first in order and need not be looked at.
+        content: part of the stored voxels, if one is known outside of which every voxel has the
+            smallest stored value; those come first in order and need not be looked at.
     """
-    inside = volume.stored if content is None else volume.stored[content.slices]
+    inside = volume.stored if content is None else content
     count, around = volume.stored.size, volume.stored.size - inside.size
     ranks = [percentile_ranks(count, percentile) for percentile in percentiles]
     places = [rank for low, high, _ in ranks for rank in (low, high)]
@@ -177,14 +177,19 @@ def intensity_scale(
 
 
 def _scaled(volume: Volume, rules: Preprocessing) -> _Scaled:
-    content = bounding_box(volume.stored != volume.stored.min())
-    scale = intensity_scale(volume, rules.percentiles, content)
-    view = volume.grid.orientation.view
-    if volume.slope == 1.0 and volume.intercept == 0.0:
-        above = volume.stored > scale.low
-    else:
-        above = volume.values(volume.stored) > scale.low
-    return _Scaled(volume, view(volume.stored), scale, bounding_box(view(above)))
+    view = volume.grid.orientation.view(volume.stored)
+    smallest = volume.stored.min()
+    content = bounding_box(view != smallest)
+    if content is None:
+        return _Scaled(volume, view, IntensityScale(np.float32(0), None), None)
+    inside = view[content.slices]
+    scale = intensity_scale(volume, rules.percentiles, inside)
+    if volume.slope > 0 and volume.values(smallest) == scale.low:
+        return _Scaled(volume, view, scale, content)  # all that is not background is brighter
+    if volume.slope < 0:  # the smallest stored value is the brightest: look everywhere
+        return _Scaled(volume, view, scale, bounding_box(volume.values(view) > scale.low))
+    found = bounding_box(volume.values(inside) > scale.low)
+    return _Scaled(volume, view, scale, found and found.shifted(content.start))
 
 
 def _resampled(
