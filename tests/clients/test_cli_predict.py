@@ -201,7 +201,8 @@ def test_progress_is_drawn_on_a_terminal_and_keeps_out_of_stdout(
     done = subprocess.run(
         [sys.executable, "-m", "brainmvp_clients.cli", "predict", "m", "--t1", study["t1"],
          "--out", tmp_path / "r", *place],
-        cwd=tmp_path, env={**plugins, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs, text=True,
+        cwd=tmp_path, env={**plugins, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs,
+        text=True,
     )  # fmt: skip
     drawn = os.read(ours, 65536).decode()
     os.close(ours)
