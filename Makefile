@@ -1,17 +1,21 @@
 # make demo   a study in, a mask out, in an environment of its own (no torch)
 # make serve  keep the demo's server running on http://127.0.0.1:8000
 # make test   every check and test
+# make system the Debian packages that tests start for real (as root)
 PYTHON ?= python3
 DEMO := .venv-demo
 DEV := .venv
 
-.PHONY: demo serve test check format demo-models bench clean
+.PHONY: demo serve system test check format demo-models bench clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python examples/demo.py
 
 serve: $(DEMO)/.ready
 	$(DEMO)/bin/brainmvp serve --models examples/bundles
+
+system:
+	tests/system.sh
 
 test: check $(DEMO)/.ready
 	BRAINMVP_DEMO_PYTHON=$(DEMO)/bin/python $(DEV)/bin/pytest --cov --cov-report=term:skip-covered

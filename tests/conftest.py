@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -93,3 +95,23 @@ def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
             version="1",
         )
     )
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], Path]:
+    """Finds a program that a test starts for real, such as ``Orthanc``.
+
+    Where it is not installed the test is skipped; with CI=true it fails, so that nothing is missed.
+    """
+
+    def find(name: str) -> Path:
+        path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+        found = shutil.which(name, path=path)
+        if found is not None:
+            return Path(found)
+        message = f"{name} is not installed: make system"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+    return find
