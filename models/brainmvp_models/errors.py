@@ -16,6 +16,7 @@
     ├── UnknownModel            a model name or version that is not served
     ├── InvalidCheckpoint       a file torch refuses, or one that does not fit its task
     ├── ParityFailed            an exported network differs from its checkpoint
+    ├── InvalidSettings         a setting that does not exist or does not fit
     └── EngineUnavailable       a runtime that is not installed, or that refuses the network
 
 Each carries three plain sentences' worth: the *subject* (a modality, a file, a model), the
@@ -141,6 +142,13 @@ class ParityFailed(BrainMVPError):
 
     code = "parity-failed"
     title = "The export does not reproduce the checkpoint"
+
+
+class InvalidSettings(BrainMVPError):
+    """A setting that does not exist, or whose value does not fit."""
+
+    code = "invalid-settings"
+    title = "The settings are not valid"
 
 
 class EngineUnavailable(BrainMVPError):

@@ -11,7 +11,7 @@ from brainmvp_server.settings import Settings
 from brainmvp_server.shelf import Shelf
 
 
-def run(settings: Settings, host: str, port: int) -> None:
+def run(settings: Settings) -> None:
     """Serve until interrupted; port 0 takes a free one and says which.
 
     Raises:
@@ -19,7 +19,12 @@ def run(settings: Settings, host: str, port: int) -> None:
     """
     app = create_app(settings)
     config = uvicorn.Config(
-        app, host=host, port=port, access_log=False, server_header=False, log_level="warning"
+        app,
+        host=settings.service.host,
+        port=settings.service.port,
+        access_log=False,
+        server_header=False,
+        log_level="warning",
     )
     listener = config.bind_socket()
     _announce(app.state.shelf, listener)

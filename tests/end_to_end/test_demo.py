@@ -100,7 +100,7 @@ from pathlib import Path
 from brainmvp_server.api.app import create_app
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.settings import Settings
-create_app(Settings(models=Path({str(ROOT / "examples" / "bundles")!r})))
+create_app(Settings.of(models=Path({str(ROOT / "examples" / "bundles")!r})))
 Predictor.load({str(ROOT / "examples" / "bundles" / "demo-tissue")!r})
 print([name for name in sys.modules if name.split(".")[0] in ("torch", "monai")])
 """

@@ -16,19 +16,19 @@ from brainmvp_server.shelf import Shelf
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the service over the bundles in ``settings.models``.
+    """Build the service over the bundles in ``settings.service.models``.
 
     Raises:
         InvalidBundle: there is no such folder. Broken bundles in it are refused by name and listed
             by ``GET /v1/models``; the others are served.
     """
-    if not settings.models.is_dir():
+    if not settings.service.models.is_dir():
         raise InvalidBundle(
             "no such folder",
             remedy="Give the folder that holds the bundles with --models",
-            subject=str(settings.models),
+            subject=str(settings.service.models),
         )
-    shelf = Shelf.of(settings.models, settings.engine)
+    shelf = Shelf.of(settings.service.models, settings.worker.engine)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:

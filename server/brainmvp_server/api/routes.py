@@ -52,7 +52,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 def build_router(settings: Settings, shelf: Shelf) -> APIRouter:
     """The routes over one shelf of models."""
     router = APIRouter()
-    studies = CapacityLimiter(settings.studies)
+    studies = CapacityLimiter(settings.worker.studies)
 
     @router.get("/health/live", tags=["health"], summary="Is the process alive?")
     async def live() -> dict[str, str]:
@@ -106,14 +106,14 @@ def build_router(settings: Settings, shelf: Shelf) -> APIRouter:
     ) -> Response:
         task = shelf.bundle(name, version).task
         form = negotiate(accept, task, probabilities=probabilities)
-        scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.scratch))
+        scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
 
         def clean_up() -> None:
             shutil.rmtree(scratch, ignore_errors=True)
 
         def work() -> Response:
             result = shelf.predictor(name, version).predict(
-                files, fill=fill, probabilities=probabilities, limits=settings.limits
+                files, fill=fill, probabilities=probabilities, limits=settings.limits.volume
             )
             return answer(result, form, scratch, clean_up)
 
@@ -121,8 +121,8 @@ def build_router(settings: Settings, shelf: Shelf) -> APIRouter:
             files = await receive_study(
                 request,
                 scratch,
-                max_bytes=settings.upload_bytes,
-                max_parts=settings.upload_parts,
+                max_bytes=settings.limits.upload_bytes,
+                max_parts=settings.limits.upload_parts,
             )
             check_modalities(tuple(files), task, fill or task.filling.policy)
             return await anyio.to_thread.run_sync(work, limiter=studies)

@@ -23,7 +23,6 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.networks import TINY, ClassificationNetwork
 from brainmvp_models.task import load_task
 from brainmvp_server.api.app import create_app
-from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.settings import Settings
 
 UPLOAD_LIMIT = 4 << 20
@@ -78,11 +77,11 @@ def model_folder(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) 
 def service(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     scratch = tmp_path_factory.mktemp("scratch")
     app = create_app(
-        Settings(
+        Settings.of(
             models=model_folder,
-            upload_bytes=UPLOAD_LIMIT,
+            upload_mb=UPLOAD_LIMIT >> 20,
             upload_parts=6,
-            limits=Limits(voxels=128**3),
+            volume_mvoxels=3,
             scratch=scratch,
         )
     )

@@ -25,7 +25,7 @@ def test_models_are_described_with_card_channels_and_outputs(service: Service) -
 
 
 def test_a_service_without_models_is_alive_but_not_ready(tmp_path: Path) -> None:
-    with running(create_app(Settings(models=tmp_path))) as http:
+    with running(create_app(Settings.of(models=tmp_path))) as http:
         assert http.get("/health/live").status_code == 200
         answer = http.get("/health/ready")
     assert answer.status_code == 503
@@ -34,7 +34,7 @@ def test_a_service_without_models_is_alive_but_not_ready(tmp_path: Path) -> None
 
 def test_a_missing_model_folder_is_an_error_at_start_not_an_empty_service(tmp_path: Path) -> None:
     with pytest.raises(InvalidBundle, match="no such folder"):
-        create_app(Settings(models=tmp_path / "nowhere"))
+        create_app(Settings.of(models=tmp_path / "nowhere"))
 
 
 def test_openapi_describes_the_upload_and_every_answer(service: Service) -> None:
@@ -51,7 +51,7 @@ def test_openapi_describes_the_upload_and_every_answer(service: Service) -> None
 def test_what_nobody_foresaw_is_a_problem_and_its_message_stays_out_of_answer_and_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = create_app(Settings(models=tmp_path))
+    app = create_app(Settings.of(models=tmp_path))
 
     @app.get("/broken")
     def broken() -> None:
@@ -69,7 +69,13 @@ def test_every_kind_of_error_has_a_status_of_its_own_or_of_its_family() -> None:
     def family(kind: type[BrainMVPError]) -> list[type[BrainMVPError]]:
         return [kind, *(heir for child in kind.__subclasses__() for heir in family(child))]
 
-    offline = {"error", "invalid-task", "invalid-checkpoint", "parity-failed"}
+    offline = {
+        "error",
+        "invalid-task",
+        "invalid-checkpoint",
+        "parity-failed",
+        "invalid-settings",
+    }
     for kind in family(BrainMVPError):
         if kind.code not in offline:
             assert any(ancestor in STATUS for ancestor in kind.__mro__), kind.code

@@ -1,0 +1,23 @@
+"""How a service is set up: one frozen model, filled by flags, environment and a TOML file."""
+
+from brainmvp_server.settings.model import (
+    JobSettings,
+    LimitSettings,
+    ServiceSettings,
+    Settings,
+    WorkerSettings,
+)
+from brainmvp_server.settings.sources import Effective, load
+from brainmvp_server.settings.table import Entry, entries
+
+__all__ = [
+    "Effective",
+    "Entry",
+    "JobSettings",
+    "LimitSettings",
+    "ServiceSettings",
+    "Settings",
+    "WorkerSettings",
+    "entries",
+    "load",
+]
