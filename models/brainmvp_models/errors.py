@@ -12,6 +12,7 @@
     │   ├── MissingModality     too few modalities for the model or the fill policy
     │   └── TemplateMismatch    the fill policy does not fit the study
     ├── InvalidTask             a task file does not validate
+    ├── InvalidDatalist         a list of training or test cases that cannot be used
     ├── InvalidBundle           a bundle whose schema or digests do not hold
     ├── UnknownModel            a model name or version that is not served
     ├── InvalidCheckpoint       a file torch refuses, or one that does not fit its task
@@ -114,6 +115,13 @@ class InvalidTask(BrainMVPError):
 
     code = "invalid-task"
     title = "The task file is not valid"
+
+
+class InvalidDatalist(BrainMVPError):
+    """A datalist or BIDS folder that does not parse, or whose cases do not hold."""
+
+    code = "invalid-datalist"
+    title = "The list of cases cannot be used"
 
 
 class InvalidBundle(BrainMVPError):

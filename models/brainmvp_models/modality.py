@@ -40,8 +40,14 @@ _ALIASES = {
     "t1ce": Modality.T1C,
     "t1gd": Modality.T1C,
     "t1post": Modality.T1C,
+    "t1n": Modality.T1,
+    "t1w": Modality.T1,
+    "t2w": Modality.T2,
+    "t2f": Modality.FLAIR,
     "t2flair": Modality.FLAIR,
     "tof": Modality.MRA,
+    "angio": Modality.MRA,
+    "pdw": Modality.PD,
 }
 
 
