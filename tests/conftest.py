@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,8 @@ def program() -> Callable[[str], Path]:
     """
 
     def find(name: str) -> Path:
-        path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+        here = str(Path(sys.executable).parent)
+        path = os.pathsep.join([here, os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
         found = shutil.which(name, path=path)
         if found is not None:
             return Path(found)
