@@ -6,6 +6,8 @@
     ├── InvalidInput            the study itself is at fault
     │   ├── InvalidVolume       a file is no usable volume
     │   ├── VolumeTooLarge      a file claims more voxels than allowed
+    │   ├── InvalidArchive      a zip that is damaged, encrypted or not safe
+    │   ├── ArchiveTooLarge     a zip that unpacks to more than allowed
     │   ├── GridMismatch        two volumes do not lie on one grid
     │   ├── UnknownModality     a name that is no modality, or one the model does not take
     │   ├── DuplicateModality   one modality given twice
@@ -73,6 +75,20 @@ class VolumeTooLarge(InvalidInput):
 
     code = "volume-too-large"
     title = "A volume is too large"
+
+
+class InvalidArchive(InvalidInput):
+    """A zip that is damaged, encrypted, empty, or holds links or paths to elsewhere."""
+
+    code = "invalid-archive"
+    title = "The archive cannot be used"
+
+
+class ArchiveTooLarge(InvalidInput):
+    """A zip that holds more than is allowed."""
+
+    code = "archive-too-large"
+    title = "The archive is too large"
 
 
 class GridMismatch(InvalidInput):

@@ -67,6 +67,7 @@ class NotReady(BrainMVPError):
 
 STATUS: Mapping[type[BrainMVPError], HTTPStatus] = {
     domain.VolumeTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    domain.ArchiveTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     domain.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     domain.UnknownModel: HTTPStatus.NOT_FOUND,
     domain.InvalidBundle: HTTPStatus.INTERNAL_SERVER_ERROR,
