@@ -123,6 +123,8 @@ class ExpectedQuality(Answer):
     output: str
     metric: str
     value: float
+    low: float | None = None
+    high: float | None = None
     studies: int
 
 

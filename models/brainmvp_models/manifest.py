@@ -61,15 +61,30 @@ class Parity(Frozen):
     )
 
 
+Metric = Literal["dice", "hd95_mm", "volume_error_ml", "accuracy", "balanced_accuracy", "auc"]
+"""What a subset card measures; ``docs/evaluation.md`` defines each."""
+
+
 class SubsetQuality(Frozen):
-    """Measured quality when only these modalities are real."""
+    """One line of the subset card: quality measured when only these modalities are real."""
 
     real: tuple[Modality, ...] = Field(min_length=1)
-    fill: FillPolicy
-    output: str
-    metric: Literal["dice", "balanced_accuracy", "auc"]
-    value: float
+    fill: FillPolicy = Field(description="none where every channel is real.")
+    output: str = Field(description="A region, a class, or 'all' for the whole study.")
+    metric: Metric
+    value: float = Field(description="Mean over studies, or the figure of all of them.")
+    low: float | None = Field(default=None, description="Lower end of the 95 % interval.")
+    high: float | None = Field(default=None, description="Upper end of the 95 % interval.")
     studies: int = Field(gt=0)
+
+
+class Evaluated(Frozen):
+    """How the subset card came to be."""
+
+    command: str
+    datalist: str = Field(description="SHA-256 of the list of cases.")
+    evaluator: str
+    created: str = Field(description="UTC, ISO 8601.")
 
 
 class Manifest(Frozen):
@@ -89,4 +104,5 @@ class Manifest(Frozen):
     provenance: Provenance
     parity: tuple[Parity, ...] = Field(min_length=1)
     subset_card: tuple[SubsetQuality, ...] = ()
+    evaluated: Evaluated | None = None
     demo: bool = False

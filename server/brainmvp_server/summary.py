@@ -73,6 +73,8 @@ class ExpectedQuality(Wire):
     output: str
     metric: str
     value: float
+    low: float | None = Field(description="Lower end of the 95 % confidence interval.")
+    high: float | None = Field(description="Upper end of the 95 % confidence interval.")
     studies: int
 
 
@@ -119,8 +121,8 @@ class Summary(Wire):
             structures=tuple(StructureFound(**vars(entry)) for entry in result.structures),
             scores=tuple(ScoreGiven(**vars(entry)) for entry in result.scores),
             expected_quality=tuple(
-                ExpectedQuality(output=q.output, metric=q.metric, value=q.value, studies=q.studies)
-                for q in result.expected
+                ExpectedQuality(**quality.model_dump(exclude={"real", "fill"}))
+                for quality in result.expected
             ),
             warnings=result.warnings,
             windows=result.windows,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from brainmvp_clients.answers import Catalogue, Model, Summary
+from brainmvp_clients.answers import Catalogue, ExpectedQuality, Model, Summary
 from brainmvp_clients.errors import one_line, sentence
 
 DEMO = "Demo model: it shows the software. Its results mean nothing."
@@ -30,10 +30,7 @@ def show_summary(summary: Summary, folder: Path, console: Console | None = None)
     _line(
         console,
         "Expected",
-        ", ".join(
-            f"{entry.output} {entry.metric} {entry.value:.3f} (of {entry.studies})"
-            for entry in summary.expected_quality
-        ),
+        ", ".join(_expected(entry) for entry in summary.expected_quality),
     )
     _line(
         console,
@@ -48,6 +45,14 @@ def show_summary(summary: Summary, folder: Path, console: Console | None = None)
     _line(console, "Use", summary.intended_use)
     if summary.demo:
         console.print(Text(DEMO, style="bold yellow"), soft_wrap=True)
+
+
+def _expected(entry: ExpectedQuality) -> str:
+    """``WT dice 0.912 (0.890 to 0.931, 50 studies)``."""
+    between = ""
+    if entry.low is not None and entry.high is not None:
+        between = f"{entry.low:.3f} to {entry.high:.3f}, "
+    return f"{entry.output} {entry.metric} {entry.value:.3f} ({between}{entry.studies} studies)"
 
 
 def show_models(catalogue: Catalogue, console: Console | None = None) -> None:

@@ -19,7 +19,7 @@ from brainmvp_models.templates import TemplateBank, minmax_scaled
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.inference.engines import Engine, load_engine
-from brainmvp_server.inference.fill import Channels, Filled, check_modalities, fill_channels
+from brainmvp_server.inference.fill import Channels, check_modalities, fill_channels
 from brainmvp_server.inference.measure import Structure, measure
 from brainmvp_server.inference.postprocess import Segmentation, segment, softmax
 from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
@@ -76,19 +76,41 @@ class Predictor:
         Raises:
             InvalidInput: one of its kinds, naming the modality, the problem and the remedy.
         """
-        task = self.bundle.task
-        policy = fill or task.filling.policy
+        policy = fill or self.bundle.task.filling.policy
         paths = _by_modality(files)
-        check_modalities(tuple(paths), task, policy)
+        check_modalities(tuple(paths), self.bundle.task, policy)
         stages = Stages(progress)
         with stages.stage("read"):
             study = read_study(paths, limits)
+        return self._predict(study, policy, probabilities, stages)
+
+    def predict_study(
+        self, study: Study, *, fill: FillPolicy | None = None, progress: Progress | None = None
+    ) -> Result:
+        """The same for a study that is read already, for example to use a part of it.
+
+        Raises:
+            InvalidInput: as for :meth:`predict`.
+        """
+        policy = fill or self.bundle.task.filling.policy
+        check_modalities(tuple(v.modality for v in study.volumes), self.bundle.task, policy)
+        return self._predict(study, policy, False, Stages(progress))
+
+    def close(self) -> None:
+        """Free the network."""
+        self.engine.close()
+
+    def _predict(
+        self, study: Study, policy: FillPolicy, probabilities: bool, stages: Stages
+    ) -> Result:
+        task = self.bundle.task
         with stages.stage("preprocess"):
             prepared = prepare(study, task.preprocessing)
         with stages.stage("fill"):
             channels = fill_channels(prepared, task, self._bank, policy)
         logits, windows = self._infer(channels.image, stages)
         segmentation, structures = self._restore(logits, prepared.space, probabilities, stages)
+        expected = self._expected(channels, policy)
         return Result(
             manifest=self.bundle.manifest,
             bundle=self.bundle.digest,
@@ -98,15 +120,11 @@ class Predictor:
             segmentation=segmentation,
             structures=structures,
             scores=self._scores(logits),
-            expected=self._expected(channels, policy),
-            warnings=self._warnings(prepared, channels.filled, study),
+            expected=expected,
+            warnings=self._warnings(prepared, channels, measured=bool(expected)),
             windows=windows,
             seconds=stages.seconds,
         )
-
-    def close(self) -> None:
-        """Free the network."""
-        self.engine.close()
 
     @cached_property
     def _bank(self) -> TemplateBank:
@@ -166,14 +184,20 @@ class Predictor:
         )
 
     def _warnings(
-        self, prepared: Prepared, filled: tuple[Filled, ...], study: Study
+        self, prepared: Prepared, channels: Channels, *, measured: bool
     ) -> tuple[str, ...]:
         notes = list(prepared.warnings)
         if self.bundle.manifest.demo:
             notes.insert(0, "demonstration model: the result has no clinical meaning")
-        if filled:
-            names = ", ".join(entry.modality.value for entry in filled)
+        if channels.filled:
+            names = ", ".join(entry.modality.value for entry in channels.filled)
             notes.append(f"not this patient's, but filled in: {names}")
+        if not measured:
+            how = f", the rest filled by '{channels.filled[0].policy}'" if channels.filled else ""
+            notes.append(
+                "the quality to expect is not known: the bundle's card has no measurement of "
+                f"{', '.join(channels.real)}{how}"
+            )
         return tuple(notes)
 
 

@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.errors import DuplicateModality, UnknownModality
+from brainmvp_models.errors import DuplicateModality, MissingModality, UnknownModality
+from brainmvp_models.manifest import SubsetQuality
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import FillPolicy
+from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.inference.predictor import Predictor
+from brainmvp_server.summary import Summary
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,49 @@ def test_a_result_says_what_was_real_what_filled_and_how_long_it_took(
     assert result.windows == 1
     assert result.mask.shape == (70, 70, 60)
     assert any("t1c, flair" in warning for warning in result.warnings)
+
+
+def test_a_study_that_was_read_once_gives_what_its_files_give(
+    predictor: Predictor, scan: Path
+) -> None:
+    study = read_study({Modality.T1: scan, Modality.T2: scan})
+    part = Study.of(study.volumes[1:])
+    result = predictor.predict_study(part, fill="zeros")
+    np.testing.assert_array_equal(result.mask, predictor.predict({"t2": scan}, fill="zeros").mask)
+    with pytest.raises(MissingModality):
+        predictor.predict_study(part, fill="none")
+
+
+def _with_card(bundle: Bundle, *card: SubsetQuality) -> Bundle:
+    return Bundle(bundle.root, bundle.manifest.model_copy(update={"subset_card": card}))
+
+
+def test_a_result_reports_the_cards_measurement_of_its_own_subset_and_fill_alone(
+    predictor: Predictor, tiny_bundle: Bundle, scan: Path
+) -> None:
+    def measured(*real: Modality, fill: FillPolicy, value: float) -> SubsetQuality:
+        return SubsetQuality(real=real, fill=fill, output="WT", metric="dice", value=value,
+                             low=value - 0.1, high=value + 0.1, studies=5)  # fmt: skip
+
+    card = (
+        measured(*tiny_bundle.task.modalities, fill="none", value=0.9),
+        measured(Modality.T2, Modality.T1, fill="zeros", value=0.7),
+        measured(Modality.T1, Modality.T2, fill="center", value=0.8),
+    )
+    carded = Predictor(_with_card(tiny_bundle, *card), predictor.engine)
+    result = carded.predict({"t1": scan, "t2": scan}, fill="zeros")
+    assert result.expected == card[1:2]
+    (quality,) = Summary.of(result).expected_quality
+    assert (quality.value, quality.low, quality.high) == (0.7, 0.7 - 0.1, 0.7 + 0.1)
+    assert not any("not known" in warning for warning in result.warnings)
+    whole = carded.predict(dict.fromkeys(("t1", "t1c", "t2", "flair"), scan))
+    assert whole.expected == card[:1]
+
+
+def test_a_result_whose_subset_is_not_on_the_card_says_so(predictor: Predictor, scan: Path) -> None:
+    result = predictor.predict({"t2": scan}, fill="zeros")
+    assert result.expected == ()
+    assert any("no measurement of t2, the rest filled by 'zeros'" in w for w in result.warnings)
 
 
 def test_progress_never_goes_back_and_ends_complete(predictor: Predictor, scan: Path) -> None:
