@@ -11,6 +11,8 @@
     │   ├── GridMismatch        two volumes do not lie on one grid
     │   ├── UnknownModality     a name that is no modality, or one the model does not take
     │   ├── DuplicateModality   one modality given twice
+    │   ├── MixedStudy          files of several patients or studies
+    │   ├── NothingIdentified   no series of a study can be told to be a needed modality
     │   ├── MissingModality     too few modalities for the model or the fill policy
     │   └── TemplateMismatch    the fill policy does not fit the study
     ├── InvalidTask             a task file does not validate
@@ -110,6 +112,20 @@ class DuplicateModality(InvalidInput):
 
     code = "duplicate-modality"
     title = "A modality was given twice"
+
+
+class MixedStudy(InvalidInput):
+    """The files belong to more than one patient or study."""
+
+    code = "mixed-study"
+    title = "The files belong to more than one study"
+
+
+class NothingIdentified(InvalidInput):
+    """No series is known to be a modality of the model, or one that is needed is damaged."""
+
+    code = "nothing-identified"
+    title = "The study's series cannot be used"
 
 
 class MissingModality(InvalidInput):

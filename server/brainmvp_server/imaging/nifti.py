@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from brainmvp_models.bundle import digest_of
 from brainmvp_models.errors import InvalidVolume, VolumeTooLarge
 from brainmvp_models.modality import Modality
-from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.imaging.grid import Affine, Grid
 from brainmvp_server.imaging.volume import SpatialHeader, Volume
 
 _GZIP = b"\x1f\x8b"
@@ -98,7 +98,8 @@ class _Reading:
             _skip_to(file, header)
             stored = _read_voxels(file, shape, dtype)
         slope, intercept = _scaling(header)
-        _check_values(stored)
+        if fault := check_values(stored):
+            raise _Unusable(*fault)
         return Volume(
             modality=self.modality,
             stored=stored,
@@ -245,16 +246,25 @@ def _scaling(header: Nifti1Header) -> tuple[float, float]:
     return (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
 
 
-def _check_values(stored: NDArray[Any]) -> None:
+def check_values(stored: NDArray[Any]) -> tuple[str, str] | None:
+    """The problem and the remedy where voxels hold no image: not finite, or all the same."""
     low, high = stored.min(), stored.max()
     if stored.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
         wrong = int(stored.size - np.count_nonzero(np.isfinite(stored)))
-        raise _Unusable(
-            f"{wrong} of its voxels are NaN or infinite", "Replace them, for example by 0"
-        )
+        return f"{wrong} of its voxels are NaN or infinite", "Replace them, for example by 0"
     if low == high:
         what = "all its voxels are zero" if low == 0 else "all its voxels have one value"
-        raise _Unusable(what, "Send a volume that holds an image")
+        return what, "Send a volume that holds an image"
+    return None
+
+
+def spatial_header(affine: Affine) -> SpatialHeader:
+    """The geometry of a NIfTI header for voxels that come from elsewhere."""
+    header = Nifti1Header()
+    header.set_qform(affine, code=1)
+    header.set_sform(affine, code=1)
+    header.set_xyzt_units("mm")
+    return SpatialHeader({name: np.copy(header[name]) for name in _SPATIAL})
 
 
 def encode_nifti(voxels: NDArray[Any], grid: Grid, header: SpatialHeader) -> bytes:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import Grid
+
+if TYPE_CHECKING:
+    from brainmvp_server.imaging.dicom.source import DicomSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +35,10 @@ class Volume:
         slope, intercept: a voxel's value is ``stored * slope + intercept``.
         grid: where the voxels lie.
         header: the spatial part of the file's header.
-        digest: ``sha256:…`` of the file.
+        digest: ``sha256:…`` of the file; of a DICOM series, of its affine and voxels.
         warnings: what a reader should know about this file.
+        frame_of_reference: its UID, where the volume comes from DICOM; equal ones share a world.
+        source: the series the volume comes from, where that is DICOM.
     """
 
     modality: Modality
@@ -44,6 +49,8 @@ class Volume:
     header: SpatialHeader
     digest: str
     warnings: tuple[str, ...] = ()
+    frame_of_reference: str = ""
+    source: DicomSource | None = None
 
     def values(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """The values of some stored voxels, in float32."""

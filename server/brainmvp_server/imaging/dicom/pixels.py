@@ -1,0 +1,177 @@
+"""Decode a stack's frames, without believing what compressed data claims.
+
+pydicom decodes; JPEG-LS through pyjpegls, JPEG 2000 through pylibjpeg. A compressed frame's own
+header is read first: a few bytes can claim an image of any size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import warnings
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID, RLELossless
+
+from brainmvp_models.errors import InvalidVolume, VolumeTooLarge
+from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.dicom.files import Frame, open_dataset
+from brainmvp_server.imaging.dicom.series import Stack
+from brainmvp_server.imaging.dicom.source import DicomSource
+from brainmvp_server.imaging.nifti import Limits, check_values, spatial_header
+from brainmvp_server.imaging.volume import Volume
+
+_JPEG_SOF = {0xFFC0 + n for n in range(16)} - {0xFFC4, 0xFFC8, 0xFFCC} | {0xFFF7}
+
+
+def read_stack(stack: Stack, modality: Modality, limits: Limits = Limits()) -> Volume:
+    """Decode one stack as the volume of a modality.
+
+    Raises:
+        InvalidVolume: damaged pixels, a transfer syntax that is not supported, a constant image.
+        VolumeTooLarge: it has more voxels than ``limits`` allow.
+    """
+    voxels = int(np.prod(stack.grid.shape))
+    if voxels > limits.voxels:
+        raise VolumeTooLarge(
+            f"series {stack.label} has {voxels} voxels; the limit is {limits.voxels}",
+            remedy="Leave the series out, or raise the limit",
+            subject=modality.value,
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom would quote values of the file
+            return _read(stack, modality)
+    except _Undecodable as fault:
+        problem, remedy = fault.args
+    except (MemoryError, RecursionError, Exception):
+        problem, remedy = "its pixels are damaged", "Send the series again, whole"
+    raise InvalidVolume(f"series {stack.label}: {problem}", remedy=remedy, subject=modality.value)
+
+
+class _Undecodable(Exception):
+    """The problem and the remedy of a frame."""
+
+
+def _read(stack: Stack, modality: Modality) -> Volume:
+    scales = {(frame.slope, frame.intercept) for frame in stack.frames}
+    slope, intercept = next(iter(scales)) if len(scales) == 1 else (1.0, 0.0)
+    block: NDArray[Any] | None = None
+    datasets = []
+    numbered = enumerate(stack.frames)
+    for _, group in groupby(numbered, key=lambda item: item[1].path):
+        frames = list(group)
+        dataset = open_dataset(frames[0][1].path)
+        for place, frame, pixels in _decoded(dataset, frames):
+            if len(scales) > 1:
+                pixels = (pixels * frame.slope + frame.intercept).astype(np.float32)
+            if block is None:
+                block = np.empty((len(stack.frames), *frame.size), dtype=pixels.dtype)
+            elif block.dtype != pixels.dtype:
+                raise _Undecodable("its slices differ in pixel format", "Convert them to one")
+            block[place] = pixels
+        datasets.append(_without_pixels(dataset))
+    assert block is not None
+    stored = block.T
+    fault = check_values(stored)
+    if fault:
+        raise _Undecodable(*fault)
+    digest = hashlib.sha256(stack.grid.affine.tobytes())
+    digest.update(block.data)
+    return Volume(
+        modality=modality,
+        stored=stored,
+        slope=slope,
+        intercept=intercept,
+        grid=stack.grid,
+        header=spatial_header(stack.grid.affine),
+        digest=f"sha256:{digest.hexdigest()}",
+        frame_of_reference=stack.frame_of_reference,
+        source=DicomSource(stack.label, tuple(_distinct(datasets))),
+    )
+
+
+def _decoded(
+    dataset: Dataset, frames: list[tuple[int, Frame]]
+) -> Iterator[tuple[int, Frame, NDArray[Any]]]:
+    """Each frame's place in the stack, the frame and its pixels (row, column)."""
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise _unsupported(syntax) from None
+    if not decoder.is_available:
+        raise _unsupported(syntax)
+    if int(dataset.BitsAllocated) not in (8, 16, 32):
+        raise _Undecodable("its pixels are not of 8, 16 or 32 bits", "Convert it")
+    for place, frame in frames:
+        if syntax.is_encapsulated:
+            _check_claims(dataset, frame, syntax)
+        pixels, _ = decoder.as_array(dataset, index=frame.index, raw=True)
+        if pixels.shape != frame.size:
+            raise _Undecodable("its pixels do not fill its images", "Send the series again, whole")
+        yield place, frame, pixels
+
+
+def _check_claims(dataset: Dataset, frame: Frame, syntax: UID) -> None:
+    """Compare the size in a compressed frame's own header with the image's."""
+    count = int(dataset.get("NumberOfFrames") or 1)
+    data = get_frame(dataset.PixelData, frame.index, number_of_frames=count)
+    if syntax == RLELossless:
+        most = frame.size[0] * frame.size[1] * int(dataset.BitsAllocated) // 8 * 2 + 1024
+        wrong = len(data) > most  # run lengths at their worst add one byte to 128
+    else:
+        wrong = _claimed_size(data) != frame.size
+    if wrong:
+        raise _Undecodable(
+            "its compressed pixels claim another size than its header",
+            "Send the series again, whole",
+        )
+
+
+def _claimed_size(data: bytes) -> tuple[int, int] | None:
+    """Rows and columns in the header of a JPEG 2000 or JPEG frame."""
+    if data[:4] == b"\xff\x4f\xff\x51" and len(data) >= 24:  # SOC, SIZ
+        right, bottom, left, top = struct.unpack(">4I", data[8:24])
+        return bottom - top, right - left
+    place = 2
+    while place + 9 <= len(data):
+        marker, length = struct.unpack(">HH", data[place : place + 4])
+        if marker in _JPEG_SOF:
+            rows, columns = struct.unpack(">HH", data[place + 5 : place + 9])
+            return rows, columns
+        if marker < 0xFF00 or length < 2:
+            return None
+        place += 2 + length
+    return None
+
+
+def _unsupported(syntax: UID) -> _Undecodable:
+    name = syntax.name if syntax.is_transfer_syntax else "an unknown transfer syntax"
+    return _Undecodable(
+        f"its pixels are compressed as {name}, which cannot be read here",
+        "Send it uncompressed, or as JPEG-LS, JPEG 2000 or RLE",
+    )
+
+
+def _without_pixels(dataset: Dataset) -> Dataset:
+    """What references to the source need: no pixels, no private attributes."""
+    if "PixelData" in dataset:
+        del dataset.PixelData
+    dataset.remove_private_tags()
+    return dataset
+
+
+def _distinct(datasets: list[Dataset]) -> Iterator[Dataset]:
+    seen = set()
+    for dataset in datasets:
+        if dataset.SOPInstanceUID not in seen:
+            seen.add(dataset.SOPInstanceUID)
+            yield dataset
