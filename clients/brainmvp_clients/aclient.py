@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -33,12 +34,17 @@ class AsyncClient:
         *,
         timeout: wire.Timeout = wire.DEFAULT_TIMEOUT,
         headers: Mapping[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         url = wire.address(server)
         self.server = wire.shown(url)
         self._http = httpx.AsyncClient(
-            base_url=url, timeout=timeout, headers=wire.own_headers(headers), transport=transport
+            base_url=url,
+            timeout=timeout,
+            headers=wire.own_headers(headers),
+            verify=verify,
+            transport=transport,
         )
 
     async def __aenter__(self) -> AsyncClient:

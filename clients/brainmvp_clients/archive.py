@@ -13,7 +13,15 @@ from typing import IO
 
 from brainmvp_clients.answers import Summary, parse
 from brainmvp_clients.errors import UnexpectedAnswer
-from brainmvp_clients.storage import MASK, MAX_BYTES, PREVIEW, PROBABILITIES, SUMMARY, writing
+from brainmvp_clients.storage import (
+    DICOM_OBJECT,
+    MASK,
+    MAX_BYTES,
+    PREVIEW,
+    PROBABILITIES,
+    SUMMARY,
+    writing,
+)
 
 MAX_MEMBERS = 256
 _MEGABYTE = 1 << 20
@@ -27,7 +35,10 @@ _DAMAGED = (
     NotImplementedError,
 )
 _SMALL = {SUMMARY: 16 * _MEGABYTE, PREVIEW: 64 * _MEGABYTE}
-_PROBABILITY = re.compile(rf"{PROBABILITIES}/[A-Za-z0-9][A-Za-z0-9._-]{{0,62}}\.nii\.gz")
+_OTHERS = (
+    re.compile(rf"{PROBABILITIES}/[A-Za-z0-9][A-Za-z0-9._-]{{0,62}}\.nii\.gz"),
+    DICOM_OBJECT,
+)
 
 
 def unpack(archive: IO[bytes], folder: Path, *, server: str) -> Summary:
@@ -85,7 +96,7 @@ def _is_plain(member: zipfile.ZipInfo) -> bool:
     kind = stat.S_IFMT(member.external_attr >> 16)
     return (
         name == member.orig_filename
-        and (name in (MASK, SUMMARY, PREVIEW) or _PROBABILITY.fullmatch(name) is not None)
+        and (name in (MASK, SUMMARY, PREVIEW) or any(p.fullmatch(name) for p in _OTHERS))
         and kind in (0, stat.S_IFREG)
         and not member.flag_bits & 0x1
         and member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from brainmvp_clients.wire import Call
 class Client:
     """Talks to one server; use it in a ``with`` block, or close it.
 
+    ``verify`` holds the authorities to trust, or our certificate (an ``ssl.SSLContext``).
     ``transport`` replaces the network, for tests and for proxies of your own. Every method raises
     :class:`~brainmvp_clients.errors.ClientError` and its children, and nothing else of the network.
 
@@ -36,12 +38,17 @@ class Client:
         *,
         timeout: wire.Timeout = wire.DEFAULT_TIMEOUT,
         headers: Mapping[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         url = wire.address(server)
         self.server = wire.shown(url)
         self._http = httpx.Client(
-            base_url=url, timeout=timeout, headers=wire.own_headers(headers), transport=transport
+            base_url=url,
+            timeout=timeout,
+            headers=wire.own_headers(headers),
+            verify=verify,
+            transport=transport,
         )
 
     def __enter__(self) -> Client:

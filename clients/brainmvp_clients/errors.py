@@ -5,7 +5,7 @@
     ClientError
     ├── ServerUnreachable   no such address, no answer, or a connection that broke off
     ├── Refused             the server understood and said no: a 4xx with its reason
-    ├── ServerFault         the server failed or is too busy: a 5xx
+    ├── ServerFault         the server failed or is too busy: a 5xx, or 429
     ├── UnexpectedAnswer    an answer that is not what a BrainMVP server sends
     ├── LocalFileError      a file here that cannot be read, or a place that cannot be written
     └── OutputExists        there is already something where the result should go

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -20,7 +21,10 @@ SUMMARY = "summary.json"
 PREVIEW = "preview.png"
 PROBABILITIES = "probabilities"
 RESULT_NAMES = frozenset({MASK, SUMMARY, PREVIEW, PROBABILITIES})
-"""All that a folder of results holds."""
+"""All that a folder of results holds, beside DICOM objects."""
+
+DICOM_OBJECT = re.compile(r"[a-z][a-z0-9_-]{0,62}\.dcm")
+"""The names of DICOM objects among results."""
 
 MAX_BYTES = 16 << 30
 """Above this, an answer is no result of one study."""
@@ -154,9 +158,10 @@ def _check_folder(target: Path, overwrite: bool) -> None:
             remedy="Give another folder, or ask to overwrite",
             subject=str(target),
         )
-    if names - RESULT_NAMES:
+    others = sorted(n for n in names - RESULT_NAMES if not DICOM_OBJECT.fullmatch(n))
+    if others:
         raise OutputExists(
-            f"holds other files than results ({sorted(names - RESULT_NAMES)[0]})",
+            f"holds other files than results ({others[0]})",
             remedy="Give another folder",
             subject=str(target),
         )

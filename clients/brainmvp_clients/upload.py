@@ -21,13 +21,19 @@ from brainmvp_clients.errors import LocalFileError
 
 StudyPath = str | os.PathLike[str]
 Study = Mapping[str, StudyPath]
-"""Modality name to NIfTI file."""
+"""Modality name to NIfTI file; or ``files`` to one zip, NIfTI or DICOM file to be identified."""
 
 OnUpload = Callable[[int, int], None]
 """Called with the bytes sent and the bytes to send."""
 
 CHUNK = 1 << 18
-GZIP_MAGIC = b"\x1f\x8b"
+_KINDS = (
+    (0, b"\x1f\x8b", ".nii.gz", "application/gzip"),
+    (0, b"PK\x03\x04", ".zip", "application/zip"),
+    (128, b"DICM", ".dcm", "application/dicom"),
+)
+"""What a file is by what stands where in it; anything else is sent as an uncompressed NIfTI."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
@@ -143,13 +149,16 @@ def _part(modality: str, file: IO[bytes], path: Path, boundary: str) -> Part:
     subject = f"{modality} ({path})"
     try:
         size = os.fstat(file.fileno()).st_size
-        zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        start = file.read(132)
         file.seek(0)
     except OSError as error:
         raise _unreadable(error, subject) from None
     if size == 0:
         raise LocalFileError("is empty", remedy="Check how it was copied", subject=subject)
-    ending, media = (".nii.gz", "application/gzip") if zipped else (".nii", "application/x-nifti")
+    ending, media = next(
+        ((e, m) for offset, magic, e, m in _KINDS if start[offset:].startswith(magic)),
+        (".nii", "application/x-nifti"),
+    )
     header = (
         f"--{boundary}\r\n"
         f'Content-Disposition: form-data; name="{modality}"; filename="{modality}{ending}"\r\n'

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 import httpx
@@ -151,14 +153,23 @@ def refusal(response: httpx.Response, body: bytes, server: str) -> ClientError:
     if not 400 <= status < 600:
         return _unexpected(f"answered HTTP {status}", server)
     details = _problem(response, body) or Problem(status=status)
-    if status < 500:
+    if status < 500 and status != httpx.codes.TOO_MANY_REQUESTS:
         return Refused(details, server=server)
-    wait = response.headers.get("Retry-After", "")
-    return ServerFault(
-        details,
-        server=server,
-        retry_after=float(wait) if wait.isascii() and wait.isdigit() else None,
-    )
+    wait = seconds_asked(response.headers.get("Retry-After", ""))
+    return ServerFault(details, server=server, retry_after=wait)
+
+
+def seconds_asked(text: str) -> float | None:
+    """The seconds that a ``Retry-After`` asks for, a number or a date (RFC 9110, 10.2.3)."""
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
 
 
 def joined(pieces: list[bytes], piece: bytes, server: str) -> None:

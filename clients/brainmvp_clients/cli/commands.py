@@ -29,6 +29,7 @@ class Listed:
 OWN = (
     Listed("predict", "Segment or classify one study, here or on a server."),
     Listed("models", "List the models of a server or of a folder of bundles."),
+    Listed("score", "Score many studies from folders, a worklist or a PACS, resumable."),
 )
 KNOWN = (
     Listed("serve", "Serve a folder of bundles over HTTP.", "server,cpu"),
@@ -83,7 +84,8 @@ def load(name: str) -> TyperCommand:
         ClientError: its packages are not installed.
     """
     if name in {entry.name for entry in OWN}:
-        function: Callable[..., Any] = getattr(import_module(f"{__package__}.{name}"), name)
+        word = name.replace("-", "_")
+        function: Callable[..., Any] = getattr(import_module(f"{__package__}.{word}"), word)
     else:
         extras = next((entry.extras for entry in KNOWN if entry.name == name), "")
         function = plugins.load(

@@ -22,6 +22,7 @@ from brainmvp_clients.errors import one_line
 _MEGABYTE = 1 << 20
 UPLOADING = "upload (MB)"
 WAITING = "waiting for the server"
+STUDIES = "studies"
 
 
 class Progress:
@@ -36,6 +37,10 @@ class Progress:
         self.stage(UPLOADING, -(-done // _MEGABYTE), -(-total // _MEGABYTE))
         if done >= total:
             self.stage(WAITING, 0, 0)
+
+    def studies(self, done: int, total: int | None) -> None:
+        """Studies ended and studies in all, where that is known."""
+        self.stage(STUDIES, done, total or 0)
 
     def stage(self, stage: str, done: int, total: int) -> None:
         """Steps of a stage done, and how many there are; 0 where nobody knows."""

@@ -1,0 +1,69 @@
+"""Options that scoring and listening share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brainmvp_clients.cli.problems import MissingExtra
+
+
+def option(metavar: str | None, description: str, panel: str, *names: str) -> Any:
+    """An option's description and the panel of ``--help`` that it stands in."""
+    return typer.Option(*names, metavar=metavar, help=description, rich_help_panel=panel)
+
+
+RUN, SEND, DOORS = "Run", "Results", "Doors"
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name on the server.")]
+Out = Annotated[Path, option("DIR", "Folder for ledger, table and results.", RUN)]
+Server = Annotated[str, option("URL", "The BrainMVP server.", RUN)]
+Version = Annotated[str | None, option("V", "The model's version, not the latest.", RUN)]
+Fill = Annotated[str | None, option("POLICY", "Missing modalities, as for predict.", RUN)]
+Probabilities = Annotated[bool, option(None, "Keep probabilities too.", RUN, "--probabilities")]
+Concurrency = Annotated[
+    int, typer.Option(min=1, max=64, help="Studies at once.", rich_help_panel=RUN)
+]
+Rate = Annotated[
+    float | None, typer.Option(min=0.01, help="Studies a minute at most.", rich_help_panel=RUN)
+]
+Attempts = Annotated[
+    int, typer.Option(min=1, max=100, help="Attempts for what may pass.", rich_help_panel=RUN)
+]
+SendDicomweb = Annotated[
+    list[str] | None, option("URL", "Store DICOM results here by STOW-RS; repeatable.", SEND)
+]
+SendDimse = Annotated[
+    list[str] | None,
+    option("TITLE@HOST:PORT", "Store DICOM results here by C-STORE; repeatable.", SEND),
+]
+Deidentify = Annotated[
+    bool, option(None, "Send the server pseudonyms; results regain their names.", SEND)
+]
+Aet = Annotated[str, option("TITLE", "Our application entity title.", DOORS)]
+File = Annotated[
+    Path | None, option("FILE", "NAME=VALUE lines that override the environment's.", DOORS)
+]
+Ca = Annotated[Path | None, option("FILE", "Authorities to trust, PEM.", DOORS)]
+Cert = Annotated[Path | None, option("FILE", "Our certificate, PEM.", DOORS)]
+Key = Annotated[Path | None, option("FILE", "Its key, PEM.", DOORS)]
+DimseTls = Annotated[bool, option(None, "TLS for DIMSE.", DOORS, "--dimse-tls")]
+Json = Annotated[bool, option(None, "Print the report as JSON.", RUN, "--json")]
+Quiet = Annotated[bool, option(None, "Print nothing but errors.", RUN, "--quiet")]
+
+
+@contextmanager
+def needs_pacs(command: str) -> Iterator[None]:
+    """Turns a missing package into the extra that brings it.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtra(command, "pacs", f"there is no {error.name}") from None

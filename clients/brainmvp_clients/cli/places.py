@@ -1,0 +1,154 @@
+"""From options to sources, sinks and the server; what needs the ``pacs`` extra is imported late."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brainmvp_clients.cli.options import needs_pacs
+from brainmvp_clients.cli.problems import UsageProblem
+from brainmvp_clients.client import Client
+from brainmvp_clients.pacs.credentials import Credentials, without_credentials
+from brainmvp_clients.pacs.tls import Tls
+from brainmvp_clients.score.bids import BidsSource
+from brainmvp_clients.score.folders import FolderSource
+from brainmvp_clients.score.protocols import Sink, Source
+from brainmvp_clients.score.worklist import WorklistSource, read_uids
+
+if TYPE_CHECKING:
+    from brainmvp_clients.pacs.places import Doors
+    from brainmvp_clients.pacs.query import Query
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which studies, from where."""
+
+    folder: Path | None
+    bids: Path | None
+    worklist: Path | None
+    dicomweb: str | None
+    dimse: str | None
+    retrieve: str
+    scp_port: int
+    since: datetime | None
+    until: datetime | None
+    match: tuple[str, ...]
+    only: str
+    limit: int | None
+
+    def __post_init__(self) -> None:
+        given = [self.folder, self.bids, self.dicomweb, self.dimse]
+        pacs = self.dicomweb or self.dimse
+        if sum(entry is not None for entry in given) + bool(self.worklist and not pacs) != 1:
+            raise UsageProblem(
+                "studies must come from one place",
+                remedy="Give one of --folder, --bids, --worklist, --dicomweb and --dimse",
+            )
+        if not pacs and (self.since or self.until or self.match):
+            raise UsageProblem(
+                "--since, --until and --match ask a PACS", remedy="Use --only for studies on disk"
+            )
+
+    def query(self) -> Query:
+        """The same for a PACS."""
+        from brainmvp_clients.pacs.query import Query, parse_match
+
+        return Query(
+            self.since.date() if self.since else None,
+            self.until.date() if self.until else None,
+            parse_match(list(self.match)),
+            read_uids(self.worklist) if self.worklist else None,
+            self.limit,
+        )
+
+    def on_disk(self) -> Source | None:
+        """The source, if it is none of a PACS."""
+        if self.folder is not None:
+            return FolderSource(self.folder, self.only)
+        if self.bids is not None:
+            return BidsSource(self.bids, self.only)
+        if self.worklist is not None and not (self.dicomweb or self.dimse):
+            return WorklistSource(self.worklist, self.only)
+        return None
+
+
+@dataclass(frozen=True)
+class Goals:
+    """Where results go beside the output folder, and under which names."""
+
+    dicomweb: tuple[str, ...]
+    dimse: tuple[str, ...]
+    deidentify: bool
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How we enter a PACS and the server."""
+
+    aet: str
+    credentials: Path | None
+    ca: Path | None
+    cert: Path | None
+    key: Path | None
+    dimse_tls: bool
+
+    def doors(self) -> Doors:
+        """For a PACS."""
+        from brainmvp_clients.pacs.places import Doors
+
+        return Doors(self.aet, Tls(self.ca, self.cert, self.key), self.dimse_tls, self.secrets())
+
+    def secrets(self) -> Credentials:
+        """From the environment, or the file that was named."""
+        return Credentials.read(self.credentials)
+
+    def client(self, server: str) -> Client:
+        """For the server."""
+        without_credentials(server)
+        api_key = self.secrets().api_key
+        verify: ssl.SSLContext | bool = True
+        if self.ca or self.cert:
+            verify = Tls(self.ca, self.cert, self.key).client()
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
+        return Client(server, headers=headers, verify=verify)
+
+
+def places(
+    wanted: Wanted, goals: Goals, ways: Ways, stack: ExitStack
+) -> tuple[Source, tuple[Sink, ...], str]:
+    """Source, sinks, and the label of the pseudonyms' key where there are any."""
+    source = wanted.on_disk()
+    sinks: tuple[Sink, ...] = ()
+    if source is None or goals != Goals((), (), False):
+        with needs_pacs("brainmvp score with a PACS or pseudonyms"):
+            from brainmvp_clients.pacs.places import open_sinks, open_source
+    if source is None:
+        source = open_source(
+            ways.doors(), wanted.query(), dicomweb=wanted.dicomweb, dimse=wanted.dimse,
+            retrieve=wanted.retrieve, port=wanted.scp_port,
+        )  # fmt: skip
+    stack.callback(source.close)
+    if goals.dicomweb or goals.dimse:
+        sinks = open_sinks(ways.doors(), dicomweb=list(goals.dicomweb), dimse=list(goals.dimse))
+    for sink in sinks:
+        stack.callback(sink.close)
+    if not goals.deidentify:
+        return source, sinks, ""
+    return hidden(source, sinks, ways)
+
+
+def hidden(
+    source: Source, sinks: tuple[Sink, ...], ways: Ways
+) -> tuple[Source, tuple[Sink, ...], str]:
+    """The same with the server behind a curtain."""
+    from brainmvp_clients.pacs.deidentify import Deidentification
+    from brainmvp_clients.pacs.pseudonyms import Pseudonyms
+
+    pseudonyms = Pseudonyms.of(ways.secrets().pseudonym_key)
+    curtain = Deidentification(pseudonyms)
+    return curtain.source(source), tuple(map(curtain.sink, sinks)), pseudonyms.label

@@ -1,0 +1,56 @@
+"""A run and a dry run as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from brainmvp_clients.errors import one_line
+from brainmvp_clients.score.plan import Plan
+from brainmvp_clients.score.run import Report
+from brainmvp_clients.score.table import CSV
+
+
+def show_report(report: Report, out: Path) -> None:
+    """How a run ended, and where its table is."""
+    parts = [
+        f"{report.done} done",
+        f"{report.skipped} done before" if report.skipped else "",
+        f"{report.refused} refused" if report.refused else "",
+        f"{report.failed} failed" if report.failed else "",
+    ]
+    console = Console()
+    line = f"{report.model} {report.version}: {', '.join(filter(None, parts))}"
+    console.print(Text(f"{line} in {report.seconds:.0f} s"), soft_wrap=True)
+    if report.stopped:
+        console.print(Text("Stopped early; --resume goes on.", style="yellow"), soft_wrap=True)
+    console.print(Text(f"Results: {out / CSV}"), soft_wrap=True)
+
+
+def show_plans(plans: Iterable[Plan], *, as_json: bool) -> None:
+    """What a run would do, a study at a time; as JSON a line each."""
+    if as_json:
+        for plan in plans:
+            typer.echo(plan.model_dump_json())
+        return
+    table = Table("Study", "Modality", "Taken from", "Why")
+    for plan in plans:
+        first = plan.study
+        for use in plan.uses:
+            table.add_row(*map(_text, (first, use.modality, use.source, use.reason)))
+            first = ""
+        for modality in plan.filled:
+            table.add_row(*map(_text, (first, modality, "filled", "")))
+            first = ""
+        if plan.problem or first:
+            table.add_row(*map(_text, (first, "", plan.state, plan.problem)))
+    Console().print(table)
+
+
+def _text(value: str) -> Text:
+    return Text(one_line(value, 200))

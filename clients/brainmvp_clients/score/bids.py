@@ -1,0 +1,81 @@
+"""A BIDS data set: a session is a study, its volumes are told by their suffixes.
+
+Suffixes as in BIDS 1.10, "Magnetic Resonance Imaging". Of several runs the first is taken; volumes
+of parts other than magnitude, and diffusion series (four dimensions), are passed over.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from pathlib import Path
+
+from brainmvp_clients.errors import LocalFileError
+from brainmvp_clients.score.folders import existing, fingerprint
+from brainmvp_clients.score.study import Material, Study
+
+SUFFIXES = {
+    "T1w": "t1",
+    "T2w": "t2",
+    "FLAIR": "flair",
+    "PDw": "pd",
+    "angio": "mra",
+    "IRT1": "t1ir",
+    "ADC": "adc",
+    "trace": "dwi",
+}
+FOLDERS = ("anat", "dwi")
+_UNUSED_PARTS = frozenset({"phase", "real", "imag"})
+
+
+class BidsSource:
+    """The sessions, or subjects without sessions, of a BIDS data set."""
+
+    dicom = False
+
+    def __init__(self, root: Path, only: str = "*") -> None:
+        self._root, self._only = existing(root), only
+        if not any(root.glob("sub-*")):
+            raise LocalFileError(
+                "holds no folder sub-*",
+                remedy="Give the root of a BIDS data set",
+                subject=str(root),
+            )
+
+    def studies(self) -> Iterator[Study]:
+        """Sessions in order; those without a usable volume are passed over."""
+        for subject in sorted(self._root.glob("sub-*")):
+            sessions = sorted(subject.glob("ses-*")) or [subject]
+            for folder in sessions:
+                name = folder.relative_to(self._root).as_posix()
+                volumes = volumes_of(folder)
+                if volumes and fnmatch.fnmatchcase(name, self._only):
+                    yield Study(fingerprint(name, list(volumes.values())), name)
+
+    def fetch(self, study: Study, into: Path) -> Material:
+        """The volumes where they lie."""
+        return Material(volumes=volumes_of(self._root / study.name))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def volumes_of(folder: Path) -> dict[str, Path]:
+    """One file a modality among a session's images."""
+    volumes: dict[str, Path] = {}
+    for part in FOLDERS:
+        for path in sorted((folder / part).glob("*.nii*")):
+            modality = modality_of(path)
+            if modality is not None:
+                volumes.setdefault(modality, path)
+    return volumes
+
+
+def modality_of(path: Path) -> str | None:
+    """The modality by suffix and entities, or none."""
+    *entities, suffix = path.name.removesuffix(".gz").removesuffix(".nii").split("_")
+    values = dict(entity.partition("-")[::2] for entity in entities)
+    modality = SUFFIXES.get(suffix)
+    if values.get("part") in _UNUSED_PARTS:
+        return None
+    return "t1c" if modality == "t1" and "ce" in values else modality

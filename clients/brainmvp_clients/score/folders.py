@@ -1,0 +1,116 @@
+"""Studies as folders: one folder a study, holding NIfTI volumes or DICOM files."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from brainmvp_clients.errors import LocalFileError
+from brainmvp_clients.score.modality import by_modality, is_nifti
+from brainmvp_clients.score.study import Material, Study, UnusableStudy
+
+_PREAMBLE = 128
+
+
+class FolderSource:
+    """Every folder directly inside ``root`` is one study; what lies beneath belongs to it."""
+
+    dicom = False
+
+    def __init__(self, root: Path, only: str = "*") -> None:
+        self._root, self._only = existing(root), only
+
+    def studies(self) -> Iterator[Study]:
+        """The folders by name; those without a file are passed over."""
+        for folder in sorted(self._root.iterdir()):
+            if folder.name.startswith(".") or not folder.is_dir():
+                continue
+            if not fnmatch.fnmatchcase(folder.name, self._only):
+                continue
+            files = files_below(folder)
+            if files:
+                yield Study(fingerprint(folder.name, files), folder.name)
+
+    def fetch(self, study: Study, into: Path) -> Material:
+        """The files where they lie."""
+        return material_of(self._root / study.name)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def material_of(folder: Path) -> Material:
+    """What a folder holds: NIfTI volumes by their names, else DICOM files.
+
+    Raises:
+        UnusableStudy: neither, both, or NIfTI volumes whose names tell no modality.
+    """
+    files = files_below(folder)
+    volumes = [path for path in files if is_nifti(path)]
+    dicom = tuple(path for path in files if is_dicom(path))
+    if volumes and dicom:
+        raise UnusableStudy("NIfTI and DICOM files lie together", remedy="Keep one of the two")
+    if volumes:
+        named = by_modality(volumes)
+        if not named:
+            raise UnusableStudy(
+                "no file's name tells its modality",
+                remedy="Name them such as t1.nii.gz, flair.nii.gz, or write a worklist",
+            )
+        return Material(volumes=named)
+    return Material(files=dicom, dicom=True)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every regular file beneath a folder that is not hidden, in order.
+
+    Raises:
+        LocalFileError: the folder cannot be read.
+    """
+    try:
+        found = sorted(folder.rglob("*"))
+        return [
+            path
+            for path in found
+            if path.is_file()
+            and not any(step.startswith(".") for step in path.relative_to(folder).parts)
+        ]
+    except OSError as error:
+        raise LocalFileError(
+            f"cannot be read ({error.strerror or type(error).__name__})",
+            remedy="Check the path and its permissions",
+            subject=str(folder),
+        ) from None
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether it is a DICOM file (PS3.10, section 7.1); an index (DICOMDIR) is none."""
+    if path.name.upper() == "DICOMDIR":
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
+    except OSError:
+        return False
+
+
+def fingerprint(name: str, files: list[Path]) -> str:
+    """A key that changes with the files' names, sizes and times, without reading them."""
+    digest = hashlib.sha256()
+    for path in files:
+        status = path.stat()
+        digest.update(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return f"{name}\0{digest.hexdigest()}"
+
+
+def existing(root: Path) -> Path:
+    """The folder.
+
+    Raises:
+        LocalFileError: there is none.
+    """
+    if not root.is_dir():
+        raise LocalFileError("is no folder", remedy="Check the path", subject=str(root))
+    return root

@@ -1,0 +1,80 @@
+"""A dry run: which of a study's images would be which modality, and what would be filled."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from brainmvp_clients.answers import Model
+from brainmvp_clients.client import Client
+from brainmvp_clients.errors import ClientError
+from brainmvp_clients.score.batch import Batch
+from brainmvp_clients.score.run import reason_of
+from brainmvp_clients.score.study import Material
+
+
+class Use(BaseModel):
+    """One modality and where it comes from; images that are not used have no modality."""
+
+    model_config = ConfigDict(frozen=True)
+
+    modality: str
+    source: str
+    reason: str = ""
+
+
+class Plan(BaseModel):
+    """What would happen to one study."""
+
+    model_config = ConfigDict(frozen=True)
+
+    study: str
+    state: str = "would be scored"
+    uses: tuple[Use, ...] = ()
+    filled: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def plans(batch: Batch, client: Client) -> Iterator[Plan]:
+    """The plan of every study, fetched and identified but not scored; nothing is written.
+
+    Raises:
+        ClientError: the server does not answer, or the source cannot be read.
+    """
+    model = batch.served(client).model
+    for study in batch.source.studies():
+        with tempfile.TemporaryDirectory(prefix="brainmvp-") as scratch:
+            images = Path(scratch, "images")
+            images.mkdir()
+            try:
+                material = batch.source.fetch(study, images)
+                yield planned(study.name, uses_of(material, client, images.parent), model)
+            except ClientError as error:
+                problem = reason_of(error)
+                yield Plan(study=study.name, state="would be refused", problem=problem)
+
+
+def uses_of(material: Material, client: Client, scratch: Path) -> tuple[Use, ...]:
+    """Which image would be which modality: by name, or as the server identifies it."""
+    return tuple(Use(modality=name, source=path.name) for name, path in material.volumes.items())
+
+
+def planned(study: str, uses: tuple[Use, ...], model: Model) -> Plan:
+    """The plan for a study with these images."""
+    have = {use.modality for use in uses if use.modality}
+    channels = [channel.modality for channel in model.channels]
+    filled = tuple(name for name in channels if name not in have)
+    lacking = [c.modality for c in model.channels if c.required and c.modality not in have]
+    unknown = sorted(have - set(channels))
+    problem = ""
+    if lacking:
+        problem = f"the model requires {', '.join(lacking)}"
+    elif not have & set(channels):
+        problem = "no image is one of the model's modalities"
+    if problem:
+        return Plan(study=study, state="would be refused", uses=uses, problem=problem)
+    note = f"not taken by the model: {', '.join(unknown)}" if unknown else ""
+    return Plan(study=study, uses=uses, filled=filled, problem=note)

@@ -1,0 +1,228 @@
+"""Carry studies from a source through the server to every sink, each exactly once in effect."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from brainmvp_clients.answers import Summary
+from brainmvp_clients.errors import (
+    ClientError,
+    LocalFileError,
+    OutputExists,
+    Refused,
+    one_line,
+    sentence,
+)
+from brainmvp_clients.score.ledger import Ledger, State
+from brainmvp_clients.score.pace import Backoff, Rate, may_pass
+from brainmvp_clients.score.protocols import Sink, Source
+from brainmvp_clients.score.study import Material, Study
+from brainmvp_clients.score.table import Row, Table
+
+log = logging.getLogger(__name__)
+
+WORK = ".work"
+"""Below the output folder: what is being worked on. Emptied at every start."""
+
+Predict = Callable[[Material, Path], Summary]
+"""Sends a study's files and writes its result into a new folder."""
+
+OnStudy = Callable[[State], None]
+"""Called when a study has ended."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast: studies at once, studies a minute, and what is tried again."""
+
+    concurrency: int = 2
+    rate: float | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+    retry_refused: bool = False
+
+
+@dataclass
+class Report:
+    """How a run ended. ``skipped`` studies were done by an earlier run."""
+
+    model: str
+    version: str
+    done: int = 0
+    skipped: int = 0
+    refused: int = 0
+    failed: int = 0
+    stopped: bool = False
+    seconds: float = 0.0
+
+    @property
+    def clean(self) -> bool:
+        """Whether no study is left without a result."""
+        return not (self.refused or self.failed or self.stopped)
+
+
+@dataclass
+class Scorer:
+    """One run. ``stop`` ends it early: studies at work are finished, no other is begun."""
+
+    model: str
+    version: str
+    source: Source
+    sinks: tuple[Sink, ...]
+    ledger: Ledger
+    table: Table
+    folder: Path
+    predict: Predict
+    pace: Pace = field(default_factory=Pace)
+    on_study: OnStudy | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _running: set[str] = field(default_factory=set)
+
+    def run(self, studies: Iterable[Study]) -> Report:
+        """Score the studies that are not done yet, in their order.
+
+        ``studies`` may go on for ever; no more than ``concurrency`` of them are held at a time.
+
+        Raises:
+            ClientError: the source cannot be read, or the ledger cannot be written.
+        """
+        start = time.monotonic()
+        report = Report(self.model, self.version)
+        rate = Rate(self.pace.rate)
+        free = threading.Semaphore(self.pace.concurrency)
+        faults: list[BaseException] = []
+
+        def ended(future: Future[None]) -> None:
+            free.release()
+            if (fault := future.exception()) is not None:
+                faults.append(fault)
+                self.stop.set()
+
+        clear_work(self.folder)
+        with ThreadPoolExecutor(self.pace.concurrency, "score") as pool:
+            for study in studies:
+                if self._skip(study, report):
+                    continue
+                free.acquire()
+                rate.wait(self.stop)
+                if self.stop.is_set():
+                    report.stopped = True
+                    break
+                pool.submit(self._work, study, report).add_done_callback(ended)
+        if faults:
+            raise faults[0]
+        report.seconds = time.monotonic() - start
+        return report
+
+    def _skip(self, study: Study, report: Report) -> bool:
+        """Whether the study needs no work, or is at work already."""
+        token = self.ledger.token(study.key)
+        entry = self.ledger.entry(token)
+        with self._lock:
+            if token in self._running:
+                return True
+            if entry is not None and entry.state is State.DONE:
+                report.skipped += 1
+                self._tell(State.DONE)
+                return True
+            if entry is not None and entry.state is State.REFUSED and not self.pace.retry_refused:
+                report.refused += 1
+                self._tell(State.REFUSED)
+                return True
+            self._running.add(token)
+        return False
+
+    def _work(self, study: Study, report: Report) -> None:
+        token = self.ledger.token(study.key)
+        start = time.monotonic()
+        try:
+            state = self._attempts(study, token, start)
+        finally:
+            with self._lock:
+                self._running.discard(token)
+        with self._lock:
+            report.done += state is State.DONE
+            report.refused += state is State.REFUSED
+            report.failed += state in (State.FAILED, State.WORKING)
+            self._tell(state)
+
+    def _attempts(self, study: Study, token: str, start: float) -> State:
+        """Try until it is done, cannot succeed, or the attempts are used up."""
+        for attempt in range(1, self.pace.backoff.attempts + 1):
+            self.ledger.write(token, State.WORKING, attempts=attempt)
+            try:
+                summary = self._once(study)
+            except ClientError as error:
+                again = may_pass(error)
+                log.warning("study %s, attempt %d: %s", token, attempt, reason_of(error))
+                if again and attempt < self.pace.backoff.attempts and not self.stop.is_set():
+                    self.stop.wait(self.pace.backoff.wait(attempt, error))
+                    continue
+                state = State.FAILED if again else State.REFUSED
+                return self._end(study, token, state, attempt, reason_of(error))
+            except Exception as error:
+                reason = f"internal error ({type(error).__name__})"
+                log.error("study %s, attempt %d: %s", token, attempt, reason)
+                return self._end(study, token, State.FAILED, attempt, reason)
+            # The line first, the ledger last: a kill in between repeats the study, and its line
+            # and its results replace the earlier ones.
+            self.table.add(Row.of(study.name, token, summary, time.monotonic() - start))
+            self.ledger.write(token, State.DONE, attempts=attempt)
+            log.info("study %s: done", token)
+            return State.DONE
+        return State.FAILED
+
+    def _once(self, study: Study) -> Summary:
+        with tempfile.TemporaryDirectory(dir=self.folder / WORK) as scratch:
+            images, result = Path(scratch, "images"), Path(scratch, "result")
+            images.mkdir()
+            material = self.source.fetch(study, images)
+            summary = self.predict(material, result)
+            for sink in self.sinks:
+                sink.deliver(study, result)
+        return summary
+
+    def _end(self, study: Study, token: str, state: State, attempts: int, reason: str) -> State:
+        row = Row(
+            study=study.name,
+            token=token,
+            state=state,
+            model=self.model,
+            version=self.version,
+            reason=reason,
+        )
+        self.table.add(row)
+        self.ledger.write(token, state, attempts=attempts, reason=reason)
+        return state
+
+    def _tell(self, state: State) -> None:
+        if self.on_study is not None:
+            self.on_study(state)
+
+
+def reason_of(error: ClientError) -> str:
+    """The error without the file or study that it is about, whose name can be a patient's."""
+    if isinstance(error, OutputExists):
+        return "Something else lies where the result should go."
+    if isinstance(error, LocalFileError):
+        return f"A file {one_line(error.problem)}."
+    part = error.part if isinstance(error, Refused) else None
+    return sentence(part or "", error.problem, error.remedy)
+
+
+def clear_work(folder: Path) -> None:
+    """Remove what a killed run left behind."""
+    work = folder / WORK
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    for path in folder.rglob(".brainmvp-*"):
+        if path.suffix in (".partial", ".old"):
+            shutil.rmtree(path, ignore_errors=True)

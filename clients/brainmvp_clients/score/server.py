@@ -1,0 +1,104 @@
+"""What batch scoring asks of a BrainMVP server: one model, pinned, and whatever it is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from brainmvp_clients.answers import Model, Summary
+from brainmvp_clients.client import Client
+from brainmvp_clients.errors import UnexpectedAnswer
+from brainmvp_clients.score.ledger import Run
+from brainmvp_clients.score.study import FILES, Material, UnusableStudy
+from brainmvp_clients.storage import writing
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What, beside the bundle and the study, decides what a result is and where it goes."""
+
+    fill: str | None = None
+    probabilities: bool = False
+    pseudonyms: str = ""
+    sinks: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The same for equal settings, and for no others."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class ServedModel:
+    """One version of a model on a server, the same for a whole run.
+
+    Raises:
+        ClientError: the server does not answer, or has no such model.
+    """
+
+    def __init__(self, client: Client, name: str, version: str | None, settings: Settings) -> None:
+        self._client, self._settings = client, settings
+        self.model: Model = client.model(name, version)
+
+    @property
+    def run(self) -> Run:
+        """What a ledger tells runs apart by."""
+        return Run(self.model.digest, self._settings.digest)
+
+    def predict(self, material: Material, into: Path) -> Summary:
+        """Send a study and write its result into the new folder ``into``.
+
+        Raises:
+            ClientError: it is refused, or cannot be done now.
+            UnexpectedAnswer: another bundle answered than the one the run began with.
+        """
+        summary = self._client.results(
+            self.model.name,
+            parts_of(self.taken(material), into.parent),
+            into,
+            probabilities=self._settings.probabilities,
+            version=self.model.version,
+            fill=self._settings.fill,
+        )
+        if self.model.digest and summary.bundle and summary.bundle != self.model.digest:
+            raise UnexpectedAnswer(
+                "answered with another bundle than before",
+                remedy="Start the run again: the bundle was replaced",
+                subject=self._client.server,
+            )
+        return summary
+
+    def taken(self, material: Material) -> Material:
+        """What the model has channels for: it would refuse a study for a volume too many.
+
+        Raises:
+            UnusableStudy: it has a channel for none of the volumes.
+        """
+        channels = {channel.modality for channel in self.model.channels}
+        volumes = {name: path for name, path in material.volumes.items() if name in channels}
+        if material.volumes and not volumes:
+            raise UnusableStudy(
+                "no image is one of the model's modalities",
+                remedy=f"It takes {', '.join(sorted(channels))}",
+            )
+        return Material(volumes=volumes, files=material.files, dicom=material.dicom)
+
+
+def parts_of(material: Material, scratch: Path) -> dict[str, Path]:
+    """The parts to send; files to be identified travel as one zip, written into ``scratch``."""
+    if material.volumes:
+        return dict(material.volumes)
+    if len(material.files) == 1:
+        return {FILES: material.files[0]}
+    archive = scratch / "study.zip"
+    with (
+        writing(archive),
+        zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED, strict_timestamps=False) as zipped,
+    ):
+        for number, path in enumerate(material.files, start=1):
+            # The files' own names can hold patient data.
+            zipped.write(path, f"{number:06d}{'.dcm' if material.dicom else '.nii'}")
+    return {FILES: archive}

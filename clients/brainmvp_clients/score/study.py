@@ -1,0 +1,60 @@
+"""What travels: a study as its source names it, and its files once they are here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from brainmvp_clients.errors import ClientError
+
+FILES = "files"
+"""The part that carries files whose modality the server finds out."""
+
+_STEP = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,199}")
+
+
+class UnusableStudy(ClientError):
+    """A study that cannot be sent as it is: trying again would not help."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study of a source.
+
+    ``key`` tells it from every other study for ever (a UID; a path and what lies there) and is
+    never shown; ``name`` is the folder of its result below the output folder.
+    """
+
+    key: str
+    name: str
+
+    def __post_init__(self) -> None:
+        steps = self.name.split("/")
+        if not all(_STEP.fullmatch(step) for step in steps):
+            raise UnusableStudy(
+                "a study's name cannot be a folder's name",
+                remedy="Use letters, digits, '-', '_' and '.', and '/' between folders",
+            )
+
+    @property
+    def path(self) -> PurePosixPath:
+        """The result's folder, relative."""
+        return PurePosixPath(self.name)
+
+
+@dataclass(frozen=True)
+class Material:
+    """A study's files on this disk: one a modality, or files that the server is to identify."""
+
+    volumes: Mapping[str, Path] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    dicom: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.volumes) == bool(self.files):
+            raise UnusableStudy(
+                "no usable image was found" if not self.files else "files are named and unnamed",
+                remedy="Check what the study holds",
+            )

@@ -1,0 +1,226 @@
+"""A batch: what is sent, what is left on disk, what a second run does."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brainmvp_clients.score.ledger import Ledger, Run
+
+Score = Callable[..., tuple[int, str, str]]
+PROBLEM = "application/problem+json"
+
+
+def _rows(out: Path) -> list[dict[str, str]]:
+    with (out / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _files(out: Path) -> dict[str, bytes]:
+    """Every result by its path."""
+    root = out / "studies"
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_every_study_gets_a_folder_of_results_and_a_line(
+    score: Score, out: Path, predicted: Callable[[], int]
+) -> None:
+    code, said, err = score("--json", "--concurrency", "3")
+    assert (code, err) == (0, "")
+    report = json.loads(said)
+    assert (report["done"], report["failed"], predicted()) == (5, 0, 5)
+    names = {f"DOE^JANE_{number}" for number in range(5)}
+    assert {path.split("/")[0] for path in _files(out)} == names
+    rows = _rows(out)
+    assert {row["study"] for row in rows} == names
+    assert {(row["state"], row["core_ml"], row["real"]) for row in rows} == {
+        ("done", "12.345", "t1")
+    }
+    lines = (out / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["study"] for line in lines] == sorted(names)
+
+
+def test_a_second_run_does_nothing_and_one_without_resume_is_refused(
+    score: Score, out: Path, predicted: Callable[[], int]
+) -> None:
+    assert score("--quiet")[0] == 0
+    before = _files(out), (out / "results.jsonl").read_bytes()
+    code, _, err = score("--quiet")
+    assert code == 2 and "--resume" in err
+    code, said, _ = score("--json", "--resume")
+    assert code == 0 and json.loads(said)["skipped"] == 5
+    assert predicted() == 5
+    assert (_files(out), (out / "results.jsonl").read_bytes()) == before
+
+
+def test_other_settings_or_another_bundle_are_another_run(
+    score: Score, scoring: Any, reply: Any, model: Any, predicted: Callable[[], int]
+) -> None:
+    score("--quiet")
+    score("--quiet", "--resume", "--fill", "zeros")
+    assert predicted() == 10
+    newer = {**model, "digest": ""}
+    scoring.says("/v1/models/tumour", reply(body=json.dumps(newer).encode()))
+    score("--quiet", "--resume")
+    assert predicted() == 15
+
+
+def test_a_changed_study_is_scored_again_and_its_line_is_replaced(
+    score: Score, cohort: Path, out: Path, predicted: Callable[[], int]
+) -> None:
+    score("--quiet")
+    (cohort / "DOE^JANE_3" / "doe_jane_t1.nii").write_bytes(b"another scan")
+    assert score("--quiet", "--resume")[0] == 0
+    assert predicted() == 6
+    assert len(_rows(out)) == 5
+
+
+def test_a_refused_study_leaves_a_reason_and_no_folder_and_is_not_tried_again(
+    score: Score, scoring: Any, reply: Any, out: Path, predicted: Callable[[], int]
+) -> None:
+    body = json.dumps({"status": 422, "detail": "has four dimensions", "part": "t1"}).encode()
+    scoring.says("application/zip", reply(422, PROBLEM, body))
+    code, said, _ = score("--json")
+    assert code == 1 and json.loads(said)["refused"] == 5
+    assert predicted() == 5, "a 4xx is not tried again"
+    assert not (out / "studies").exists()
+    assert {row["reason"] for row in _rows(out)} == {
+        "t1: has four dimensions. Change the request; the server's documentation is at /docs."
+    }
+    assert score("--quiet", "--resume")[0] == 1
+    assert predicted() == 5
+    scoring.serves_results()
+    assert score("--quiet", "--resume", "--retry-refused")[0] == 0
+    assert {row["state"] for row in _rows(out)} == {"done"}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_is_asked_again_no_sooner_than_it_says(
+    score: Score, scoring: Any, reply: Any, status: int, predicted: Callable[[], int]
+) -> None:
+    busy = reply(status, PROBLEM, b'{"status": 503, "detail": "full"}', {"Retry-After": "1"})
+    good = scoring.replies["application/zip"]
+    answer, moments = scoring.answer, []
+
+    def first_busy(handler: Any) -> None:
+        if handler.command == "POST":
+            moments.append(threading.get_ident())
+            scoring.says("application/zip", busy if len(moments) == 1 else good)
+        answer(handler)
+
+    scoring.answer = first_busy
+    code, said, _ = score("--json", "--concurrency", "1", "--limit", "1")
+    assert code == 0 and json.loads(said)["seconds"] >= 1.0
+    assert predicted() == 2
+
+
+def test_a_server_that_stays_away_fails_the_study_which_resume_takes_up(
+    score: Score, scoring: Any, reply: Any, out: Path, predicted: Callable[[], int]
+) -> None:
+    busy = reply(503, PROBLEM, b'{"status": 503, "detail": "full"}')
+    scoring.says("application/zip", busy)
+    code, said, _ = score("--json", "--attempts", "1", "--limit", "2")
+    assert code == 1 and json.loads(said)["failed"] == 2
+    scoring.serves_results()
+    assert score("--quiet", "--resume")[0] == 0
+    assert predicted() == 7
+    assert len(_rows(out)) == 5
+
+
+def test_a_rate_spreads_the_studies(score: Score) -> None:
+    code, said, _ = score("--json", "--rate", "240", "--concurrency", "5")
+    assert code == 0 and json.loads(said)["seconds"] >= 4 * 60 / 240
+
+
+def test_two_runs_in_one_folder_at_a_time_are_refused(
+    score: Score, out: Path, predicted: Callable[[], int]
+) -> None:
+    score("--quiet", "--limit", "1")
+    ledger = Ledger(out / "ledger.sqlite", Run("bundle", "settings"))
+    try:
+        code, _, err = score("--resume", "--quiet")
+    finally:
+        ledger.close()
+    assert code == 2 and "another run is at work" in err
+    assert predicted() == 1
+    assert score("--resume", "--quiet")[0] == 0
+
+
+def test_a_damaged_ledger_is_a_clear_refusal(score: Score, out: Path) -> None:
+    score("--quiet")
+    (out / "ledger.sqlite").write_bytes(b"no database" * 1000)
+    code, _, err = score("--resume")
+    assert code == 2
+    assert "cannot be used as a ledger" in err and "Traceback" not in err
+
+
+def test_a_folder_with_other_things_is_left_alone(score: Score, out: Path) -> None:
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    code, _, err = score("--resume")
+    assert code == 2 and "no earlier run" in err
+    assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+def test_neither_ledger_nor_messages_hold_a_name(
+    score: Score, scoring: Any, reply: Any, cohort: Path, out: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    (cohort / "DOE^JANE_1" / "doe_jane_t1.nii").write_bytes(b"")
+    (cohort / "DOE^JANE_2" / "doe_jane_flair.nii").unlink()
+    (cohort / "DOE^JANE_2" / "doe_jane_t1.nii").rename(cohort / "DOE^JANE_2" / "jane.nii")
+    scoring.says("application/zip", reply(503, PROBLEM, b'{"status": 503, "detail": "full"}'))
+    caplog.set_level("DEBUG")
+    code, said, err = score("--attempts", "1")
+    assert code == 1
+    with sqlite3.connect(out / "ledger.sqlite") as db:
+        dump = "\n".join(db.iterdump())
+    db.close()
+    assert "working" not in dump and "is empty" in dump and "tells its modality" in dump
+    for text in (dump, said, err, caplog.text):
+        assert "doe" not in text.lower() and "jane" not in text.lower()
+    assert len(caplog.records) >= 5
+
+
+def test_results_cannot_be_sent_where_a_study_points(score: Score, tmp_path: Path) -> None:
+    worklist = tmp_path / "list.csv"
+    worklist.write_text("study,t1\n../../escape,a.nii\n")
+    code, _, err = score(source=("--worklist", worklist))
+    assert code == 2 and "cannot be a folder's name" in err
+
+
+def test_usage_names_what_is_missing(score: Score, cohort: Path) -> None:
+    code, _, err = score("--bids", cohort)
+    assert code == 2 and "one place" in err
+    code, _, err = score("--since", "2024-01-01")
+    assert code == 2 and "--since" in err
+
+
+def test_dry_run_names_what_would_be_used_and_filled_and_writes_nothing(
+    score: Score, cohort: Path, out: Path, predicted: Callable[[], int]
+) -> None:
+    (cohort / "DOE^JANE_0" / "doe_jane_flair.nii").unlink()
+    (cohort / "DOE^JANE_1" / "doe_jane_t1.nii").unlink()
+    code, said, _ = score("--dry-run", "--json")
+    assert code == 0
+    first, second, third, *_ = map(json.loads, said.splitlines())
+    assert first["filled"] == ["flair"] and first["state"] == "would be scored"
+    assert second["state"] == "would be refused" and "t1" in second["problem"]
+    assert [use["modality"] for use in third["uses"]] == ["flair", "t1"]
+    assert not out.exists() and predicted() == 0
