@@ -18,7 +18,9 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_server.answer import mask_nifti
 from brainmvp_server.imaging.nifti import compress
 from brainmvp_server.inference.engines import Engine, EngineInfo
+from brainmvp_server.inference.networks import Networks
 from brainmvp_server.inference.predictor import Predictor
+from brainmvp_server.inference.worker import Worker
 
 MODALITIES = ("t1", "t1c", "t2", "flair")
 
@@ -45,7 +47,8 @@ def main() -> None:
     options = parser.parse_args()
     stand_in: Engine = Copying()
     if options.no_network:
-        predictor = Predictor(Bundle.open(options.bundle), stand_in)
+        networks = Networks(lambda _: stand_in)
+        predictor = Predictor(Bundle.open(options.bundle), Worker(networks))
     else:
         predictor = Predictor.load(options.bundle)
     files = {name: options.study / f"{name}.nii.gz" for name in MODALITIES}

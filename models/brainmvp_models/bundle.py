@@ -35,8 +35,8 @@ class Bundle:
         """
         root = path if (path / MANIFEST).is_file() else _latest(path)
         manifest = _read_manifest(root)
-        for entry in manifest.files:
-            _verify(root, entry)
+        bundle = cls(root, manifest)
+        bundle.verify()
         listed = {entry.path for entry in manifest.files}
         named = {manifest.network.file} | (
             {manifest.templates.file} if manifest.templates else set()
@@ -47,7 +47,16 @@ class Bundle:
                 remedy="Export the bundle again",
                 subject=root.name,
             )
-        return cls(root, manifest)
+        return bundle
+
+    def verify(self) -> None:
+        """Look again whether every file is the one that was exported.
+
+        Raises:
+            InvalidBundle: one is missing or changed.
+        """
+        for entry in self.manifest.files:
+            _verify(self.root, entry)
 
     @property
     def task(self) -> Task:

@@ -22,7 +22,12 @@
     ├── InvalidCheckpoint       a file torch refuses, or one that does not fit its task
     ├── ParityFailed            an exported network differs from its checkpoint
     ├── InvalidSettings         a setting that does not exist or does not fit
-    └── EngineUnavailable       a runtime that is not installed, or that refuses the network
+    ├── EngineUnavailable       a runtime that is not installed, or that refuses the network
+    ├── EngineFailed            a runtime that threw, hung or gave nonsense, twice
+    └── StudyStopped            a study that was not finished, by no fault of its own
+        ├── StudyCancelled      whoever asked for it no longer wants it
+        ├── StudyTimedOut       it took longer than it may
+        └── ServiceClosing      the service ends
 
 Each carries three plain sentences' worth: the *subject* (a modality, a file, a model), the
 *problem* and the *remedy*. Messages never hold pixel data; a subject given over HTTP is the name
@@ -196,3 +201,38 @@ class EngineUnavailable(BrainMVPError):
 
     code = "engine-unavailable"
     title = "The engine is not available"
+
+
+class EngineFailed(BrainMVPError):
+    """A runtime that threw, hung or gave values that are not finite, also at the second try."""
+
+    code = "engine-failed"
+    title = "The engine failed"
+
+
+class StudyStopped(BrainMVPError):
+    """A study that was not finished, by no fault of its own."""
+
+    code = "study-stopped"
+    title = "The study was not finished"
+
+
+class StudyCancelled(StudyStopped):
+    """Whoever asked for the study no longer wants it."""
+
+    code = "study-cancelled"
+    title = "The study was cancelled"
+
+
+class StudyTimedOut(StudyStopped):
+    """The study took longer than it may."""
+
+    code = "study-timed-out"
+    title = "The study took too long"
+
+
+class ServiceClosing(StudyStopped):
+    """The service ends before the study does."""
+
+    code = "service-closing"
+    title = "The service is closing"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -18,20 +17,26 @@ from brainmvp_models.task import FillPolicy, ScoreOutputs
 from brainmvp_models.templates import TemplateBank, minmax_scaled
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.study import Study, read_study
-from brainmvp_server.inference.engines import Engine, load_engine
+from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Channels, check_modalities, fill_channels
 from brainmvp_server.inference.measure import Structure, measure
+from brainmvp_server.inference.networks import Networks
 from brainmvp_server.inference.postprocess import Segmentation, segment, softmax
 from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
 from brainmvp_server.inference.result import ClassScore, Result
 from brainmvp_server.inference.stages import Progress, Stages
-from brainmvp_server.inference.windows import Blend, WindowPlan
+from brainmvp_server.inference.stop import Stop
+from brainmvp_server.inference.windows import Blend, ScoreMean, WindowPlan
+from brainmvp_server.inference.worker import Passage, Worker
 
 Array = NDArray[np.float32]
 
 
 class Predictor:
     """A served model. Safe to share between threads: studies take turns at the engine.
+
+    Args:
+        worker: brings windows through the engine; one for all models of a device.
 
     Example::
 
@@ -40,21 +45,22 @@ class Predictor:
         result.mask, result.structures, result.filled
     """
 
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+    def __init__(self, bundle: Bundle, worker: Worker) -> None:
         self.bundle = bundle
-        self.engine = engine
-        self._turn = threading.Lock()
+        self._worker = worker
 
     @classmethod
     def load(cls, path: str | Path | Bundle, engine: str | None = None) -> Predictor:
-        """Open a bundle, verify it and load its network.
+        """Open a bundle, verify it and load its network, with a worker of its own.
 
         Raises:
             InvalidBundle: its schema or a digest does not hold.
             EngineUnavailable: the engine is not installed or refuses the network.
         """
         bundle = path if isinstance(path, Bundle) else Bundle.open(Path(path))
-        return cls(bundle, load_engine(bundle.network, engine))
+        networks = Networks(engine=engine)
+        with networks.held(bundle, Stop()):
+            return cls(bundle, Worker(networks))
 
     def predict(
         self,
@@ -64,6 +70,8 @@ class Predictor:
         probabilities: bool = False,
         limits: Limits = Limits(),
         progress: Progress | None = None,
+        stop: Stop | None = None,
+        interactive: bool = True,
     ) -> Result:
         """Segment or classify one study; the first file's grid is the result's grid.
 
@@ -72,17 +80,21 @@ class Predictor:
             fill: how missing modalities are filled; by default as the bundle says.
             probabilities: also keep each output's probability map.
             progress: told the stage, and how much of it is done.
+            stop: asked before each stage and window whether the study may go on.
+            interactive: whether somebody waits for it; other studies come later.
 
         Raises:
             InvalidInput: one of its kinds, naming the modality, the problem and the remedy.
+            EngineFailed: the engine failed twice on the study.
+            StudyStopped: ``stop`` said so.
         """
         policy = fill or self.bundle.task.filling.policy
         paths = _by_modality(files)
         check_modalities(tuple(paths), self.bundle.task, policy)
-        stages = Stages(progress)
+        stages = Stages(progress, stop or Stop())
         with stages.stage("read"):
             study = read_study(paths, limits)
-        return self._predict(study, policy, probabilities, stages)
+        return self._predict(study, policy, probabilities, stages, interactive)
 
     def predict_study(
         self, study: Study, *, fill: FillPolicy | None = None, progress: Progress | None = None
@@ -94,27 +106,32 @@ class Predictor:
         """
         policy = fill or self.bundle.task.filling.policy
         check_modalities(tuple(v.modality for v in study.volumes), self.bundle.task, policy)
-        return self._predict(study, policy, False, Stages(progress))
+        return self._predict(study, policy, False, Stages(progress), True)
 
     def close(self) -> None:
-        """Free the network."""
-        self.engine.close()
+        """End the worker and free its networks."""
+        self._worker.close()
 
     def _predict(
-        self, study: Study, policy: FillPolicy, probabilities: bool, stages: Stages
+        self,
+        study: Study,
+        policy: FillPolicy,
+        probabilities: bool,
+        stages: Stages,
+        interactive: bool,
     ) -> Result:
         task = self.bundle.task
         with stages.stage("preprocess"):
             prepared = prepare(study, task.preprocessing)
         with stages.stage("fill"):
             channels = fill_channels(prepared, task, self._bank, policy)
-        logits, windows = self._infer(channels.image, stages)
+        logits, windows, engine = self._infer(channels.image, stages, interactive)
         segmentation, structures = self._restore(logits, prepared.space, probabilities, stages)
         expected = self._expected(channels, policy)
         return Result(
             manifest=self.bundle.manifest,
             bundle=self.bundle.digest,
-            engine=self.engine.info,
+            engine=engine,
             study=study,
             filled=channels.filled,
             segmentation=segmentation,
@@ -133,26 +150,20 @@ class Predictor:
             return bank
         return TemplateBank({m: minmax_scaled(t) for m, t in bank.volumes.items()})
 
-    def _infer(self, image: Array, stages: Stages) -> tuple[Array, int]:
-        """Logits (O, X, Y, Z), or (O,) of a classification; and how many windows were seen."""
+    def _infer(
+        self, image: Array, stages: Stages, interactive: bool
+    ) -> tuple[Array, int, EngineInfo]:
+        """Logits (O, X, Y, Z), or (O,) of a classification; how many windows; by what engine."""
         task = self.bundle.task
         plan = WindowPlan.of(image.shape[1:], task.window)
-        classifies = task.kind == "classification"
-        blend = Blend(plan, 0 if classifies else task.outputs.count)
-        total = np.zeros(task.outputs.count, dtype=np.float32)
-        with stages.stage("infer"):
-            padded = plan.pad(image)
-            for done, (place, window) in enumerate(plan.cut(padded), start=1):
-                with self._turn:
-                    logits = self.engine.infer(window)[0]
-                    if classifies:
-                        total += logits
-                    else:
-                        blend.add(place, logits)
+        kind = ScoreMean if task.kind == "classification" else Blend
+        stitching = kind(plan, task.outputs.count)
+        with stages.stage("infer"), self._worker.networks.held(self.bundle, stages.stop) as network:
+            passage = Passage(network, plan, plan.pad(image), stitching, stages.stop, interactive)
+            for done in self._worker.run(passage):
                 stages.report("infer", done, len(plan))
         with stages.stage("blend"):
-            total /= len(plan)
-            return (total if classifies else blend.mean()), len(plan)
+            return stitching.mean(), len(plan), network.engine.info
 
     def _restore(
         self, logits: Array, space: ModelSpace, probabilities: bool, stages: Stages

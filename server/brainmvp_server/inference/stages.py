@@ -7,20 +7,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from brainmvp_server.inference.stop import Stop
+
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done and how much there is."""
 
 
 @dataclass
 class Stages:
-    """A stopwatch with one hand a stage."""
+    """A stopwatch with one hand a stage; no stage begins once the study was told to stop."""
 
     progress: Progress | None = None
+    stop: Stop = field(default_factory=Stop)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time what happens inside, and report its begin and end."""
+        self.stop.check()
         self.report(name, 0, 1)
         start = time.perf_counter()
         yield

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from brainmvp_models.task import Window
 from brainmvp_server.imaging.grid import Shape
 
 Array = NDArray[np.float32]
+Place = tuple[slice, ...]
+"""A window as an index into the padded volume."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class WindowPlan:
         x, y, z = map(max, zip(self.shape, self.size, strict=True))
         return x, y, z
 
-    def slices(self) -> Iterator[tuple[slice, ...]]:
-        """The windows as indices into the padded volume."""
+    def slices(self) -> Iterator[Place]:
+        """The windows' places, in the published order."""
         for start in product(*self.starts):
             yield tuple(slice(a, a + n) for a, n in zip(start, self.size, strict=True))
 
@@ -65,32 +67,24 @@ class WindowPlan:
         padded[(slice(None), *self._inside())] = image
         return padded
 
-    def cut(self, padded: Array) -> Iterator[tuple[tuple[slice, ...], Array]]:
-        """Each window's place and its voxels (1, C, h, w, d), cut while the one before is in use.
-
-        A window's memory is used again for the one after next.
-        """
-        places = list(self.slices())
-        buffers = [np.empty((1, len(padded), *self.size), dtype=np.float32) for _ in range(2)]
-
-        def fill(index: int) -> Array:
-            buffers[index % 2][0] = padded[(slice(None), *places[index])]
-            return buffers[index % 2]
-
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            coming = ahead.submit(fill, 0)
-            for index, place in enumerate(places):
-                window = coming.result()
-                if index + 1 < len(places):
-                    coming = ahead.submit(fill, index + 1)
-                yield place, window
-
     def unpad(self, image: Array) -> Array:
         """The part of (O, X, Y, Z) that is the volume."""
         return image[(slice(None), *self._inside())]
 
     def _inside(self) -> tuple[slice, ...]:
         return tuple(slice(a, a + n) for a, n in zip(self.before, self.shape, strict=True))
+
+
+class Stitching(Protocol):
+    """Makes one of the logits of a study's windows."""
+
+    def add(self, place: Place, logits: Array) -> None:
+        """Add one window's logits (O, h, w, d), or (O,) of a classification."""
+        ...
+
+    def mean(self) -> Array:
+        """Logits of the whole study; the sums are spent."""
+        ...
 
 
 class Blend:
@@ -100,7 +94,7 @@ class Blend:
         self._plan = plan
         self._sum = np.zeros((outputs, *plan.padded), dtype=np.float32)
 
-    def add(self, place: tuple[slice, ...], logits: Array) -> None:
+    def add(self, place: Place, logits: Array) -> None:
         """Add one window's logits (O, h, w, d)."""
         self._sum[(slice(None), *place)] += logits
 
@@ -116,6 +110,23 @@ class Blend:
                 shape[axis + 1] = n
                 self._sum /= cover.reshape(shape)
         return self._plan.unpad(self._sum)
+
+
+class ScoreMean:
+    """The mean of windows' class logits."""
+
+    def __init__(self, plan: WindowPlan, outputs: int) -> None:
+        self._windows = len(plan)
+        self._sum = np.zeros(outputs, dtype=np.float32)
+
+    def add(self, _: Place, logits: Array) -> None:
+        """Add one window's logits (O,)."""
+        self._sum += logits
+
+    def mean(self) -> Array:
+        """The mean logits (O,); the sums are spent."""
+        self._sum /= self._windows
+        return self._sum
 
 
 def _axis(length: int, size: int, overlap: float) -> tuple[int, ...]:

@@ -1,0 +1,133 @@
+"""An engine that may throw, hang or give nonsense, behind a door that can be shut on it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Late
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.errors import EngineFailed, EngineUnavailable
+from brainmvp_server.inference.engines.protocol import Engine, EngineInfo
+
+Array = NDArray[np.float32]
+_LOAD_S = 600
+_TRY_AGAIN = "Send the study again; if it stays so, choose another engine or export the bundle anew"
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A batch in the engine; ``deadline`` on the monotonic clock."""
+
+    answer: Future[Array]
+    deadline: float
+
+    @property
+    def seconds_left(self) -> float:
+        """How long its answer may still take."""
+        return max(self.deadline - time.monotonic(), 0.0)
+
+
+class GuardedEngine:
+    """Runs an engine in a thread of its own, which is left behind when it does not answer.
+
+    Args:
+        load: loads the engine; called in that thread, and again by :meth:`restart`.
+        timeout_s: how long one batch may take.
+
+    Raises:
+        EngineUnavailable: the engine cannot be loaded.
+    """
+
+    def __init__(self, load: Callable[[], Engine], timeout_s: float) -> None:
+        self._load = load
+        self._timeout_s = timeout_s
+        self._thread = _EngineThread(load)
+        self.info: EngineInfo = self._thread.opened()
+
+    def start(self, windows: Array) -> Pending:
+        """Begin with a batch of windows (N, C, h, w, d)."""
+        return Pending(self._thread.infer(windows), time.monotonic() + self._timeout_s)
+
+    def finish(self, pending: Pending) -> Array:
+        """The batch's logits, valid until the next batch.
+
+        Raises:
+            EngineFailed: it threw, did not answer in time, or gave a value that is not finite.
+        """
+        try:
+            logits = pending.answer.result(pending.seconds_left)
+        except Late:
+            raise EngineFailed(
+                f"the engine did not answer within {self._timeout_s:g} s", remedy=_TRY_AGAIN
+            ) from None
+        except Exception as error:  # each runtime raises kinds of its own
+            raise EngineFailed(
+                f"the engine failed ({type(error).__name__})", remedy=_TRY_AGAIN
+            ) from error
+        if not (np.isfinite(logits.min()) and np.isfinite(logits.max())):
+            raise EngineFailed("the engine gave values that are not finite", remedy=_TRY_AGAIN)
+        return logits
+
+    def restart(self) -> None:
+        """Leave the engine and its thread behind, and load a fresh one.
+
+        Raises:
+            EngineUnavailable: it cannot be loaded again.
+        """
+        self._thread.leave()
+        self._thread = _EngineThread(self._load)
+        self._thread.opened()
+
+    def close(self) -> None:
+        """Free the network once the batch under way is through."""
+        self._thread.leave()
+
+
+class _EngineThread:
+    """One engine from loading to closing. A daemon: one that hangs does not keep the process."""
+
+    def __init__(self, load: Callable[[], Engine]) -> None:
+        self._work: queue.SimpleQueue[tuple[Array, Future[Array]] | None] = queue.SimpleQueue()
+        self._opened: Future[EngineInfo] = Future()
+        threading.Thread(target=self._run, args=(load,), name="engine", daemon=True).start()
+
+    def opened(self) -> EngineInfo:
+        try:
+            return self._opened.result(_LOAD_S)
+        except Late:
+            raise EngineUnavailable(
+                f"the engine did not load within {_LOAD_S} s", remedy="Look at the machine"
+            ) from None
+
+    def infer(self, windows: Array) -> Future[Array]:
+        answer: Future[Array] = Future()
+        if self._opened.done() and (error := self._opened.exception()) is not None:
+            answer.set_exception(error)
+        else:
+            self._work.put((windows, answer))
+        return answer
+
+    def leave(self) -> None:
+        self._work.put(None)
+
+    def _run(self, load: Callable[[], Engine]) -> None:
+        try:
+            engine = load()
+        except BaseException as error:
+            self._opened.set_exception(error)
+            return
+        self._opened.set_result(engine.info)
+        while (item := self._work.get()) is not None:
+            windows, answer = item
+            try:
+                answer.set_result(engine.infer(windows))
+            except BaseException as error:
+                answer.set_exception(error)
+        engine.close()

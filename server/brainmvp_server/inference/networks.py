@@ -1,0 +1,183 @@
+"""The networks in a device's memory: as many as its budget holds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.bundle import Bundle
+from brainmvp_server.inference.engines import Engine, load_engine
+from brainmvp_server.inference.engines.guarded import GuardedEngine
+from brainmvp_server.inference.stop import Stop
+
+_ACTIVATIONS = 40
+"""Memory of an engine at work, in input windows; measured: 33 (tiny), see docs/serving.md."""
+
+
+@dataclass(eq=False)
+class Network:
+    """A bundle's network in memory.
+
+    Attributes:
+        bytes: what it is counted as.
+        batch: the most windows at once.
+        holders: studies that use it now.
+        used: when it was used last, counted in loads and uses.
+    """
+
+    bundle: Bundle
+    engine: GuardedEngine
+    bytes: int
+    batch: int
+    holders: int = 0
+    used: int = 0
+    _rooms: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def room(self) -> NDArray[np.float32]:
+        """Room for a batch of windows (N, C, h, w, d); used again for the one after next."""
+        if len(self._rooms) < 2:
+            task = self.bundle.task
+            shape = (self.batch, len(task.channels), *task.window.size)
+            self._rooms.append(np.zeros(shape, dtype=np.float32))
+        self._rooms.reverse()
+        return self._rooms[0]
+
+
+def network_bytes(bundle: Bundle, windows: int) -> int:
+    """An estimate of the memory that a network takes at work on so many windows at once."""
+    task = bundle.task
+    window = 4 * len(task.channels) * int(np.prod(task.window.size))
+    return 2 * bundle.network.stat().st_size + _ACTIVATIONS * window * windows
+
+
+class Networks:
+    """Loads networks, and unloads the least recently used idle one where the budget is short.
+
+    One network is always allowed, whatever it takes. Where every loaded network is in use, a study
+    that needs another one waits.
+
+    Args:
+        load: loads a bundle's network; by default from its ONNX file.
+        budget: bytes; None for no limit.
+        windows: the largest batch.
+        timeout_s: how long one batch may take.
+        warm_up: run one window at load, so that the first study does not pay for it.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[Bundle], Engine] | None = None,
+        *,
+        engine: str | None = None,
+        budget: int | None = None,
+        windows: int = 1,
+        timeout_s: float = 120.0,
+        warm_up: bool = False,
+    ) -> None:
+        self._load = load or partial(_load_verified, name=engine)
+        self._budget = budget
+        self._windows = windows
+        self._timeout_s = timeout_s
+        self._warm_up = warm_up
+        self._loaded: dict[str, Network] = {}
+        self._coming: dict[str, int] = {}
+        self._uses = 0
+        self._changed = threading.Condition()
+        self.loads = 0
+        """How often a network was loaded; for metrics."""
+
+    @property
+    def bytes(self) -> int:
+        """What the networks in memory are counted as."""
+        with self._changed:
+            return self._taken()
+
+    @contextmanager
+    def held(self, bundle: Bundle, stop: Stop) -> Iterator[Network]:
+        """The bundle's network, loaded if it is not, and kept in memory meanwhile.
+
+        Raises:
+            EngineUnavailable: the engine cannot load it.
+            InvalidBundle: its file is no longer the one that was verified.
+            BrainMVPError: ``stop``'s reason, while waiting for memory.
+        """
+        network = self._take(bundle, stop)
+        try:
+            yield network
+        finally:
+            with self._changed:
+                network.holders -= 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Free every network."""
+        with self._changed:
+            for network in self._loaded.values():
+                network.engine.close()
+            self._loaded.clear()
+
+    def discard(self, network: Network) -> None:
+        """Take a network that cannot be repaired out of memory; the next study loads it anew."""
+        with self._changed:
+            if self._loaded.get(network.bundle.digest) is network:
+                del self._loaded[network.bundle.digest]
+            network.engine.close()
+            self._changed.notify_all()
+
+    def _take(self, bundle: Bundle, stop: Stop) -> Network:
+        key, need = bundle.digest, network_bytes(bundle, self._windows)
+        with self._changed:
+            while (network := self._loaded.get(key)) is None:
+                if key not in self._coming and self._make_room(need):
+                    self._coming[key] = need
+                    break
+                stop.check()
+                self._changed.wait(0.2)
+            else:
+                return self._hold(network)
+        try:
+            engine = GuardedEngine(partial(self._load, bundle), self._timeout_s)
+            network = Network(bundle, engine, need, self._windows)
+            if self._warm_up:
+                engine.finish(engine.start(network.room()[:1]))
+        finally:
+            with self._changed:
+                del self._coming[key]
+                self._changed.notify_all()
+        with self._changed:
+            self.loads += 1
+            self._loaded[key] = network
+            return self._hold(network)
+
+    def _hold(self, network: Network) -> Network:
+        self._uses += 1
+        network.used = self._uses
+        network.holders += 1
+        return network
+
+    def _make_room(self, need: int) -> bool:
+        """Unload idle networks until ``need`` fits; whether it does."""
+        while self._budget is not None and self._taken() + need > self._budget and self._taken():
+            idle = [network for network in self._loaded.values() if not network.holders]
+            if not idle:
+                return False
+            oldest = min(idle, key=lambda network: network.used)
+            del self._loaded[oldest.bundle.digest]
+            oldest.engine.close()
+        return True
+
+    def _taken(self) -> int:
+        loaded = sum(network.bytes for network in self._loaded.values())
+        return loaded + sum(self._coming.values())
+
+
+def _load_verified(bundle: Bundle, *, name: str | None) -> Engine:
+    """Load a network whose file still is what it was when the bundle was opened."""
+    bundle.verify()
+    return load_engine(bundle.network, name)

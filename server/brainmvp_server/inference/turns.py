@@ -1,0 +1,55 @@
+"""Whose window is next: fair between studies, quick for small ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+_PATIENT = 3
+"""One turn in so many goes to whoever has waited longest, however many small studies come."""
+
+
+class Waiting(Protocol):
+    """What is asked of a study in the queue."""
+
+    @property
+    def left(self) -> int:
+        """Windows that nobody has taken yet."""
+        ...
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody waits for it now."""
+        ...
+
+    turn: int
+    """When it was served last, or came."""
+
+
+Study = TypeVar("Study", bound=Waiting)
+
+
+class Turns:
+    """Takes turns between studies.
+
+    Two turns in three go to an interactive study before a batch one, then to the study with the
+    fewest windows left: a small study behind a large one waits half its own length at most. Every
+    third turn goes to the study that was served longest ago, so that none starves.
+    """
+
+    def __init__(self) -> None:
+        self._turn = 0
+
+    def now(self) -> int:
+        """The number of this turn; a study that comes takes it as its first."""
+        return self._turn
+
+    def pick(self, studies: Sequence[Study]) -> Study:
+        """The study that gives the next window; there is at least one."""
+        self._turn += 1
+        if self._turn % _PATIENT == 0:
+            chosen = min(studies, key=lambda study: study.turn)
+        else:
+            chosen = min(studies, key=lambda study: (not study.interactive, study.left))
+        chosen.turn = self._turn
+        return chosen

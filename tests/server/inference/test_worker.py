@@ -1,0 +1,258 @@
+"""The inference worker: batches across studies, and engines that fail."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from brainmvp_models.bundle import Bundle
+from brainmvp_models.errors import (
+    EngineFailed,
+    EngineUnavailable,
+    InvalidBundle,
+    ServiceClosing,
+    StudyCancelled,
+    StudyTimedOut,
+)
+from brainmvp_server.inference.engines import Engine, EngineInfo, installed_engines
+from brainmvp_server.inference.networks import Networks, network_bytes
+from brainmvp_server.inference.stop import Stop
+from brainmvp_server.inference.windows import Blend, WindowPlan
+from brainmvp_server.inference.worker import Batching, Passage, Worker
+
+Array = np.ndarray
+
+
+@dataclass
+class Scripted:
+    """An engine that gives back its input's first three channels, after a fault of its own."""
+
+    fault: Callable[[int], None]
+    calls: int = 0
+    closed: bool = False
+    batches: list[int] = field(default_factory=list)
+
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo("scripted", "CPU", "fp32")
+
+    def infer(self, windows: Array) -> Array:
+        self.calls += 1
+        self.batches.append(len(windows))
+        self.fault(self.calls)
+        return windows[:, :3].copy()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def faultless(_: int) -> None:
+    """No fault."""
+
+
+@contextmanager
+def working(*engines: Engine, timeout_s: float = 30, windows: int = 1) -> Iterator[Worker]:
+    """A worker whose networks are these engines, one a load."""
+    remaining = iter(engines)
+    networks = Networks(lambda _: next(remaining), timeout_s=timeout_s, windows=windows)
+    worker = Worker(networks, Batching(windows))
+    try:
+        yield worker
+    finally:
+        worker.close()
+
+
+def study(seed: int = 0, shape: tuple[int, int, int] = (100, 96, 96)) -> Array:
+    return np.random.default_rng(seed).random((4, *shape), dtype=np.float32)
+
+
+def through(
+    worker: Worker, bundle: Bundle, image: Array, stop: Stop | None = None, **how: bool
+) -> Array:
+    """The blended logits of a study."""
+    plan = WindowPlan.of(image.shape[1:], bundle.task.window)
+    blend, stop = Blend(plan, 3), stop or Stop()
+    with worker.networks.held(bundle, stop) as network:
+        passage = Passage(network, plan, plan.pad(image), blend, stop, **how)
+        counts = list(worker.run(passage))
+    assert counts[-1] == len(plan) and counts == sorted(counts)
+    return blend.mean()
+
+
+def sigmoid(logits: Array) -> Array:
+    return 1 / (1 + np.exp(-logits))
+
+
+@pytest.mark.parametrize("engine", installed_engines())
+@pytest.mark.parametrize("windows", [1, 3])
+def test_a_study_gets_the_same_logits_alone_and_among_others(
+    tiny_bundle: Bundle, engine: str, windows: int
+) -> None:
+    """Windows 1: bit for bit. More: runtimes order their sums by the batch's size."""
+    worker = Worker(Networks(engine=engine, windows=windows), Batching(windows, wait_s=0.2))
+    studies = [study(seed, shape=(96, 96, 96)) for seed in range(2)]
+    alone = [through(worker, tiny_bundle, image) for image in studies]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda image: through(worker, tiny_bundle, image), studies))
+    worker.close()
+    for one, other in zip(alone, together, strict=True):
+        if windows == 1:
+            np.testing.assert_array_equal(one, other)
+        else:
+            np.testing.assert_allclose(sigmoid(one), sigmoid(other), rtol=0, atol=1e-5)
+
+
+def test_windows_of_several_studies_share_a_batch(tiny_bundle: Bundle) -> None:
+    held = threading.Event()
+    engine = Scripted(lambda call: held.wait(10) and None if call == 1 else None)
+    with working(engine, windows=4) as worker, ThreadPoolExecutor(3) as pool:
+        coming = [pool.submit(through, worker, tiny_bundle, study(seed)) for seed in range(3)]
+        while worker.waiting > 0 or engine.calls == 0:
+            time.sleep(0.01)
+        held.set()
+        for seed, answer in enumerate(coming):
+            np.testing.assert_array_equal(answer.result(), study(seed)[:3])
+    assert max(engine.batches) > 2
+
+
+def throws(call: int) -> None:
+    if call == 2:
+        raise RuntimeError("Doe^Jane")
+
+
+def hangs(call: int) -> None:
+    if call == 2:
+        time.sleep(3)
+
+
+@dataclass
+class Nonsense(Scripted):
+    """Gives a NaN at its second call."""
+
+    def infer(self, windows: Array) -> Array:
+        logits = super().infer(windows)
+        if self.calls == 2:
+            logits[0, 0, 5, 5, 5] = np.nan
+        return logits
+
+
+FAULTY = [lambda: Scripted(throws), lambda: Scripted(hangs), lambda: Nonsense(faultless)]
+
+
+@pytest.mark.parametrize("faulty", FAULTY, ids=["throws", "hangs", "nonsense"])
+def test_an_engine_that_fails_is_replaced_and_the_study_comes_out_right(
+    tiny_bundle: Bundle, faulty: Callable[[], Scripted]
+) -> None:
+    fresh = Scripted(faultless)
+    with working(faulty(), fresh, timeout_s=0.5) as worker:
+        image = study(shape=(150, 96, 96))
+        np.testing.assert_allclose(through(worker, tiny_bundle, image), image[:3], atol=1e-6)
+        assert fresh.calls > 0 and not fresh.closed
+
+
+@pytest.mark.parametrize("faulty", FAULTY, ids=["throws", "hangs", "nonsense"])
+def test_a_study_that_fails_twice_ends_with_a_reason_and_the_next_one_is_served(
+    tiny_bundle: Bundle, faulty: Callable[[], Scripted]
+) -> None:
+    second = faulty()
+    second.calls = 1
+    with working(faulty(), second, Scripted(faultless), timeout_s=0.5) as worker:
+        with pytest.raises(EngineFailed) as failed:
+            through(worker, tiny_bundle, study(shape=(150, 96, 96)))
+        assert "Doe" not in str(failed.value)
+        image = study(1)
+        np.testing.assert_array_equal(through(worker, tiny_bundle, image), image[:3])
+
+
+def test_an_engine_that_cannot_be_loaded_again_fails_its_study_not_the_worker(
+    tiny_bundle: Bundle,
+) -> None:
+    engines = iter([Scripted(lambda _: throws(2)), None, Scripted(faultless)])
+
+    def load(_: Bundle) -> Engine:
+        engine = next(engines)
+        if engine is None:
+            raise EngineUnavailable("no device", remedy="Plug it in")
+        return engine
+
+    worker = Worker(Networks(load))
+    with pytest.raises(EngineUnavailable, match="no device"):
+        through(worker, tiny_bundle, study())
+    np.testing.assert_array_equal(through(worker, tiny_bundle, study()), study()[:3])
+    worker.close()
+
+
+def test_a_cancelled_study_leaves_at_the_next_window_and_others_go_on(tiny_bundle: Bundle) -> None:
+    with working(Scripted(lambda _: time.sleep(0.05))) as worker, ThreadPoolExecutor(2) as pool:
+        stop, large = Stop(), study(shape=(600, 96, 96))
+        running = pool.submit(through, worker, tiny_bundle, large, stop)
+        while worker.waiting == 0:
+            time.sleep(0.01)
+        other = pool.submit(through, worker, tiny_bundle, study(1))
+        stop.tell(StudyCancelled("no longer wanted", remedy="Send it again"))
+        with pytest.raises(StudyCancelled):
+            running.result(timeout=2)
+        np.testing.assert_array_equal(other.result(), study(1)[:3])
+        assert worker.waiting == 0
+
+
+def test_a_study_over_its_time_ends_though_the_engine_hangs(tiny_bundle: Bundle) -> None:
+    with working(Scripted(lambda _: time.sleep(3))) as worker:
+        begin = time.monotonic()
+        with pytest.raises(StudyTimedOut, match=r"0\.2 s"):
+            through(worker, tiny_bundle, study(), Stop(0.2))
+        assert time.monotonic() - begin < 2
+
+
+def test_a_closing_worker_ends_what_runs(tiny_bundle: Bundle) -> None:
+    with working(Scripted(lambda _: time.sleep(0.1))) as worker, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(through, worker, tiny_bundle, study(shape=(600, 96, 96)))
+        while worker.waiting == 0:
+            time.sleep(0.01)
+        worker.close()
+        with pytest.raises(ServiceClosing):
+            running.result()
+
+
+def test_the_least_recently_used_idle_network_makes_room(tiny_bundle: Bundle) -> None:
+    bundles = [Bundle(tiny_bundle.root, tiny_bundle.manifest) for _ in range(3)]
+    for index, bundle in enumerate(bundles):
+        bundle.__dict__["digest"] = f"sha256:{index}"
+    engines = [Scripted(faultless) for _ in range(4)]
+    loaded = iter(engines)
+    networks = Networks(lambda _: next(loaded), budget=2 * network_bytes(tiny_bundle, 1))
+    with (
+        networks.held(bundles[0], Stop()),
+        networks.held(bundles[1], Stop()),
+        pytest.raises(StudyTimedOut),
+        networks.held(bundles[2], Stop(0.3)),
+    ):
+        pass  # both are in use: it waits
+    with networks.held(bundles[0], Stop()):
+        pass
+    with networks.held(bundles[2], Stop()):
+        assert networks.bytes == 2 * network_bytes(tiny_bundle, 1)
+    time.sleep(0.1)
+    assert [engine.closed for engine in engines] == [False, True, False, False]
+    networks.close()
+
+
+def test_a_network_changed_on_disk_since_it_was_verified_is_not_loaded(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    root = tmp_path / "1"
+    shutil.copytree(tiny_bundle.root, root)
+    bundle = Bundle.open(root)
+    with bundle.network.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(InvalidBundle, match="SHA-256"), Networks().held(bundle, Stop()):
+        pass
