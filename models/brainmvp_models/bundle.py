@@ -19,7 +19,7 @@ from brainmvp_models.templates import TemplateBank
 MANIFEST = "manifest.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bundle:
     """A verified bundle: every file it lists was there with the right digest when it was opened."""
 
@@ -82,17 +82,29 @@ class Bundle:
 
 
 def find_bundles(folder: Path) -> Iterator[Bundle | InvalidBundle]:
-    """Every bundle under ``folder`` in name and version order; a refused one as its error.
+    """Every bundle under ``folder`` in name and version order; a refused one as its error."""
+    yield from map(opened, bundle_folders(folder))
+
+
+def bundle_folders(folder: Path) -> list[Path]:
+    """The folders ``NAME/VERSION`` that hold a manifest, in name and version order.
 
     Hidden folders are left out: an export that is under way, or was killed, writes into one.
     """
     found = (path for path in folder.glob(f"*/*/{MANIFEST}") if path.parts[-3][0] != ".")
-    for manifest in sorted(found, key=lambda m: (m.parts[-3], version_key(m.parts[-2]))):
-        try:
-            yield Bundle.open(manifest.parent)
-        except InvalidBundle as error:
-            name = f"{manifest.parent.parent.name}/{manifest.parent.name}"
-            yield InvalidBundle(error.problem, remedy=error.remedy, subject=name)
+    return sorted(
+        (manifest.parent for manifest in found),
+        key=lambda root: (root.parent.name, version_key(root.name)),
+    )
+
+
+def opened(root: Path) -> Bundle | InvalidBundle:
+    """The bundle in the folder ``NAME/VERSION``, or why it is refused."""
+    try:
+        return Bundle.open(root)
+    except InvalidBundle as error:
+        name = f"{root.parent.name}/{root.name}"
+        return InvalidBundle(error.problem, remedy=error.remedy, subject=name)
 
 
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:

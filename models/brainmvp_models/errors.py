@@ -6,6 +6,7 @@
     ├── InvalidInput            the study itself is at fault
     │   ├── InvalidVolume       a file is no usable volume
     │   ├── VolumeTooLarge      a file claims more voxels than allowed
+    │   ├── StudyTooLarge       a study that would need more memory than there is
     │   ├── InvalidArchive      a zip that is damaged, encrypted or not safe
     │   ├── ArchiveTooLarge     a zip that unpacks to more than allowed
     │   ├── GridMismatch        two volumes do not lie on one grid
@@ -24,6 +25,8 @@
     ├── InvalidSettings         a setting that does not exist or does not fit
     ├── EngineUnavailable       a runtime that is not installed, or that refuses the network
     ├── EngineFailed            a runtime that threw, hung or gave nonsense, twice
+    ├── Overloaded              the service has enough to do
+    │   └── TooManyRequests     one client asks for more than its share
     └── StudyStopped            a study that was not finished, by no fault of its own
         ├── StudyCancelled      whoever asked for it no longer wants it
         ├── StudyTimedOut       it took longer than it may
@@ -96,6 +99,13 @@ class ArchiveTooLarge(InvalidInput):
 
     code = "archive-too-large"
     title = "The archive is too large"
+
+
+class StudyTooLarge(InvalidInput):
+    """A study that would need more memory than the service may use."""
+
+    code = "study-too-large"
+    title = "The study is too large"
 
 
 class GridMismatch(InvalidInput):
@@ -208,6 +218,21 @@ class EngineFailed(BrainMVPError):
 
     code = "engine-failed"
     title = "The engine failed"
+
+
+class Overloaded(BrainMVPError):
+    """The service has enough to do; ``retry_after_s`` is when to ask again."""
+
+    code = "overloaded"
+    title = "The service is busy"
+    retry_after_s: ClassVar[int] = 10
+
+
+class TooManyRequests(Overloaded):
+    """One client has more requests under way than its share."""
+
+    code = "too-many-requests"
+    title = "Too many requests at once"
 
 
 class StudyStopped(BrainMVPError):

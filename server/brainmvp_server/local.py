@@ -10,8 +10,8 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle, TemplateMismatch
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.answer import summary_json, write_files
+from brainmvp_server.catalogue import Catalogue
 from brainmvp_server.inference.predictor import Predictor
-from brainmvp_server.shelf import Shelf
 
 
 def predict(
@@ -51,7 +51,7 @@ def models(folder: Path) -> str:
         raise InvalidBundle(
             "no such folder", remedy="Give the folder that holds the bundles", subject=str(folder)
         )
-    return Shelf.of(folder).models().model_dump_json()
+    return Catalogue.read(folder).models().model_dump_json()
 
 
 def parse_policy(name: str | None) -> FillPolicy | None:

@@ -27,7 +27,7 @@ def run(settings: Settings) -> None:
         log_level="warning",
     )
     listener = config.bind_socket()
-    _announce(app.state.shelf, listener)
+    _announce(app.state.service.shelf, listener)
     uvicorn.Server(config).run(sockets=[listener])
 
 

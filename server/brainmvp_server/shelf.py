@@ -1,54 +1,45 @@
-"""The bundles a service offers, and their predictors once somebody has asked for them."""
+"""The models a service offers now: follows its folder, hands out predictors."""
 
 from __future__ import annotations
 
+import logging
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from brainmvp_models.bundle import Bundle, find_bundles, version_key
-from brainmvp_models.errors import InvalidBundle, UnknownModel
-from brainmvp_models.modality import printable
+from brainmvp_models.bundle import Bundle
+from brainmvp_models.errors import InvalidBundle
+from brainmvp_server.catalogue import Catalogue
 from brainmvp_server.inference.predictor import Predictor
-from brainmvp_server.summary import Model, Models, RefusedBundle
+from brainmvp_server.inference.worker import Worker
+from brainmvp_server.summary import Model, Models
+
+log = logging.getLogger(__name__)
 
 
-@dataclass
 class Shelf:
-    """All bundles of one folder: name → version → bundle. Refused ones are kept by name."""
+    """The bundles of one folder, and a predictor for each once somebody has asked for it.
 
-    bundles: dict[str, dict[str, Bundle]]
-    refused: tuple[InvalidBundle, ...]
-    engine: str | None = None
-    _predictors: dict[tuple[str, str], Predictor] = field(default_factory=dict)
-    _loading: threading.Lock = field(default_factory=threading.Lock)
+    A request keeps the predictor it was given: one whose bundle is replaced meanwhile ends on the
+    old one.
+    """
 
-    @classmethod
-    def of(cls, folder: Path, engine: str | None = None) -> Shelf:
-        """Open every bundle under ``folder``; a broken one is refused, the others are served."""
-        bundles: dict[str, dict[str, Bundle]] = {}
-        refused = []
-        for found in find_bundles(folder):
-            if isinstance(found, InvalidBundle):
-                refused.append(found)
-            else:
-                versions = bundles.setdefault(found.manifest.name, {})
-                versions[found.manifest.version] = found
-        ordered = {
-            name: dict(sorted(versions.items(), key=lambda item: version_key(item[0])))
-            for name, versions in sorted(bundles.items())
-        }
-        return cls(ordered, tuple(refused), engine)
+    def __init__(self, folder: Path, worker: Worker) -> None:
+        self.catalogue = Catalogue.read(folder)
+        self._folder = folder
+        self._worker = worker
+        self._predictors: dict[Bundle, Predictor] = {}
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._watching: threading.Thread | None = None
+
+    @property
+    def refused(self) -> tuple[InvalidBundle, ...]:
+        """Bundles that are not served, and why."""
+        return self.catalogue.refused
 
     def models(self) -> Models:
-        """Every model in its latest version, and what was refused."""
-        return Models(
-            models=tuple(self.model(name) for name in self.bundles),
-            refused=tuple(
-                RefusedBundle(name=e.subject, problem=e.problem, remedy=e.remedy)
-                for e in self.refused
-            ),
-        )
+        """Every model in its default version, and what was refused."""
+        return self.catalogue.models()
 
     def model(self, name: str, version: str | None = None, *, card: bool = False) -> Model:
         """One model.
@@ -56,43 +47,75 @@ class Shelf:
         Raises:
             UnknownModel: no such name or version.
         """
-        return Model.of(self.bundle(name, version), tuple(self.bundles[name]), card=card)
+        return self.catalogue.model(name, version, card=card)
 
     def bundle(self, name: str, version: str | None = None) -> Bundle:
-        """One bundle; the latest version unless one is named.
+        """One bundle; the default version unless one is named.
 
         Raises:
             UnknownModel: no such name or version.
         """
-        versions = self.bundles.get(name)
-        if versions is None:
-            served = ", ".join(self.bundles) or "none"
-            raise UnknownModel(
-                f"no model '{printable(name)}' is served", remedy=f"Served models: {served}"
-            )
-        if version is not None and version not in versions:
-            raise UnknownModel(
-                f"model '{name}' has no version '{printable(version)}'",
-                remedy=f"Its versions: {', '.join(versions)}",
-            )
-        return versions[version] if version is not None else list(versions.values())[-1]
+        return self.catalogue.bundle(name, version)
 
     def predictor(self, name: str, version: str | None = None) -> Predictor:
-        """A model's predictor, loaded at the first call.
+        """A model's predictor; its network is loaded when it is first used.
 
         Raises:
             UnknownModel: no such name or version.
-            EngineUnavailable: the engine cannot load it.
         """
-        bundle = self.bundle(name, version)
-        key = bundle.manifest.name, bundle.manifest.version
-        with self._loading:
-            if key not in self._predictors:
-                self._predictors[key] = Predictor.load(bundle, self.engine)
-            return self._predictors[key]
+        bundle = self.catalogue.bundle(name, version)
+        with self._lock:
+            if bundle not in self._predictors:
+                self._predictors[bundle] = Predictor(bundle, self._worker)
+            return self._predictors[bundle]
+
+    def refresh(self) -> bool:
+        """Look at the folder again; whether anything changed.
+
+        A folder that cannot be seen now, such as a share that is away, changes nothing.
+        """
+        if not self._folder.is_dir():
+            log.warning("the model folder is away; what was served still is")
+            return False
+        before, now = self.catalogue, Catalogue.read(self._folder, self.catalogue)
+        if now.same_as(before):
+            return False
+        self.catalogue = now
+        served = {b for versions in now.bundles.values() for b in versions.values()}
+        with self._lock:
+            for bundle in set(self._predictors) - served:
+                del self._predictors[bundle]
+        self._worker.networks.keep(now.digests)
+        _report(before, now)
+        return True
+
+    def watch(self, every_s: float) -> None:
+        """Look at the folder every so many seconds until closed."""
+        self._watching = threading.Thread(
+            target=self._watch, args=(every_s,), name="shelf", daemon=True
+        )
+        self._watching.start()
 
     def close(self) -> None:
-        """Free every network."""
-        with self._loading:
-            while self._predictors:
-                self._predictors.popitem()[1].close()
+        """Stop watching."""
+        self._closing.set()
+        if self._watching is not None:
+            self._watching.join(timeout=5)
+
+    def _watch(self, every_s: float) -> None:
+        while not self._closing.wait(every_s):
+            try:
+                self.refresh()
+            except Exception:  # whatever a share can do; the next look may succeed
+                log.exception("the model folder could not be read")
+
+
+def _report(before: Catalogue, now: Catalogue) -> None:
+    old, new = ({f"{n}/{v}" for n, vs in c.bundles.items() for v in vs} for c in (before, now))
+    for name in sorted(new - old):
+        log.warning("now served: %s", name)
+    for name in sorted(old - new):
+        log.warning("no longer served: %s", name)
+    for refused in now.refused:
+        if refused not in before.refused:
+            log.warning("refused: %s", refused)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 from fastapi import FastAPI
 
 from brainmvp_models import __version__
-from brainmvp_models.errors import InvalidBundle
 from brainmvp_server.api import problems
 from brainmvp_server.api.routes import build_router
+from brainmvp_server.service import Service
 from brainmvp_server.settings import Settings
-from brainmvp_server.shelf import Shelf
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -22,18 +22,13 @@ def create_app(settings: Settings) -> FastAPI:
         InvalidBundle: there is no such folder. Broken bundles in it are refused by name and listed
             by ``GET /v1/models``; the others are served.
     """
-    if not settings.service.models.is_dir():
-        raise InvalidBundle(
-            "no such folder",
-            remedy="Give the folder that holds the bundles with --models",
-            subject=str(settings.service.models),
-        )
-    shelf = Shelf.of(settings.service.models, settings.worker.engine)
+    service = Service(settings)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
         yield
-        shelf.close()
+        await anyio.to_thread.run_sync(service.close)
 
     app = FastAPI(
         title="BrainMVP Server",
@@ -41,7 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Brain-MRI segmentation and classification from any subset of modalities.",
         lifespan=life,
     )
-    app.state.shelf = shelf
-    app.include_router(build_router(settings, shelf))
+    app.state.service = service
+    app.include_router(build_router(service))
     problems.install(app)
     return app

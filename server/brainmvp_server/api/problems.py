@@ -30,6 +30,13 @@ class UploadTooLarge(BrainMVPError):
     title = "The upload is too large"
 
 
+class UploadTooSlow(BrainMVPError):
+    """The request body did not come in time."""
+
+    code = "upload-too-slow"
+    title = "The upload took too long"
+
+
 class MalformedUpload(BrainMVPError):
     """The body is no well-formed multipart/form-data, or holds no file."""
 
@@ -71,7 +78,14 @@ STATUS: Mapping[type[BrainMVPError], HTTPStatus] = {
     domain.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     domain.UnknownModel: HTTPStatus.NOT_FOUND,
     domain.InvalidBundle: HTTPStatus.INTERNAL_SERVER_ERROR,
+    domain.StudyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     domain.EngineUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    domain.EngineFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    domain.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    domain.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    domain.StudyStopped: HTTPStatus.SERVICE_UNAVAILABLE,
+    domain.StudyTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
+    UploadTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     MalformedUpload: HTTPStatus.BAD_REQUEST,
     UnsupportedContentType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -145,7 +159,16 @@ async def _domain_error(_: Request, error: Exception) -> Response:
         detail=f"{error.subject}: {error.problem}" if error.subject else error.problem,
         remedy=error.remedy,
         part=error.subject or None,
+        headers=_retry_after(error),
     )
+
+
+def _retry_after(error: BrainMVPError) -> dict[str, str]:
+    if isinstance(error, domain.Overloaded):
+        return {"retry-after": str(error.retry_after_s)}
+    if isinstance(error, domain.ServiceClosing):
+        return {"retry-after": str(domain.Overloaded.retry_after_s)}
+    return {}
 
 
 _REMEDIES = {

@@ -7,19 +7,20 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
-import anyio
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 
+from brainmvp_models.errors import ServiceClosing
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.api.answers import Form, answer, negotiate
+from brainmvp_server.api.attended import attended
 from brainmvp_server.api.problems import MEDIA_TYPE, NotReady, Problem
 from brainmvp_server.api.uploads import receive_study
 from brainmvp_server.inference.fill import check_modalities
-from brainmvp_server.settings import Settings
-from brainmvp_server.shelf import Shelf
+from brainmvp_server.inference.footprint import footprint
+from brainmvp_server.service import Service
 from brainmvp_server.summary import Model, Models, Summary
 
 _PROBLEM: dict[str, Any] = {
@@ -49,9 +50,10 @@ _UPLOAD: dict[str, Any] = {
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
-def build_router(settings: Settings, shelf: Shelf) -> APIRouter:
-    """The routes over one shelf of models."""
+def build_router(service: Service) -> APIRouter:
+    """The routes of one service."""
     router = APIRouter()
+    settings, shelf = service.settings, service.shelf
     studies = CapacityLimiter(settings.worker.studies)
 
     @router.get("/health/live", tags=["health"], summary="Is the process alive?")
@@ -62,7 +64,9 @@ def build_router(settings: Settings, shelf: Shelf) -> APIRouter:
         "/health/ready", tags=["health"], summary="Can it serve?", responses={503: _PROBLEM}
     )
     async def ready() -> dict[str, str]:
-        if not shelf.bundles:
+        if service.draining:
+            raise NotReady("the service is closing", remedy="Ask another replica")
+        if not shelf.catalogue.bundles:
             raise NotReady("no model is served", remedy="Put a bundle into the model folder")
         return {"status": "ready"}
 
@@ -88,7 +92,7 @@ def build_router(settings: Settings, shelf: Shelf) -> APIRouter:
         response_model=Summary,
         responses={
             200: {"content": {form.value: _BINARY for form in Form if form is not Form.JSON}},
-            **dict.fromkeys((400, 404, 406, 413, 415, 422, 503), _PROBLEM),
+            **dict.fromkeys((400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504), _PROBLEM),
         },
         openapi_extra={"requestBody": _UPLOAD},
     )
@@ -106,28 +110,43 @@ def build_router(settings: Settings, shelf: Shelf) -> APIRouter:
     ) -> Response:
         task = shelf.bundle(name, version).task
         form = negotiate(accept, task, probabilities=probabilities)
-        scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
+        if service.draining:
+            raise ServiceClosing("the service is closing", remedy="Send the study again")
+        with service.admission.request(owner_of(request)), service.study() as stop:
+            scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
 
-        def clean_up() -> None:
-            shutil.rmtree(scratch, ignore_errors=True)
+            def clean_up() -> None:
+                shutil.rmtree(scratch, ignore_errors=True)
 
-        def work() -> Response:
-            result = shelf.predictor(name, version).predict(
-                files, fill=fill, probabilities=probabilities, limits=settings.limits.volume
-            )
-            return answer(result, form, scratch, clean_up)
+            def work() -> Response:
+                need = footprint(files, task, settings.limits.volume, probabilities=probabilities)
+                with service.admission.memory_for(need, stop):
+                    result = shelf.predictor(name, version).predict(
+                        files,
+                        fill=fill,
+                        probabilities=probabilities,
+                        limits=settings.limits.volume,
+                        stop=stop,
+                    )
+                    return answer(result, form, scratch, clean_up)
 
-        try:
-            files = await receive_study(
-                request,
-                scratch,
-                max_bytes=settings.limits.upload_bytes,
-                max_parts=settings.limits.upload_parts,
-            )
-            check_modalities(tuple(files), task, fill or task.filling.policy)
-            return await anyio.to_thread.run_sync(work, limiter=studies)
-        except BaseException:
-            clean_up()
-            raise
+            try:
+                files = await receive_study(
+                    request,
+                    scratch,
+                    max_bytes=settings.limits.upload_bytes,
+                    max_parts=settings.limits.upload_parts,
+                    max_seconds=settings.limits.upload_s,
+                )
+                check_modalities(tuple(files), task, fill or task.filling.policy)
+                return await attended(request, stop, work, studies)
+            except BaseException:
+                clean_up()
+                raise
 
     return router
+
+
+def owner_of(request: Request) -> str:
+    """Whose request it is: the name of the API key, where there are keys."""
+    return str(getattr(request.state, "key", ""))

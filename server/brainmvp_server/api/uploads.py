@@ -11,20 +11,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import anyio
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from brainmvp_models.errors import DuplicateModality
 from brainmvp_models.modality import Modality, parse_modality
-from brainmvp_server.api.problems import MalformedUpload, UnsupportedContentType, UploadTooLarge
+from brainmvp_server.api.problems import (
+    MalformedUpload,
+    UnsupportedContentType,
+    UploadTooLarge,
+    UploadTooSlow,
+)
 
 _SEND = "Send multipart/form-data with one file a modality, for example -F t1=@t1.nii.gz"
 _MAX_PART_HEADERS = 8192
 
 
 async def receive_study(
-    request: Request, folder: Path, *, max_bytes: int, max_parts: int
+    request: Request, folder: Path, *, max_bytes: int, max_parts: int, max_seconds: float
 ) -> dict[Modality, Path]:
     """Write the request's parts into ``folder``, in the order they come.
 
@@ -32,8 +38,22 @@ async def receive_study(
         UnsupportedContentType: the body is not multipart/form-data.
         UploadTooLarge: the body, or the number of parts, is over the limit.
         MalformedUpload: the body ends early, is not well formed or holds no file.
+        UploadTooSlow: the body is not there after ``max_seconds``.
         UnknownModality, DuplicateModality: a part's name is none, or came before.
     """
+    try:
+        with anyio.fail_after(max_seconds):
+            return await _received(request, folder, max_bytes=max_bytes, max_parts=max_parts)
+    except TimeoutError:
+        raise UploadTooSlow(
+            f"the upload was not over after {max_seconds:g} s",
+            remedy="Compress the volumes (.nii.gz), or ask for a higher limit",
+        ) from None
+
+
+async def _received(
+    request: Request, folder: Path, *, max_bytes: int, max_parts: int
+) -> dict[Modality, Path]:
     boundary = _boundary(request)
     _check_length(request, max_bytes)
     with _Receiver(folder, boundary, max_parts) as receiver:

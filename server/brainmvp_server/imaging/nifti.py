@@ -48,6 +48,31 @@ class Limits:
     voxels: int = 512**3
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What a volume's header says of its size.
+
+    Attributes:
+        grid: where the voxels lie.
+        voxel_bytes: bytes of a stored voxel.
+    """
+
+    grid: Grid
+    voxel_bytes: int
+
+
+def outline_nifti(path: Path, modality: Modality, limits: Limits = Limits()) -> Outline:
+    """A file's size by its header; no voxel is read.
+
+    Raises:
+        InvalidVolume, VolumeTooLarge: as :func:`read_nifti`, as far as the header shows it.
+    """
+    try:
+        return _Reading(path, modality, limits).outline()
+    except _Unusable as fault:
+        raise fault.kind(fault.problem, remedy=fault.remedy, subject=modality.value) from None
+
+
 def read_nifti(path: Path, modality: Modality, limits: Limits = Limits()) -> Volume:
     """Read one ``.nii`` or ``.nii.gz`` file; whether it is compressed is seen from its content.
 
@@ -80,20 +105,14 @@ class _Reading:
     modality: Modality
     limits: Limits
 
-    def volume(self) -> Volume:
-        size = self.path.stat().st_size
-        if size == 0:
-            raise _Unusable("the file is empty", "Send a NIfTI file (.nii or .nii.gz)")
+    def outline(self) -> Outline:
         with _opened(self.path) as (file, compressed):
-            header = _parse_header(_read_header(file))
-            shape = _shape(header, self.limits)
-            dtype = _dtype(header)
-            promised = int(np.prod(shape)) * dtype.itemsize
-            if compressed and promised > _MAX_EXPANSION * size:
-                raise _Unusable(
-                    f"its {size} bytes claim to hold {promised}, more than any scan packs",
-                    "Send the original file",
-                )
+            header, shape, dtype = self._begin(file, compressed)
+            return Outline(_grid(header, shape)[0], dtype.itemsize)
+
+    def volume(self) -> Volume:
+        with _opened(self.path) as (file, compressed):
+            header, shape, dtype = self._begin(file, compressed)
             grid, warnings = _grid(header, shape)
             _skip_to(file, header)
             stored = _read_voxels(file, shape, dtype)
@@ -111,10 +130,27 @@ class _Reading:
             warnings=tuple(f"{self.modality}: {warning}" for warning in warnings),
         )
 
+    def _begin(
+        self, file: IO[bytes], compressed: bool
+    ) -> tuple[Nifti1Header, tuple[int, int, int], np.dtype[Any]]:
+        """The header, and the shape and type of the voxels that it promises."""
+        header = _parse_header(_read_header(file))
+        shape = _shape(header, self.limits)
+        dtype = _dtype(header)
+        promised, size = int(np.prod(shape)) * dtype.itemsize, self.path.stat().st_size
+        if compressed and promised > _MAX_EXPANSION * size:
+            raise _Unusable(
+                f"its {size} bytes claim to hold {promised}, more than any scan packs",
+                "Send the original file",
+            )
+        return header, shape, dtype
+
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
     """The file's uncompressed bytes, and whether they were compressed."""
+    if path.stat().st_size == 0:
+        raise _Unusable("the file is empty", "Send a NIfTI file (.nii or .nii.gz)")
     with path.open("rb") as plain:
         compressed = plain.read(2) == _GZIP
         plain.seek(0)

@@ -87,6 +87,7 @@ class Networks:
         self._warm_up = warm_up
         self._loaded: dict[str, Network] = {}
         self._coming: dict[str, int] = {}
+        self._wanted: frozenset[str] | None = None
         self._uses = 0
         self._changed = threading.Condition()
         self.loads = 0
@@ -113,7 +114,14 @@ class Networks:
         finally:
             with self._changed:
                 network.holders -= 1
+                self._drop_unwanted()
                 self._changed.notify_all()
+
+    def keep(self, digests: frozenset[str]) -> None:
+        """Unload the networks of all other bundles, as soon as nobody uses them."""
+        with self._changed:
+            self._wanted = digests
+            self._drop_unwanted()
 
     def close(self) -> None:
         """Free every network."""
@@ -167,10 +175,17 @@ class Networks:
             idle = [network for network in self._loaded.values() if not network.holders]
             if not idle:
                 return False
-            oldest = min(idle, key=lambda network: network.used)
-            del self._loaded[oldest.bundle.digest]
-            oldest.engine.close()
+            self._unload(min(idle, key=lambda network: network.used))
         return True
+
+    def _drop_unwanted(self) -> None:
+        for digest, network in list(self._loaded.items()):
+            if self._wanted is not None and digest not in self._wanted and not network.holders:
+                self._unload(network)
+
+    def _unload(self, network: Network) -> None:
+        del self._loaded[network.bundle.digest]
+        network.engine.close()
 
     def _taken(self) -> int:
         loaded = sum(network.bytes for network in self._loaded.values())

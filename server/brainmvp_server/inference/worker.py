@@ -251,7 +251,7 @@ class Worker:
         except EngineFailed as error:
             self._again(batch, error)
         except Exception as error:  # one study's fault must not end the others
-            log.exception("a batch could not be delivered")
+            log.error("a batch could not be delivered (%s)", type(error).__name__)
             self._fail(batch.entries, _unforeseen(error))
 
     def _again(self, batch: _Batch, error: EngineFailed) -> None:

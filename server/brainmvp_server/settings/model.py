@@ -35,6 +35,15 @@ class ServiceSettings(Group):
         default=None,
         description="Where uploads lie while their request lasts; else the temporary folder.",
     )
+    watch_s: float = Field(
+        default=5, ge=0, description="Seconds between two looks at the model folder; 0 looks once."
+    )
+    drain_s: float = Field(
+        default=0, ge=0, description="Seconds between 'not ready' and the end of listening."
+    )
+    grace_s: float = Field(
+        default=30, ge=0, description="Seconds that running studies have to finish at the end."
+    )
 
 
 class LimitSettings(Group):
@@ -43,6 +52,18 @@ class LimitSettings(Group):
     upload_mb: int = Field(default=2048, ge=1, description="Largest request body, in MiB.")
     upload_parts: int = Field(default=16, ge=1, description="Most parts a request may have.")
     volume_mvoxels: int = Field(default=135, ge=1, description="Largest volume, in million voxels.")
+
+    upload_s: float = Field(default=600, gt=0, description="Longest upload, in seconds.")
+    study_s: float = Field(default=3600, gt=0, description="Longest work on a study, in seconds.")
+    requests: int = Field(
+        default=64, ge=1, description="Predictions under way or waiting; more are answered 503."
+    )
+    key_requests: int | None = Field(
+        default=None, ge=1, description="The same for one API key; more are answered 429."
+    )
+    memory_mb: int | None = Field(
+        default=None, ge=1, description="Memory for studies, in MiB; else half of the machine's."
+    )
 
     @property
     def upload_bytes(self) -> int:
@@ -61,7 +82,18 @@ class WorkerSettings(Group):
     engine: str | None = Field(
         default=None, description="openvino, onnxruntime or tensorrt; else the best one installed."
     )
-    studies: int = Field(default=2, ge=1, description="Studies worked on at once.")
+    studies: int = Field(default=4, ge=1, description="Studies worked on at once.")
+    batch: int = Field(default=1, ge=1, description="Most windows an engine takes at once.")
+    batch_wait_ms: float = Field(
+        default=0, ge=0, description="Longest wait of an idle engine for a batch to fill."
+    )
+    engine_s: float = Field(
+        default=120, gt=0, description="Longest work on one batch; after it the engine is replaced."
+    )
+    networks_mb: int | None = Field(
+        default=None, ge=1, description="Memory for networks, in MiB; else no limit."
+    )
+    warm_up: bool = Field(default=True, description="Run one window when a network is loaded.")
 
 
 class JobSettings(Group):

@@ -75,6 +75,7 @@ def test_every_kind_of_error_has_a_status_of_its_own_or_of_its_family() -> None:
         "invalid-checkpoint",
         "parity-failed",
         "invalid-settings",
+        "invalid-datalist",
     }
     for kind in family(BrainMVPError):
         if kind.code not in offline:

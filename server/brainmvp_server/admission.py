@@ -1,0 +1,115 @@
+"""Who may come in: how many requests at once, and how much memory their studies may take."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from brainmvp_models.errors import Overloaded, StudyTooLarge, TooManyRequests
+from brainmvp_server.inference.stop import Stop
+
+
+class Admission:
+    """Counts requests and their memory; refuses instead of letting work pile up.
+
+    Args:
+        requests: most predictions under way or waiting.
+        per_owner: the same for one owner; None for no limit.
+        memory: bytes that the studies being worked on may take together; by default half of what
+            the machine, or the container, has.
+    """
+
+    def __init__(
+        self, requests: int, per_owner: int | None = None, memory: int | None = None
+    ) -> None:
+        self.budget = memory or machine_memory() // 2
+        self._requests = requests
+        self._per_owner = per_owner
+        self._owners: Counter[str] = Counter()
+        self._taken = 0
+        self._queue: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @property
+    def requests(self) -> int:
+        """Requests under way or waiting."""
+        return self._owners.total()
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the studies being worked on are counted as."""
+        return self._taken
+
+    @contextmanager
+    def request(self, owner: str = "") -> Iterator[None]:
+        """One request from its first byte to its last; never waits.
+
+        Raises:
+            Overloaded: there are enough.
+            TooManyRequests: this owner has enough.
+        """
+        with self._changed:
+            if self._per_owner is not None and self._owners[owner] >= self._per_owner:
+                raise TooManyRequests(
+                    f"you have {self._per_owner} requests under way, as many as you may",
+                    remedy="Send the next one when one is answered",
+                )
+            if self.requests >= self._requests:
+                raise Overloaded(
+                    "the service has as many requests as it takes",
+                    remedy="Send it again after the seconds in Retry-After, or post a job",
+                )
+            self._owners[owner] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._owners[owner] -= 1
+                if not self._owners[owner]:
+                    del self._owners[owner]
+
+    @contextmanager
+    def memory_for(self, need: int, stop: Stop) -> Iterator[None]:
+        """Memory for one study, first come, first served; waits until there is enough.
+
+        Raises:
+            StudyTooLarge: there will never be enough.
+            BrainMVPError: ``stop``'s reason, while waiting.
+        """
+        if need > self.budget:
+            raise StudyTooLarge(
+                f"it would need {need / 2**20:.0f} MiB of memory; the service may use "
+                f"{self.budget / 2**20:.0f}",
+                remedy="Crop the volumes to the head, or ask for a higher limit",
+            )
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+            try:
+                while self._queue[0] is not ticket or self._taken + need > self.budget:
+                    stop.check()
+                    self._changed.wait(0.2)
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+            self._taken += need
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= need
+                self._changed.notify_all()
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this machine, or this container, has."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return physical
+    return min(int(limit), physical) if limit.isdigit() else physical

@@ -1,0 +1,91 @@
+"""One running service: its models, its worker, who may come in, and whether it is closing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from brainmvp_models.errors import InvalidBundle, ServiceClosing
+from brainmvp_server.admission import Admission
+from brainmvp_server.inference.networks import Networks
+from brainmvp_server.inference.stop import Stop
+from brainmvp_server.inference.worker import Batching, Worker, WorkerObserver
+from brainmvp_server.settings import Settings
+from brainmvp_server.shelf import Shelf
+
+
+class Service:
+    """Everything that lives as long as the process.
+
+    Raises:
+        InvalidBundle: there is no model folder.
+    """
+
+    def __init__(self, settings: Settings, observer: WorkerObserver | None = None) -> None:
+        folder = settings.service.models
+        if not folder.is_dir():
+            raise InvalidBundle(
+                "no such folder",
+                remedy="Give the folder that holds the bundles with --models",
+                subject=str(folder),
+            )
+        self.settings = settings
+        self.worker = _worker(settings, observer)
+        self.shelf = Shelf(folder, self.worker)
+        limits = settings.limits
+        self.admission = Admission(
+            limits.requests,
+            limits.key_requests,
+            limits.memory_mb << 20 if limits.memory_mb else None,
+        )
+        self.draining = False
+        self._running: set[Stop] = set()
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin to follow the model folder."""
+        if self.settings.service.watch_s:
+            self.shelf.watch(self.settings.service.watch_s)
+
+    @contextmanager
+    def study(self) -> Iterator[Stop]:
+        """One study's right to go on, which ends with its time or with the service."""
+        stop = Stop(self.settings.limits.study_s)
+        with self._lock:
+            self._running.add(stop)
+        try:
+            yield stop
+        finally:
+            with self._lock:
+                self._running.discard(stop)
+
+    def drain(self) -> None:
+        """Take nothing new; what runs goes on."""
+        self.draining = True
+
+    def stop(self) -> None:
+        """End what still runs, at its next window."""
+        self.draining = True
+        with self._lock:
+            running = list(self._running)
+        for stop in running:
+            stop.tell(ServiceClosing("the service is closing", remedy="Send the study again"))
+
+    def close(self) -> None:
+        """End everything and free the networks."""
+        self.stop()
+        self.shelf.close()
+        self.worker.close()
+
+
+def _worker(settings: Settings, observer: WorkerObserver | None) -> Worker:
+    worker = settings.worker
+    networks = Networks(
+        engine=worker.engine,
+        budget=worker.networks_mb << 20 if worker.networks_mb else None,
+        windows=worker.batch,
+        timeout_s=worker.engine_s,
+        warm_up=worker.warm_up,
+    )
+    return Worker(networks, Batching(worker.batch, worker.batch_wait_ms / 1000), observer)

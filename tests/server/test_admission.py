@@ -1,0 +1,80 @@
+"""Admission: refuse at once or wait in order, never pile up."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from brainmvp_models.errors import (
+    Overloaded,
+    StudyCancelled,
+    StudyTimedOut,
+    StudyTooLarge,
+    TooManyRequests,
+)
+from brainmvp_server.admission import Admission, machine_memory
+from brainmvp_server.inference.stop import Stop
+
+
+def test_requests_beyond_the_limit_are_refused_until_one_is_over() -> None:
+    admission = Admission(requests=2)
+    with admission.request("a"), admission.request("b"):
+        with pytest.raises(Overloaded), admission.request("c"):
+            pass
+        assert admission.requests == 2
+    with admission.request("c"):
+        pass
+    assert admission.requests == 0
+
+
+def test_one_owner_cannot_take_what_is_others_share() -> None:
+    admission = Admission(requests=5, per_owner=1)
+    with admission.request("a"):
+        with pytest.raises(TooManyRequests), admission.request("a"):
+            pass
+        with admission.request("b"):
+            pass
+
+
+def test_a_study_waits_for_memory_in_the_order_it_came() -> None:
+    admission, order = Admission(requests=9, memory=100), []
+
+    def work(name: str, need: int) -> None:
+        with admission.memory_for(need, Stop()):
+            order.append(name)
+
+    with admission.memory_for(60, Stop()):
+        threads = []
+        for name, need in (("large", 90), ("small", 10)):
+            threads.append(threading.Thread(target=work, args=(name, need)))
+            threads[-1].start()
+            time.sleep(0.1)
+        assert order == []  # the small one would fit, but the large one was first
+    for thread in threads:
+        thread.join()
+    assert order == ["large", "small"]
+    assert admission.memory == 0
+
+
+def test_a_study_that_never_fits_is_refused_at_once() -> None:
+    with pytest.raises(StudyTooLarge), Admission(1, memory=100).memory_for(101, Stop()):
+        pass
+
+
+def test_a_study_that_is_cancelled_or_late_while_it_waits_leaves_the_queue() -> None:
+    admission = Admission(requests=9, memory=100)
+    cancelled = Stop()
+    cancelled.tell(StudyCancelled("gone", remedy="none"))
+    with admission.memory_for(100, Stop()):
+        with pytest.raises(StudyCancelled), admission.memory_for(1, cancelled):
+            pass
+        with pytest.raises(StudyTimedOut), admission.memory_for(1, Stop(0.1)):
+            pass
+    with admission.memory_for(100, Stop()):
+        pass
+
+
+def test_the_machines_memory_is_known() -> None:
+    assert 1 << 26 < machine_memory() < 1 << 50

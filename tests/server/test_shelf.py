@@ -1,0 +1,130 @@
+"""The shelf follows its folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from brainmvp_models.bundle import Bundle
+from brainmvp_models.errors import UnknownModel
+from brainmvp_server.inference.networks import Networks
+from brainmvp_server.inference.stop import Stop
+from brainmvp_server.inference.worker import Worker
+from brainmvp_server.shelf import Shelf
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    worker = Worker(Networks())
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def folder(tiny_bundle: Bundle, tmp_path: Path) -> Path:
+    place(tiny_bundle, tmp_path / "tiny" / "1")
+    return tmp_path
+
+
+def place(bundle: Bundle, root: Path) -> None:
+    """A copy of the bundle as the version that ``root`` is called, put there at once."""
+    aside = root.parent.parent / ".aside"
+    shutil.copytree(bundle.root, aside)
+    manifest = bundle.manifest.model_copy(update={"version": root.name})
+    (aside / "manifest.json").write_text(manifest.model_dump_json())
+    root.parent.mkdir(exist_ok=True)
+    aside.rename(root)
+
+
+def test_a_bundle_that_appears_is_served_and_one_that_goes_is_not(
+    folder: Path, tiny_bundle: Bundle, worker: Worker
+) -> None:
+    shelf = Shelf(folder, worker)
+    place(tiny_bundle, folder / "tiny" / "2")
+    assert shelf.refresh()
+    assert shelf.bundle("tiny").manifest.version == "2"
+    shutil.rmtree(folder / "tiny")
+    assert shelf.refresh()
+    with pytest.raises(UnknownModel):
+        shelf.bundle("tiny")
+
+
+def test_a_bundle_whose_bytes_change_is_refused_by_name_and_the_others_served(
+    folder: Path, tiny_bundle: Bundle, worker: Worker
+) -> None:
+    place(tiny_bundle, folder / "tiny" / "2")
+    shelf = Shelf(folder, worker)
+    with (folder / "tiny" / "2" / "model.onnx").open("r+b") as file:
+        file.write(b"x")
+    assert shelf.refresh()
+    assert [error.subject for error in shelf.refused] == ["tiny/2"]
+    assert shelf.bundle("tiny").manifest.version == "1"
+
+
+def test_what_did_not_change_is_not_verified_again(folder: Path, worker: Worker) -> None:
+    shelf = Shelf(folder, worker)
+    before = shelf.bundle("tiny")
+    network = folder / "tiny" / "1" / "model.onnx"
+    status = network.stat()
+    damaged = bytearray(network.read_bytes())
+    damaged[-1] ^= 1
+    with network.open("r+b") as file:
+        file.write(damaged)
+    os.utime(network, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert not shelf.refresh()  # it could not be seen from outside, so nobody looked inside
+    assert shelf.bundle("tiny") is before
+
+
+def test_a_folder_that_is_away_changes_nothing(folder: Path, worker: Worker) -> None:
+    shelf = Shelf(folder, worker)
+    folder.rename(folder.with_name("away"))
+    assert not shelf.refresh()
+    assert shelf.bundle("tiny")
+    folder.with_name("away").rename(folder)
+
+
+def test_the_default_marker_chooses_the_version_and_a_wrong_one_is_reported(
+    folder: Path, tiny_bundle: Bundle, worker: Worker
+) -> None:
+    place(tiny_bundle, folder / "tiny" / "2")
+    marker = folder / "tiny" / "default"
+    marker.write_text("1\n")
+    shelf = Shelf(folder, worker)
+    assert shelf.model("tiny").version == "1"
+    assert shelf.bundle("tiny", "2").manifest.version == "2"
+    marker.write_text("3")
+    assert shelf.refresh()
+    assert shelf.model("tiny").version == "2"
+    assert [error.subject for error in shelf.refused] == ["tiny/default"]
+
+
+def test_a_request_ends_on_the_network_it_began_with_which_is_unloaded_after_it(
+    folder: Path, tiny_bundle: Bundle, worker: Worker
+) -> None:
+    shelf = Shelf(folder, worker)
+    predictor = shelf.predictor("tiny")
+    with worker.networks.held(predictor.bundle, Stop()) as network:
+        shutil.rmtree(folder / "tiny" / "1")
+        place(tiny_bundle, folder / "tiny" / "2")
+        assert shelf.refresh()
+        engine = network.engine
+        engine.finish(engine.start(network.room()))
+        assert shelf.predictor("tiny").bundle.manifest.version == "2"
+        assert worker.networks.bytes > 0
+    assert worker.networks.bytes == 0
+
+
+def test_the_folder_is_watched(folder: Path, tiny_bundle: Bundle, worker: Worker) -> None:
+    shelf = Shelf(folder, worker)
+    shelf.watch(0.05)
+    place(tiny_bundle, folder / "tiny" / "10")
+    deadline = time.monotonic() + 10
+    while shelf.bundle("tiny").manifest.version != "10" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    shelf.close()
+    assert shelf.bundle("tiny").manifest.version == "10"
