@@ -47,7 +47,7 @@ class Predictor:
 
     def __init__(self, bundle: Bundle, worker: Worker) -> None:
         self.bundle = bundle
-        self._worker = worker
+        self.worker = worker
 
     @classmethod
     def load(cls, path: str | Path | Bundle, engine: str | None = None) -> Predictor:
@@ -110,7 +110,7 @@ class Predictor:
 
     def close(self) -> None:
         """End the worker and free its networks."""
-        self._worker.close()
+        self.worker.close()
 
     def _predict(
         self,
@@ -158,9 +158,9 @@ class Predictor:
         plan = WindowPlan.of(image.shape[1:], task.window)
         kind = ScoreMean if task.kind == "classification" else Blend
         stitching = kind(plan, task.outputs.count)
-        with stages.stage("infer"), self._worker.networks.held(self.bundle, stages.stop) as network:
+        with stages.stage("infer"), self.worker.networks.held(self.bundle, stages.stop) as network:
             passage = Passage(network, plan, plan.pad(image), stitching, stages.stop, interactive)
-            for done in self._worker.run(passage):
+            for done in self.worker.run(passage):
                 stages.report("infer", done, len(plan))
         with stages.stage("blend"):
             return stitching.mean(), len(plan), network.engine.info

@@ -79,7 +79,7 @@ def test_a_result_reports_the_cards_measurement_of_its_own_subset_and_fill_alone
         measured(Modality.T2, Modality.T1, fill="zeros", value=0.7),
         measured(Modality.T1, Modality.T2, fill="center", value=0.8),
     )
-    carded = Predictor(_with_card(tiny_bundle, *card), predictor.engine)
+    carded = Predictor(_with_card(tiny_bundle, *card), predictor.worker)
     result = carded.predict({"t1": scan, "t2": scan}, fill="zeros")
     assert result.expected == card[1:2]
     (quality,) = Summary.of(result).expected_quality
