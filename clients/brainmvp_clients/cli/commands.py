@@ -29,6 +29,7 @@ class Listed:
 OWN = (
     Listed("predict", "Segment or classify one study, here or on a server."),
     Listed("models", "List the models of a server or of a folder of bundles."),
+    Listed("dicom-listen", "Take studies that a PACS sends, score them, send results on."),
     Listed("score", "Score many studies from folders, a worklist or a PACS, resumable."),
 )
 KNOWN = (

@@ -123,23 +123,36 @@ def places(
 ) -> tuple[Source, tuple[Sink, ...], str]:
     """Source, sinks, and the label of the pseudonyms' key where there are any."""
     source = wanted.on_disk()
-    sinks: tuple[Sink, ...] = ()
-    if source is None or goals != Goals((), (), False):
-        with needs_pacs("brainmvp score with a PACS or pseudonyms"):
-            from brainmvp_clients.pacs.places import open_sinks, open_source
     if source is None:
+        with needs_pacs("brainmvp score with a PACS"):
+            from brainmvp_clients.pacs.discretion import be_discreet
+            from brainmvp_clients.pacs.places import open_source
+
+        be_discreet()
         source = open_source(
             ways.doors(), wanted.query(), dicomweb=wanted.dicomweb, dimse=wanted.dimse,
             retrieve=wanted.retrieve, port=wanted.scp_port,
         )  # fmt: skip
     stack.callback(source.close)
+    return delivered(source, goals, ways, stack)
+
+
+def delivered(
+    source: Source, goals: Goals, ways: Ways, stack: ExitStack
+) -> tuple[Source, tuple[Sink, ...], str]:
+    """The source as it is to be used, the sinks, and the label of the pseudonyms' key."""
+    sinks: tuple[Sink, ...] = ()
     if goals.dicomweb or goals.dimse:
+        with needs_pacs("sending results to a PACS"):
+            from brainmvp_clients.pacs.places import open_sinks
+
         sinks = open_sinks(ways.doors(), dicomweb=list(goals.dicomweb), dimse=list(goals.dimse))
     for sink in sinks:
         stack.callback(sink.close)
     if not goals.deidentify:
         return source, sinks, ""
-    return hidden(source, sinks, ways)
+    with needs_pacs("--deidentify"):
+        return hidden(source, sinks, ways)
 
 
 def hidden(

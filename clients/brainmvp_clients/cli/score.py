@@ -24,6 +24,7 @@ from brainmvp_clients.score.ledger import State
 from brainmvp_clients.score.pace import Backoff
 from brainmvp_clients.score.plan import plans
 from brainmvp_clients.score.run import Pace
+from brainmvp_clients.score.study import Study
 
 FROM, SOME_FAILED, INTERRUPTED = "Studies", 1, 130
 _DAY = ["%Y-%m-%d"]
@@ -115,7 +116,7 @@ def run(batch: Batch, client: Client, limit: int | None, *, as_json: bool, quiet
         stopped_by_signals(batch.stop, lambda: os._exit(INTERRUPTED)),
     ):
 
-        def count(_: State) -> None:
+        def count(_: Study, __: State) -> None:
             nonlocal ended
             ended += 1
             bars.studies(ended, len(studies))

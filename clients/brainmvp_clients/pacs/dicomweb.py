@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,8 +50,6 @@ class Dicomweb:
             raise ClientError(
                 "is no address", remedy="Write it as https://HOST/dicom-web", subject=self.url
             )
-        # The library logs UIDs.
-        logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)
         self._session = _Session(credentials, tls)
         self._web = DICOMwebClient(self.url, session=self._session, timeout=TIMEOUT)
         self._web.set_http_retry_params(retry=False)

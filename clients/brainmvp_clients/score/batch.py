@@ -21,7 +21,7 @@ from brainmvp_clients.score.study import Study
 from brainmvp_clients.score.table import Table
 from brainmvp_clients.storage import writing
 
-LEDGER, STUDIES = "ledger.sqlite", "studies"
+LEDGER, STUDIES, SPOOL = "ledger.sqlite", "studies", "spool"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def check_folder(out: Path, *, resume: bool) -> None:
         OutputExists: it is neither.
     """
     with writing(out):
-        names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+        names = {path.name for path in out.iterdir()} - {SPOOL} if out.is_dir() else set()
     if LEDGER in names and not resume:
         raise OutputExists(
             "holds an earlier run",

@@ -35,8 +35,8 @@ WORK = ".work"
 Predict = Callable[[Material, Path], Summary]
 """Sends a study's files and writes its result into a new folder."""
 
-OnStudy = Callable[[State], None]
-"""Called when a study has ended."""
+OnStudy = Callable[[Study, State], None]
+"""Called when a study has ended, or is seen to have ended in an earlier run."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,11 @@ class Scorer:
                 return True
             if entry is not None and entry.state is State.DONE:
                 report.skipped += 1
-                self._tell(State.DONE)
+                self._tell(study, State.DONE)
                 return True
             if entry is not None and entry.state is State.REFUSED and not self.pace.retry_refused:
                 report.refused += 1
-                self._tell(State.REFUSED)
+                self._tell(study, State.REFUSED)
                 return True
             self._running.add(token)
         return False
@@ -152,7 +152,7 @@ class Scorer:
             report.done += state is State.DONE
             report.refused += state is State.REFUSED
             report.failed += state in (State.FAILED, State.WORKING)
-            self._tell(state)
+            self._tell(study, state)
 
     def _attempts(self, study: Study, token: str, start: float) -> State:
         """Try until it is done, cannot succeed, or the attempts are used up."""
@@ -203,9 +203,9 @@ class Scorer:
         self.ledger.write(token, state, attempts=attempts, reason=reason)
         return state
 
-    def _tell(self, state: State) -> None:
+    def _tell(self, study: Study, state: State) -> None:
         if self.on_study is not None:
-            self.on_study(state)
+            self.on_study(study, state)
 
 
 def reason_of(error: ClientError) -> str:

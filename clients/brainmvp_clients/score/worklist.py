@@ -17,7 +17,7 @@ from pathlib import Path
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score.folders import files_below, fingerprint, material_of
 from brainmvp_clients.score.modality import TOKENS
-from brainmvp_clients.score.study import Material, Study
+from brainmvp_clients.score.study import Material, Study, UnusableStudy
 
 UID = "study_instance_uid"
 _OTHER = frozenset({"study", "folder", UID})
@@ -57,7 +57,14 @@ class WorklistSource:
     def fetch(self, study: Study, into: Path) -> Material:
         """The files where they lie."""
         line = self._lines[study.name]
-        return material_of(line.folder) if line.folder else Material(volumes=line.volumes)
+        if line.folder:
+            return material_of(line.folder)
+        for modality, path in line.volumes.items():
+            if not path.is_file():
+                raise UnusableStudy(
+                    f"the file of {modality} is not there", remedy="Check the worklist's paths"
+                )
+        return Material(volumes=line.volumes)
 
     def close(self) -> None:
         """Nothing is held."""
