@@ -17,6 +17,7 @@
     │   ├── MissingModality     too few modalities for the model or the fill policy
     │   └── TemplateMismatch    the fill policy does not fit the study
     ├── InvalidTask             a task file does not validate
+    ├── InvalidRules            a file of identification rules does not validate
     ├── InvalidDatalist         a list of training or test cases that cannot be used
     ├── InvalidBundle           a bundle whose schema or digests do not hold
     ├── UnknownModel            a model name or version that is not served
@@ -169,6 +170,13 @@ class InvalidDatalist(BrainMVPError):
 
     code = "invalid-datalist"
     title = "The list of cases cannot be used"
+
+
+class InvalidRules(BrainMVPError):
+    """A file of identification rules that does not exist, does not parse or does not validate."""
+
+    code = "invalid-rules"
+    title = "The identification rules are not valid"
 
 
 class InvalidBundle(BrainMVPError):

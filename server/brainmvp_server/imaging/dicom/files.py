@@ -160,10 +160,9 @@ def open_dataset(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
 
 
 def _instance(path: Path, dataset: Dataset) -> Instance:
-    groups = dataset.get("PerFrameFunctionalGroupsSequence") or [None]
-    if len(groups) > _MOST_FRAMES:
+    if len(dataset.get("PerFrameFunctionalGroupsSequence") or ()) > _MOST_FRAMES:
         raise UnreadableFile("too many frames")
-    attributes = [Attributes(dataset, group) for group in groups]
+    attributes = Attributes.of_frames(dataset)
     top = attributes[0]
     frames = tuple(_frame(path, index, one) for index, one in enumerate(attributes))
     return Instance(

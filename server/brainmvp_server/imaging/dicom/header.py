@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom.dataset import Dataset
 
-_B_IN_SEQUENCE_NAME = re.compile(r"^\*?ep_b(\d{1,5})(?:t|#|_|$)")
+_B_IN_SEQUENCE_NAME = re.compile(r"^\*?ep_b(\d{1,5})(?:t|#|$)")
 _GE_B_OFFSET = 1_000_000_000
 _MOST_TEXT = 128
 
@@ -68,15 +68,22 @@ class SeriesHeader:
 class Attributes:
     """Attributes of one frame: its functional groups first, then the shared ones, then the top."""
 
-    def __init__(self, dataset: Dataset, frame: Dataset | None = None) -> None:
-        self._top = dataset
-        shared = dataset.get("SharedFunctionalGroupsSequence") or []
-        self._groups = [group for group in (frame, *shared[:1]) if group is not None]
+    def __init__(self, *levels: Dataset) -> None:
+        self._levels = levels
+
+    @classmethod
+    def of_frames(cls, dataset: Dataset) -> list[Attributes]:
+        """One of each frame; of a classic object, one."""
+        shared = _items(dataset.get("SharedFunctionalGroupsSequence") or [])
+        frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
+        if not frames:
+            return [cls(*shared, dataset)]
+        return [cls(*_items([frame]), *shared, dataset) for frame in frames]
 
     def find(self, *keywords: str) -> Any:
         """The value of the first keyword that is there and not empty; None otherwise."""
         for keyword in keywords:
-            for level in self._levels():
+            for level in self._levels:
                 value = level.get(keyword)
                 if value is not None and value != "" and value != []:
                     return value
@@ -113,19 +120,22 @@ class Attributes:
 
     def private(self, group: int, creator: str, element: int) -> Any:
         """A vendor's private value; None where there is none."""
-        for level in self._levels():
+        for level in self._levels:
             try:
                 return level.private_block(group, creator)[element].value
             except (KeyError, ValueError):
                 continue
         return None
 
-    def _levels(self) -> Iterator[Dataset]:
-        for group in self._groups:
-            for element in group:
-                if element.VR == "SQ" and element.value:
-                    yield element.value[0]
-        yield self._top
+
+def _items(groups: Sequence[Dataset]) -> list[Dataset]:
+    """The items of the functional groups in the first of some groups' data sets."""
+    return [
+        element.value[0]
+        for group in groups[:1]
+        for element in group
+        if element.VR == "SQ" and element.value
+    ]
 
 
 def as_number(value: Any) -> float | None:

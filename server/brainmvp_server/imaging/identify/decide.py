@@ -1,0 +1,167 @@
+"""One series: its modality, how sure, and on what evidence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.dicom.header import SeriesHeader
+from brainmvp_server.imaging.identify.rules import (
+    Naming,
+    Rules,
+    first_match,
+    is_derived,
+    plain,
+    said,
+    spoken,
+)
+
+
+class Confidence(str, Enum):
+    """``high``: two kinds of evidence agree. ``medium``: one kind, nothing against it."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a series is.
+
+    Attributes:
+        modality: None where it is UNKNOWN, or a kind of series that is never used.
+        evidence: what decided, in the header's own terms.
+        reason: why there is no modality; empty where there is one.
+        without_contrast: of a T1 whose header is silent about contrast agent, how sure it would be
+            if it were known that none had been given.
+    """
+
+    modality: Modality | None
+    confidence: Confidence
+    evidence: tuple[str, ...]
+    reason: str = ""
+    without_contrast: Confidence | None = None
+
+
+def decide(header: SeriesHeader, rules: Rules) -> Answer:
+    """Which modality a series is, by its own header alone."""
+    for exclusion in rules.exclusions:
+        found = first_match(exclusion.when, header)
+        if found is not None:
+            return _no(exclusion.reason, found)
+    answer = _named(header, rules)
+    naming = next((n for n in rules.modalities if n.modality == answer.modality), None)
+    if naming is None:
+        return answer
+    if is_derived(header) and not naming.derived:
+        return _no("derived from another series", ("ImageType DERIVED",))
+    return _with_contrast(answer, header, rules) if naming.contrast else answer
+
+
+def _named(header: SeriesHeader, rules: Rules) -> Answer:
+    text = said(header)
+    words: dict[Modality, str] = {}
+    physics: dict[Modality, tuple[str, ...]] = {}
+    for naming in rules.modalities:
+        word = spoken(naming.text, naming.without, text)
+        if word is not None:
+            words.setdefault(naming.modality, f"SeriesDescription says '{word}'")
+        found = first_match(naming.physics, header)
+        if found is not None:
+            physics.setdefault(naming.modality, found)
+    for naming in rules.modalities:
+        found = first_match(naming.header, header)
+        if found is not None:
+            return _by_header(naming, found, words, physics)
+    both = [modality for modality in words if modality in physics]
+    if both:
+        return Answer(both[0], Confidence.HIGH, (*physics[both[0]], words[both[0]]))
+    if words:
+        return _by_words(header, rules, words, physics)
+    if len(physics) == 1:
+        modality, evidence = next(iter(physics.items()))
+        return Answer(modality, Confidence.MEDIUM, evidence)
+    if physics:
+        names = " or ".join(modality.value for modality in physics)
+        return _no(f"it could be {names}", tuple(dict.fromkeys(sum(physics.values(), ()))))
+    return _no("nothing in its header tells what it is", ())
+
+
+def _by_header(
+    naming: Naming,
+    found: tuple[str, ...],
+    words: dict[Modality, str],
+    physics: dict[Modality, tuple[str, ...]],
+) -> Answer:
+    modality = naming.modality
+    if modality in words:
+        return Answer(modality, Confidence.HIGH, (*found, words[modality]))
+    if words:
+        other, word = next(iter(words.items()))
+        return _no(f"its header says {modality}, its description {other}", (*found, word))
+    agreed = modality in physics
+    return Answer(modality, Confidence.HIGH if agreed else Confidence.MEDIUM, found)
+
+
+def _by_words(
+    header: SeriesHeader,
+    rules: Rules,
+    words: dict[Modality, str],
+    physics: dict[Modality, tuple[str, ...]],
+) -> Answer:
+    """The description names a modality that physics does not; it may still allow it."""
+    silent = header.echo_time is None and header.repetition_time is None
+    for naming in rules.modalities:
+        if naming.modality not in words:
+            continue
+        allowed = first_match(naming.allows, header)
+        if allowed is not None or silent:
+            return Answer(
+                naming.modality, Confidence.MEDIUM, (words[naming.modality], *(allowed or ()))
+            )
+    called, word = next(iter(words.items()))
+    if physics:
+        other, evidence = next(iter(physics.items()))
+        return _no(f"its description says {called}, its timing {other}", (word, *evidence))
+    timing = tuple(
+        f"{name} {value:g}"
+        for name, value in (
+            ("EchoTime", header.echo_time), ("RepetitionTime", header.repetition_time),
+        )
+        if value is not None
+    )  # fmt: skip
+    return _no(f"its description says {called}, its timing does not fit", (word, *timing))
+
+
+def _with_contrast(answer: Answer, header: SeriesHeader, rules: Rules) -> Answer:
+    """T1 or T1c: by the agent attribute and by words; silence leaves it T1, but less sure."""
+    assert rules.contrast is not None
+    text, agent = said(header), plain(header.contrast_agent)
+    agent = "" if re.search(rules.contrast.no_agent, agent) else agent
+    without = re.search(rules.contrast.not_given, text)
+    given = None if without else re.search(rules.contrast.given, text)
+    flag = ("ContrastBolusAgent is given",) if agent else ()
+    if without:
+        says = f"SeriesDescription says '{without[0].strip()}'"
+        if agent:
+            return _no("its description and its contrast agent contradict", (says, *flag))
+        return replace(answer, evidence=(*answer.evidence, says))
+    if given:
+        says = f"SeriesDescription says '{given[0].strip()}'"
+        sure = answer.confidence if agent else Confidence.MEDIUM
+        return Answer(Modality.T1C, sure, (*answer.evidence, says, *flag))
+    if agent:
+        return Answer(Modality.T1C, Confidence.MEDIUM, (*answer.evidence, *flag))
+    return replace(
+        answer,
+        confidence=Confidence.MEDIUM,
+        evidence=(*answer.evidence, "nothing tells of contrast agent"),
+        without_contrast=answer.confidence,
+    )
+
+
+def _no(reason: str, evidence: tuple[str, ...]) -> Answer:
+    return Answer(None, Confidence.NONE, evidence, reason)

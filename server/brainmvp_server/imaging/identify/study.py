@@ -1,0 +1,213 @@
+"""A whole study: every series with its answer, and the best series of each modality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from brainmvp_models.errors import NothingIdentified
+from brainmvp_models.modality import Modality, printable
+from brainmvp_server.imaging.dicom.header import SeriesHeader
+from brainmvp_server.imaging.dicom.series import SetAside, Sorted, Stack
+from brainmvp_server.imaging.identify.decide import Answer, Confidence, decide
+from brainmvp_server.imaging.identify.rules import Rules
+
+NOT_USED = "none"
+"""What a user assigns to a series that is to be left out."""
+
+_FINER_MM = 0.1
+
+
+@dataclass(frozen=True)
+class Identified:
+    """One volume of the study with what it was found to be.
+
+    Attributes:
+        stack: None where it is no regular volume.
+        reason: why it is used, or why not.
+    """
+
+    label: str
+    header: SeriesHeader
+    answer: Answer
+    stack: Stack | None
+    used: bool
+    reason: str
+    damaged: bool = False
+
+
+@dataclass(frozen=True)
+class IdentifiedStudy:
+    """All volumes of a study.
+
+    Attributes:
+        series: in the order of their series numbers.
+        chosen: the best volume of each modality.
+    """
+
+    series: tuple[Identified, ...]
+    chosen: dict[Modality, Stack] = field(default_factory=dict)
+
+    def damaged(self, modality: Modality) -> Identified | None:
+        """A series that would be this modality, were it whole."""
+        return next(
+            (one for one in self.series if one.damaged and one.answer.modality == modality), None
+        )
+
+
+def identify_study(
+    study: Sorted,
+    rules: Rules,
+    *,
+    assigned: Mapping[str, Modality | None] | None = None,
+    b_value: float = 1000.0,
+) -> IdentifiedStudy:
+    """Tell every series' modality and choose the best of each.
+
+    Args:
+        assigned: by series number, volume label or Series Instance UID: what the user says it is;
+            None leaves it out.
+        b_value: the diffusion weighting that is wanted, s/mm².
+
+    Raises:
+        NothingIdentified: an assignment names no series, or one that cannot be used.
+    """
+    parts: list[Stack | SetAside] = [*study.stacks, *study.set_aside]
+    parts.sort(key=lambda one: (one.header.number or 0, one.header.uid, one.label))
+    given = _assignments(parts, assigned or {})
+    answers = _by_order(parts, [decide(part.header, rules) for part in parts])
+    answers = [
+        _assigned(given[part.label + part.header.uid]) if part.label + part.header.uid in given
+        else answer
+        for part, answer in zip(parts, answers, strict=True)
+    ]  # fmt: skip
+    best = _best(parts, answers, b_value)
+    entries = tuple(
+        _entry(part, answer, best.get(answer.modality), b_value)
+        for part, answer in zip(parts, answers, strict=True)
+    )
+    return IdentifiedStudy(entries, {m: s for m, s in best.items() if m is not None})
+
+
+def _assigned(modality: Modality | None) -> Answer:
+    if modality is None:
+        return Answer(None, Confidence.NONE, (), "left out by the user")
+    return Answer(modality, Confidence.HIGH, ("assigned by the user",))
+
+
+def _assignments(
+    parts: Sequence[Stack | SetAside], assigned: Mapping[str, Modality | None]
+) -> dict[str, Modality | None]:
+    """What the user says, by label and UID of the volumes meant."""
+    given: dict[str, Modality | None] = {}
+    for name, modality in assigned.items():
+        meant = [p for p in parts if name in (p.label, p.label.partition(".")[0], p.header.uid)]
+        if not meant:
+            labels = ", ".join(part.label for part in parts) or "none"
+            raise NothingIdentified(
+                f"no series is called '{printable(name)}'", remedy=f"The series are: {labels}"
+            )
+        if modality is not None and all(isinstance(part, SetAside) for part in meant):
+            raise NothingIdentified(
+                f"series {meant[0].label} cannot be used as {modality}: {_reason(meant[0])}",
+                remedy="Send the series again, whole, or assign another one",
+                subject=modality.value,
+            )
+        given.update({part.label + part.header.uid: modality for part in meant})
+    return given
+
+
+def _reason(part: Stack | SetAside) -> str:
+    return part.reason if isinstance(part, SetAside) else ""
+
+
+def _by_order(parts: Sequence[Stack | SetAside], answers: Sequence[Answer]) -> list[Answer]:
+    """T1 and T1c told apart by when they were acquired, where the header alone leaves it open."""
+    given = [
+        part.header.time
+        for part, answer in zip(parts, answers, strict=True)
+        if answer.modality == Modality.T1C and part.header.time
+    ]
+    if not given:
+        return list(answers)
+    first = min(given)
+    decided = []
+    for part, answer in zip(parts, answers, strict=True):
+        open_question = answer.modality == Modality.T1 and answer.without_contrast is not None
+        if open_question and part.header.time > first:
+            answer = Answer(
+                Modality.T1C,
+                Confidence.MEDIUM,
+                (*answer.evidence, "acquired after contrast agent was given"),
+            )
+        elif open_question and part.header.time:
+            answer = replace(
+                answer,
+                confidence=answer.without_contrast or answer.confidence,
+                evidence=(*answer.evidence, "acquired before contrast agent was given"),
+            )
+        decided.append(answer)
+    return decided
+
+
+def _best(
+    parts: Sequence[Stack | SetAside], answers: Sequence[Answer], b_value: float
+) -> dict[Modality | None, Stack]:
+    best: dict[Modality | None, Stack] = {}
+    sure: dict[Modality | None, Answer] = {}
+    for part, answer in zip(parts, answers, strict=True):
+        if answer.modality is None or isinstance(part, SetAside):
+            continue
+        rival = best.get(answer.modality)
+        if rival is None or _better(part, answer, rival, sure[answer.modality], b_value):
+            best[answer.modality], sure[answer.modality] = part, answer
+    return best
+
+
+def _better(part: Stack, answer: Answer, rival: Stack, rivals: Answer, b_value: float) -> str:
+    """Why a volume is better than its rival; empty where it is not."""
+    mine, theirs = part.header, rival.header
+    if "assigned by the user" in answer.evidence and answer.evidence != rivals.evidence:
+        return "assigned by the user"
+    if answer.modality == Modality.DWI and mine.b_value != theirs.b_value:
+        off, others = (abs((h.b_value or 0) - b_value) for h in (mine, theirs))
+        return f"its b-value is nearer to {b_value:g}" if off < others else ""
+    ranks = (
+        ("its identification is surer", _sure(answer), _sure(rivals)),
+        ("3-D before 2-D", mine.acquisition == "3D", theirs.acquisition == "3D"),
+        ("its slices are finer", -_thickness(mine), -_thickness(theirs)),
+        ("axial before other planes", mine.plane == "axial", theirs.plane == "axial"),
+        ("it has more slices", mine.slices, theirs.slices),
+    )
+    for why, own, other in ranks:
+        if own != other:
+            return why if own > other else ""
+    return ""
+
+
+def _sure(answer: Answer) -> int:
+    return (Confidence.NONE, Confidence.MEDIUM, Confidence.HIGH).index(answer.confidence)
+
+
+def _thickness(header: SeriesHeader) -> float:
+    return round(max(header.spacing) / _FINER_MM) * _FINER_MM
+
+
+def _entry(
+    part: Stack | SetAside, answer: Answer, best: Stack | None, b_value: float
+) -> Identified:
+    stack = part if isinstance(part, Stack) else None
+    damaged = isinstance(part, SetAside) and part.damaged
+    if isinstance(part, SetAside):
+        # What a series is comes before why it is no volume: a localizer is not damaged.
+        reason = answer.reason if answer.modality is None and answer.evidence else part.reason
+        return Identified(part.label, part.header, answer, None, False, reason, damaged)
+    if answer.modality is None:
+        return Identified(part.label, part.header, answer, stack, False, answer.reason)
+    if part is best:
+        return Identified(part.label, part.header, answer, stack, True, "the best of its modality")
+    assert best is not None
+    sure = Answer(answer.modality, Confidence.MEDIUM, ())
+    why = _better(best, sure, part, sure, b_value) or "it comes first, or is surer"
+    reason = f"series {best.label} is used: {why}"
+    return Identified(part.label, part.header, answer, stack, False, reason)

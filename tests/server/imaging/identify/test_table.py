@@ -1,0 +1,50 @@
+"""Every header set of the table, through the reader and the rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from brainmvp_server.imaging.identify.decide import Confidence, decide
+from brainmvp_server.imaging.identify.rules import load_rules
+from header_sets import HeaderSet, header_sets
+from identification_page import PAGE, outcome, page
+
+ROWS = header_sets()
+
+
+def test_the_table_is_as_large_as_promised_and_has_all_vendors_and_modalities() -> None:
+    assert len(ROWS) >= 120
+    assert set(Counter(row.vendor for row in ROWS)) == {"siemens", "ge", "philips", "canon"}
+    labels = {row.label for row in ROWS}
+    assert labels == {"t1", "t1c", "t2", "flair", "pd", "dwi", "adc", "mra", "t1ir", "-", "?"}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_no_header_set_is_given_a_wrong_modality(row: HeaderSet) -> None:
+    answer = decide(row.header, load_rules())
+    assert outcome(row, answer) != "wrong", (answer.modality, answer.evidence)
+    if answer.modality is None:
+        assert answer.reason and answer.confidence == Confidence.NONE
+    else:
+        assert answer.evidence and not answer.reason
+
+
+def test_at_least_nineteen_of_twenty_are_right() -> None:
+    rules = load_rules()
+    right = sum(outcome(row, decide(row.header, rules)) == "right" for row in ROWS)
+    assert right >= 0.95 * len(ROWS)
+
+
+def test_what_must_never_be_used_is_set_aside_with_a_reason_of_its_own() -> None:
+    rules = load_rules()
+    for row in ROWS:
+        if row.group == "Never used":
+            answer = decide(row.header, rules)
+            assert answer.modality is None and answer.evidence, row
+
+
+def test_the_page_shows_what_the_rules_do_today() -> None:
+    stale = "python tests/support/identification_page.py"
+    assert PAGE.read_text(encoding="utf-8") == page(), f"the page is stale: {stale}"

@@ -1,0 +1,63 @@
+"""The measured part of ``docs/dicom-identification.md``.
+
+``python tests/support/identification_page.py`` writes it anew; a test says where it is stale.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from brainmvp_server.imaging.identify.decide import Answer, decide
+from brainmvp_server.imaging.identify.rules import load_rules
+from header_sets import HeaderSet, header_sets
+
+PAGE = Path(__file__).parents[2] / "docs" / "dicom-identification.md"
+START, END = "<!-- measured: start -->", "<!-- measured: end -->"
+NOT_USED = ("-", "?")
+
+
+def outcome(row: HeaderSet, answer: Answer) -> str:
+    """``right``, ``unknown`` (no answer where there is one) or ``wrong``."""
+    label = None if row.label in NOT_USED else row.label
+    given = answer.modality.value if answer.modality else None
+    if given == label:
+        return "right"
+    return "unknown" if given is None else "wrong"
+
+
+def measured() -> str:
+    """The accuracy tables, as Markdown."""
+    rules, rows = load_rules(), header_sets()
+    answered = [(row, decide(row.header, rules)) for row in rows]
+    vendors = Counter(row.vendor for row in rows)
+    by_label: dict[str, Counter[str]] = defaultdict(Counter)
+    by_confidence: dict[str, Counter[str]] = defaultdict(Counter)
+    for row, answer in answered:
+        label = "never used, or not to be known" if row.label in NOT_USED else row.label
+        by_label[label][outcome(row, answer)] += 1
+        by_confidence[answer.confidence.value][outcome(row, answer)] += 1
+    names = ", ".join(f"{name.capitalize()} {count}" for name, count in vendors.items())
+    lines = [f"{len(rows)} header sets ({names.replace('Ge ', 'GE ')}).", ""]
+    lines += [*_table("what it is", by_label), "", *_table("confidence", by_confidence)]
+    misses = [f"- {row}: {answer.reason}" for row, answer in answered
+              if outcome(row, answer) != "right"]  # fmt: skip
+    return "\n".join([*lines, *(["", "Not right:", *misses] if misses else [])])
+
+
+def page() -> str:
+    """The page with its measured part as it is now."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n{measured()}\n{END}{after}"
+
+
+def _table(head: str, counts: dict[str, Counter[str]]) -> list[str]:
+    lines = [f"| {head} | right | no answer | wrong |", "| --- | ---: | ---: | ---: |"]
+    for name, count in counts.items():
+        lines.append(f"| {name} | {count['right']} | {count['unknown']} | {count['wrong']} |")
+    return lines
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
