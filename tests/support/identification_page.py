@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from brainmvp_server.imaging.identify.decide import Answer, decide
+from brainmvp_server.imaging.identify.decide import Answer, Confidence, decide
 from brainmvp_server.imaging.identify.rules import load_rules
 from header_sets import HeaderSet, header_sets
 
@@ -26,23 +28,58 @@ def outcome(row: HeaderSet, answer: Answer) -> str:
     return "unknown" if given is None else "wrong"
 
 
+STRIPPED: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "the description": {"description": "", "protocol": ""},
+    "the timing and the sequence": {
+        "echo_time": None, "repetition_time": None, "inversion_time": None, "flip_angle": None,
+        "sequence": (), "variant": (),
+    },
+    "Image Type": {"image_type": ()},
+}  # fmt: skip
+"""Headers as careless de-identification and old archives leave them."""
+
+
+def stripped(what: str) -> Counter[tuple[str, Confidence]]:
+    """How often each outcome comes with each confidence when a part of every header is missing."""
+    rules = load_rules()
+    counts: Counter[tuple[str, Confidence]] = Counter()
+    for row in header_sets():
+        answer = decide(replace(row.header, **STRIPPED[what]), rules)
+        counts[outcome(row, answer), answer.confidence] += 1
+    return counts
+
+
 def measured() -> str:
     """The accuracy tables, as Markdown."""
     rules, rows = load_rules(), header_sets()
     answered = [(row, decide(row.header, rules)) for row in rows]
     vendors = Counter(row.vendor for row in rows)
     by_label: dict[str, Counter[str]] = defaultdict(Counter)
-    by_confidence: dict[str, Counter[str]] = defaultdict(Counter)
     for row, answer in answered:
         label = "never used, or not to be known" if row.label in NOT_USED else row.label
         by_label[label][outcome(row, answer)] += 1
-        by_confidence[answer.confidence.value][outcome(row, answer)] += 1
     names = ", ".join(f"{name.capitalize()} {count}" for name, count in vendors.items())
     lines = [f"{len(rows)} header sets ({names.replace('Ge ', 'GE ')}).", ""]
-    lines += [*_table("what it is", by_label), "", *_table("confidence", by_confidence)]
+    lines += [*_table("what it is", by_label), "", *_stripped_table()]
     misses = [f"- {row}: {answer.reason}" for row, answer in answered
               if outcome(row, answer) != "right"]  # fmt: skip
     return "\n".join([*lines, *(["", "Not right:", *misses] if misses else [])])
+
+
+def _stripped_table() -> list[str]:
+    lines = ["The same with a part of every header taken away:", ""]
+    lines += ["| without | right | no answer | wrong, medium | wrong, high |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: |"]
+    for what in STRIPPED:
+        counts = stripped(what)
+        right = sum(n for (kind, _), n in counts.items() if kind == "right")
+        cells = (
+            right, counts["unknown", Confidence.NONE], counts["wrong", Confidence.MEDIUM],
+            counts["wrong", Confidence.HIGH],
+        )  # fmt: skip
+        lines.append(f"| {what} | {' | '.join(map(str, cells))} |")
+    return lines
 
 
 def page() -> str:

@@ -20,7 +20,7 @@ from brainmvp_server.imaging.identify.rules import (
 
 
 class Confidence(str, Enum):
-    """``high``: two kinds of evidence agree. ``medium``: one kind, nothing against it."""
+    """``high``: the description agrees with the header or the timing. ``medium``: one is silent."""
 
     HIGH = "high"
     MEDIUM = "medium"
@@ -75,7 +75,7 @@ def _named(header: SeriesHeader, rules: Rules) -> Answer:
     for naming in rules.modalities:
         found = first_match(naming.header, header)
         if found is not None:
-            return _by_header(naming, found, words, physics)
+            return _by_header(naming, found, words)
     both = [modality for modality in words if modality in physics]
     if both:
         return Answer(both[0], Confidence.HIGH, (*physics[both[0]], words[both[0]]))
@@ -90,20 +90,14 @@ def _named(header: SeriesHeader, rules: Rules) -> Answer:
     return _no("nothing in its header tells what it is", ())
 
 
-def _by_header(
-    naming: Naming,
-    found: tuple[str, ...],
-    words: dict[Modality, str],
-    physics: dict[Modality, tuple[str, ...]],
-) -> Answer:
+def _by_header(naming: Naming, found: tuple[str, ...], words: dict[Modality, str]) -> Answer:
     modality = naming.modality
     if modality in words:
         return Answer(modality, Confidence.HIGH, (*found, words[modality]))
     if words:
         other, word = next(iter(words.items()))
         return _no(f"its header says {modality}, its description {other}", (*found, word))
-    agreed = modality in physics
-    return Answer(modality, Confidence.HIGH if agreed else Confidence.MEDIUM, found)
+    return Answer(modality, Confidence.MEDIUM, found)
 
 
 def _by_words(

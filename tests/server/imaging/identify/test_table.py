@@ -9,7 +9,7 @@ import pytest
 from brainmvp_server.imaging.identify.decide import Confidence, decide
 from brainmvp_server.imaging.identify.rules import load_rules
 from header_sets import HeaderSet, header_sets
-from identification_page import PAGE, outcome, page
+from identification_page import PAGE, STRIPPED, outcome, page, stripped
 
 ROWS = header_sets()
 
@@ -43,6 +43,11 @@ def test_what_must_never_be_used_is_set_aside_with_a_reason_of_its_own() -> None
         if row.group == "Never used":
             answer = decide(row.header, rules)
             assert answer.modality is None and answer.evidence, row
+
+
+@pytest.mark.parametrize("what", STRIPPED)
+def test_a_header_that_lacks_a_part_is_never_surely_wrong(what: str) -> None:
+    assert stripped(what)["wrong", Confidence.HIGH] == 0
 
 
 def test_the_page_shows_what_the_rules_do_today() -> None:
