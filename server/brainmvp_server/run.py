@@ -6,7 +6,9 @@ import socket
 
 import uvicorn
 
+from brainmvp_models.errors import InvalidSettings
 from brainmvp_server.api.app import create_app
+from brainmvp_server.observability import logs
 from brainmvp_server.settings import Settings
 from brainmvp_server.shelf import Shelf
 
@@ -17,25 +19,71 @@ def run(settings: Settings) -> None:
     Raises:
         BrainMVPError: the service cannot be set up.
     """
+    logs.configure(settings.observability.log_format, settings.observability.log_level)
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        host=settings.service.host,
-        port=settings.service.port,
-        access_log=False,
-        server_header=False,
-        log_level="warning",
-    )
-    listener = config.bind_socket()
-    _announce(app.state.service.shelf, listener)
+    config = _config(app, settings)
+    listener = _bound(settings.service.host, settings.service.port)
+    _announce(app.state.service.shelf, listener, tls=config.is_ssl)
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _announce(shelf: Shelf, listener: socket.socket) -> None:
+def _config(app: object, settings: Settings) -> uvicorn.Config:
+    """uvicorn on h11, which bounds a request's head.
+
+    Raises:
+        InvalidSettings: the certificate or its key cannot be used.
+    """
+    security = settings.security
+    password = security.tls_key_password
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http="h11",
+        h11_max_incomplete_event_size=settings.limits.header_kb << 10,
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        ssl_certfile=security.tls_cert,
+        ssl_keyfile=security.tls_key,
+        ssl_keyfile_password=password.get_secret_value() if password else None,
+    )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise InvalidSettings(
+            f"the certificate cannot be used: {error.strerror or type(error).__name__}",
+            remedy="Give --tls-cert and --tls-key, readable PEM files that belong together",
+            subject=str(security.tls_cert),
+        ) from None
+    return config
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        InvalidSettings: the address is taken, not ours or not allowed.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host.strip("[]"), port))
+    except OSError as error:
+        listener.close()
+        raise InvalidSettings(
+            f"cannot be listened on: {error.strerror}",
+            remedy="Choose another --host or --port",
+            subject=f"{host}:{port}",
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def _announce(shelf: Shelf, listener: socket.socket, *, tls: bool) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     for model in shelf.models().models:
         print(f"serving {model.name} {model.version}: {model.title}", flush=True)
     for refused in shelf.refused:
         print(f"refused {refused}", flush=True)
-    print(f"listening on http://{shown}:{port}", flush=True)
+    print(f"listening on http{'s' if tls else ''}://{shown}:{port}", flush=True)

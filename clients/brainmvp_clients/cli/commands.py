@@ -34,6 +34,7 @@ OWN = (
 )
 KNOWN = (
     Listed("serve", "Serve a folder of bundles over HTTP.", "server,cpu"),
+    Listed("keys", "Make, list and revoke API keys of a server.", "server"),
     Listed("export", "Turn a checkpoint into a bundle.", "export"),
 )
 

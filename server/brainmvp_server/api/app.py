@@ -9,7 +9,8 @@ import anyio
 from fastapi import FastAPI
 
 from brainmvp_models import __version__
-from brainmvp_server.api import problems
+from brainmvp_server.api import problems, security
+from brainmvp_server.api.access import AccessLog
 from brainmvp_server.api.routes import build_router
 from brainmvp_server.service import Service
 from brainmvp_server.settings import Settings
@@ -19,6 +20,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Build the service over the bundles in ``settings.service.models``.
 
     Raises:
+        InvalidSettings: what the settings name cannot be used.
         InvalidBundle: there is no such folder. Broken bundles in it are refused by name and listed
             by ``GET /v1/models``; the others are served.
     """
@@ -35,8 +37,12 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Brain-MRI segmentation and classification from any subset of modalities.",
         lifespan=life,
+        redoc_url=None,
     )
     app.state.service = service
     app.include_router(build_router(service))
+    # The last one added is the first to see a request.
+    security.install(app, settings)
     problems.install(app)
+    app.add_middleware(AccessLog)
     return app

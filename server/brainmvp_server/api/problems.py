@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brainmvp_models import errors as domain
 from brainmvp_models.errors import BrainMVPError
+from brainmvp_server.api.access import Access, access_of
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,34 @@ class InvalidQuery(BrainMVPError):
     title = "A parameter is not valid"
 
 
+class Unauthenticated(BrainMVPError):
+    """No key or token was sent, or one that is not valid."""
+
+    code = "unauthenticated"
+    title = "Who are you?"
+
+
+class Forbidden(BrainMVPError):
+    """The key or token is valid, but not good for this call."""
+
+    code = "forbidden"
+    title = "You may not do this"
+
+
+class IssuerUnavailable(BrainMVPError):
+    """The issuer of tokens cannot be asked for its keys."""
+
+    code = "issuer-unavailable"
+    title = "Tokens cannot be checked now"
+
+
+class UnknownCall(BrainMVPError):
+    """The service has no such call."""
+
+    code = "not-found"
+    title = "Not Found"
+
+
 class NotReady(BrainMVPError):
     """The service has no model to serve."""
 
@@ -92,8 +121,20 @@ STATUS: Mapping[type[BrainMVPError], HTTPStatus] = {
     NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     InvalidQuery: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    IssuerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    UnknownCall: HTTPStatus.NOT_FOUND,
 }
 """Status of each domain error; a kind without its own has that of its nearest ancestor."""
+
+HEADERS: Mapping[type[BrainMVPError], Mapping[str, str]] = {
+    Unauthenticated: {"www-authenticate": 'Bearer realm="brainmvp"'},
+    Forbidden: {"www-authenticate": 'Bearer realm="brainmvp", error="insufficient_scope"'},
+    IssuerUnavailable: {"retry-after": "30"},
+    domain.ServiceClosing: {"retry-after": str(domain.Overloaded.retry_after_s)},
+}
+"""Headers that go with an error."""
 
 
 class Problem(BaseModel):
@@ -150,8 +191,9 @@ def install(app: FastAPI) -> None:
     app.add_middleware(_LastResort)
 
 
-async def _domain_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, BrainMVPError)
+def answer_error(error: BrainMVPError, access: Access) -> Response:
+    """The problem that a domain error is, noted in the request's record."""
+    access.problem = error.code
     return respond(
         status_of(error),
         code=error.code,
@@ -159,16 +201,19 @@ async def _domain_error(_: Request, error: Exception) -> Response:
         detail=f"{error.subject}: {error.problem}" if error.subject else error.problem,
         remedy=error.remedy,
         part=error.subject or None,
-        headers=_retry_after(error),
+        headers=_headers(error),
     )
 
 
-def _retry_after(error: BrainMVPError) -> dict[str, str]:
+def _headers(error: BrainMVPError) -> Mapping[str, str]:
     if isinstance(error, domain.Overloaded):
         return {"retry-after": str(error.retry_after_s)}
-    if isinstance(error, domain.ServiceClosing):
-        return {"retry-after": str(domain.Overloaded.retry_after_s)}
-    return {}
+    return HEADERS.get(type(error), {})
+
+
+async def _domain_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BrainMVPError)
+    return answer_error(error, access_of(request.scope))
 
 
 _REMEDIES = {
@@ -177,12 +222,14 @@ _REMEDIES = {
 }
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
+    code = status.phrase.lower().replace(" ", "-")
+    access_of(request.scope).problem = code
     return respond(
         status,
-        code=status.phrase.lower().replace(" ", "-"),
+        code=code,
         title=status.phrase,
         detail=str(error.detail),
         remedy=_REMEDIES.get(status, "Correct the request; see /docs"),
@@ -190,8 +237,9 @@ async def _http_error(_: Request, error: Exception) -> Response:
     )
 
 
-async def _validation_error(_: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    access_of(request.scope).problem = InvalidQuery.code
     faults = "; ".join(
         f"{'.'.join(str(step) for step in fault['loc'][1:])}: {fault['msg']}"
         for fault in error.errors()
@@ -230,6 +278,7 @@ class _LastResort:
             place = f"{Path(last.filename).name}:{last.lineno}"
             log.error("unexpected %s at %s", type(error).__name__, place)
             if scope["type"] == "http" and not started:
+                access_of(scope).problem = "internal-error"
                 await _internal_error()(scope, receive, send)
 
 

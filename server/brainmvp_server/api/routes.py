@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from brainmvp_models.errors import ServiceClosing
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
+from brainmvp_server.api.access import access_of
 from brainmvp_server.api.answers import Form, answer, negotiate
 from brainmvp_server.api.attended import attended
 from brainmvp_server.api.problems import MEDIA_TYPE, NotReady, Problem
@@ -108,7 +109,10 @@ def build_router(service: Service) -> APIRouter:
         ] = False,
         accept: Annotated[str | None, Header()] = None,
     ) -> Response:
-        task = shelf.bundle(name, version).task
+        bundle = shelf.bundle(name, version)
+        task = bundle.task
+        manifest = bundle.manifest
+        access_of(request.scope).about(manifest.name, manifest.version, bundle.digest)
         form = negotiate(accept, task, probabilities=probabilities)
         if service.draining:
             raise ServiceClosing("the service is closing", remedy="Send the study again")
@@ -148,5 +152,6 @@ def build_router(service: Service) -> APIRouter:
 
 
 def owner_of(request: Request) -> str:
-    """Whose request it is: the name of the API key, where there are keys."""
-    return str(getattr(request.state, "key", ""))
+    """Whose request it is: the name of the API key or the token's subject."""
+    caller = access_of(request.scope).caller
+    return caller.name if caller is not None else ""

@@ -3,6 +3,8 @@
 from brainmvp_server.settings.model import (
     JobSettings,
     LimitSettings,
+    ObservabilitySettings,
+    SecuritySettings,
     ServiceSettings,
     Settings,
     WorkerSettings,
@@ -15,6 +17,8 @@ __all__ = [
     "Entry",
     "JobSettings",
     "LimitSettings",
+    "ObservabilitySettings",
+    "SecuritySettings",
     "ServiceSettings",
     "Settings",
     "WorkerSettings",

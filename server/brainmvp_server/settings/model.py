@@ -9,12 +9,29 @@ environment and the docs follow. A ``SecretStr`` gets no flag, but a file: ``--N
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.observability.logs import Format, Level
+
+_ASYMMETRIC = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+)  # fmt: skip
+_SAFE_URL = re.compile(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
+
+
+def _split(value: Any) -> Any:
+    return (
+        [word for word in re.split(r"[,\s]+", value) if word] if isinstance(value, str) else value
+    )
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""Several words; in a flag or a variable with commas between."""
 
 
 class Group(BaseModel):
@@ -51,6 +68,9 @@ class LimitSettings(Group):
 
     upload_mb: int = Field(default=2048, ge=1, description="Largest request body, in MiB.")
     upload_parts: int = Field(default=16, ge=1, description="Most parts a request may have.")
+    header_kb: int = Field(
+        default=32, ge=4, description="Largest head of a request (line and headers), in KiB."
+    )
     volume_mvoxels: int = Field(default=135, ge=1, description="Largest volume, in million voxels.")
 
     upload_s: float = Field(default=600, gt=0, description="Longest upload, in seconds.")
@@ -100,6 +120,65 @@ class JobSettings(Group):
     """Durable jobs."""
 
 
+class SecuritySettings(Group):
+    """Who may use the service."""
+
+    auth: bool = Field(
+        default=True,
+        description="Ask for a key or token; without any, only this machine may be listened to.",
+    )
+    keys_file: Path | None = Field(
+        default=None, description="File of API keys, made by 'brainmvp keys'."
+    )
+    oidc_issuer: str | None = Field(
+        default=None, description="OpenID Connect issuer whose bearer tokens are accepted."
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="What tokens for this service name as their audience."
+    )
+    oidc_algorithms: Words = Field(
+        default=("RS256", "PS256", "ES256"), description="Signatures accepted on tokens."
+    )
+    oidc_scope_claim: str = Field(
+        default="scope", description="The claim that holds a token's scopes."
+    )
+    oidc_scope_prefix: str = Field(
+        default="", description="What stands before our scopes in that claim."
+    )
+    metrics_open: bool = Field(
+        default=False, description="Let anyone read /metrics; else it needs the scope admin."
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="Certificate chain (PEM); the service then speaks HTTPS."
+    )
+    tls_key: Path | None = Field(default=None, description="The certificate's private key (PEM).")
+    tls_key_password: SecretStr | None = Field(
+        default=None, description="The password of the private key."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SecuritySettings:
+        if (self.oidc_issuer is None) != (self.oidc_audience is None):
+            raise ValueError("oidc_issuer and oidc_audience need each other")
+        if self.oidc_issuer is not None and not _SAFE_URL.match(self.oidc_issuer):
+            raise ValueError("oidc_issuer must be an https address")
+        shared = [name for name in self.oidc_algorithms if name not in _ASYMMETRIC]
+        if shared or not self.oidc_algorithms:
+            raise ValueError(f"oidc_algorithms must be some of {', '.join(_ASYMMETRIC)}")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key need each other")
+        return self
+
+
+class ObservabilitySettings(Group):
+    """What the service says about itself."""
+
+    log_format: Format = Field(default="text", description="How logs are written: json or text.")
+    log_level: Level = Field(
+        default="info", description="From which level on: debug, info, warning or error."
+    )
+
+
 class Settings(Group):
     """Settings of one service."""
 
@@ -107,6 +186,8 @@ class Settings(Group):
     limits: LimitSettings = LimitSettings()
     worker: WorkerSettings = WorkerSettings()
     jobs: JobSettings = JobSettings()
+    security: SecuritySettings = SecuritySettings()
+    observability: ObservabilitySettings = ObservabilitySettings()
 
     @classmethod
     def of(cls, **values: Any) -> Settings:

@@ -76,6 +76,7 @@ def test_every_kind_of_error_has_a_status_of_its_own_or_of_its_family() -> None:
         "parity-failed",
         "invalid-settings",
         "invalid-datalist",
+        "invalid-rules",
     }
     for kind in family(BrainMVPError):
         if kind.code not in offline:

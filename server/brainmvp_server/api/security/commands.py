@@ -1,0 +1,98 @@
+"""``brainmvp keys``: make, list and revoke API keys."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from brainmvp_models.errors import BrainMVPError, InvalidSettings
+from brainmvp_server.api.security.keys import KeyFile, KeyRecord, new_key
+from brainmvp_server.api.security.scopes import Scope
+
+
+class Action(str, Enum):
+    """What is done to the file."""
+
+    NEW = "new"
+    LIST = "list"
+    REVOKE = "revoke"
+
+
+def keys(
+    action: Annotated[Action, typer.Argument(help="What to do.")],
+    name: Annotated[str, typer.Argument(help="The key's name: who it is for.")] = "",
+    *,
+    keys_file: Annotated[
+        Path, typer.Option(envvar="BRAINMVP_KEYS_FILE", help="The file of keys.")
+    ] = Path("keys.json"),
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="What it may do; may be given again.")
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=36500, help="Days until it expires; else never.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Make, list and revoke the API keys of a server; it follows without a restart.
+
+    A new key is shown once; the file keeps only its hash.
+    """
+    try:
+        if action is Action.LIST:
+            _list(KeyFile.read(keys_file), as_json)
+        elif not name:
+            raise InvalidSettings("which key?", remedy=f"brainmvp keys {action.value} NAME")
+        elif action is Action.NEW:
+            _new(keys_file, name, tuple(scope or (Scope.PREDICT,)), days)
+        else:
+            _revoke(keys_file, name)
+    except BrainMVPError as error:
+        typer.echo(f"brainmvp: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _new(path: Path, name: str, scopes: tuple[Scope, ...], days: int | None) -> None:
+    file = KeyFile.read(path) if path.exists() else KeyFile()
+    try:
+        key, record = new_key(name, scopes, timedelta(days=days) if days is not None else None)
+        KeyFile(keys=(*file.keys, record)).write(path)
+    except ValidationError as error:
+        raise InvalidSettings(
+            error.errors(include_input=False)[0]["msg"].removeprefix("Value error, "),
+            remedy="Choose another name, of letters, digits, dots and dashes",
+            subject=name[:80],
+        ) from None
+    typer.echo(key)
+
+
+def _list(file: KeyFile, as_json: bool) -> None:
+    if as_json:
+        shown = [key.model_dump(mode="json", exclude={"salt", "digest"}) for key in file.keys]
+        typer.echo(json.dumps(shown))
+        return
+    for key in file.keys:
+        scopes = ",".join(scope.value for scope in key.scopes)
+        typer.echo(f"{key.name}  {scopes}  made {key.created:%Y-%m-%d}  {_end(key)}")
+
+
+def _end(key: KeyRecord) -> str:
+    if key.expires is None:
+        return "never expires"
+    word = "expired" if key.expired(datetime.now(timezone.utc)) else "expires"
+    return f"{word} {key.expires:%Y-%m-%d}"
+
+
+def _revoke(path: Path, name: str) -> None:
+    file = KeyFile.read(path)
+    kept = tuple(key for key in file.keys if key.name != name)
+    if len(kept) == len(file.keys):
+        raise InvalidSettings(
+            "there is no key of that name", remedy="See 'brainmvp keys list'", subject=name[:80]
+        )
+    KeyFile(keys=kept).write(path)

@@ -1,0 +1,1 @@
+"""What an operator sees: logs, metrics, traces. None of them holds anything of a patient's."""
