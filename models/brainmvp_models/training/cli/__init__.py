@@ -1,0 +1,1 @@
+"""The training commands: ``brainmvp synthesize``, ``pretrain`` and ``finetune``."""

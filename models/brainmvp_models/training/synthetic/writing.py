@@ -1,0 +1,150 @@
+"""Synthetic studies as a folder of NIfTI files with a datalist, ready to train or evaluate on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from brainmvp_models.modality import Modality
+from brainmvp_models.training.synthetic.anatomy import Anatomy, from_t1, mni152
+from brainmvp_models.training.synthetic.study import Recipe, SyntheticStudy, draw_study
+
+DATALIST = "datalist.json"
+_STEPS = 2000
+"""Stored values of brightness 1: int16 with a scale, as scanners store theirs."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to write.
+
+    Attributes:
+        out: the folder; finished studies in it are kept, so that an interrupted call goes on.
+        section: the datalist's section, and part of the seed: sections never share a study.
+        studies: how many.
+        seed: the first part of every study's seed.
+        anatomy: a brain-extracted T1 of 1 mm; None is MNI152.
+        missing: the chance of each modality but one to be absent.
+    """
+
+    out: Path
+    section: str
+    studies: int
+    recipe: Recipe
+    seed: int = 0
+    anatomy: Path | None = None
+    missing: float = 0.0
+
+
+def write_studies(order: Order, *, processes: int, on_study: Callable[[], None]) -> Path:
+    """Write the studies and add their section to ``datalist.json``; returns its path.
+
+    Raises:
+        InvalidDatalist: the anatomy cannot be used.
+    """
+    anatomy = from_t1(order.anatomy) if order.anatomy else mni152()
+    order.out.mkdir(parents=True, exist_ok=True)
+    for _ in _written(order, anatomy, processes):
+        on_study()
+    names = [_name(order, index) for index in range(order.studies)]
+    return _add_section(order, [_entry(order.out, name) for name in names])
+
+
+def _written(order: Order, anatomy: Anatomy, processes: int) -> Iterator[int]:
+    todo = [i for i in range(order.studies) if not (order.out / _name(order, i)).is_dir()]
+    yield from range(order.studies - len(todo))
+    if processes == 1:
+        for index in todo:
+            _write_study(order, anatomy, index)
+            yield index
+        return
+    with ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_start, initargs=(order, anatomy)
+    ) as pool:
+        for done in as_completed([pool.submit(_write_one, index) for index in todo]):
+            yield done.result()
+
+
+_worker: tuple[Order, Anatomy]
+
+
+def _start(order: Order, anatomy: Anatomy) -> None:
+    """A process keeps the anatomy, so that it is sent once."""
+    global _worker
+    _worker = order, anatomy
+    torch.set_num_threads(1)
+
+
+def _write_one(index: int) -> int:
+    _write_study(*_worker, index)
+    return index
+
+
+def _write_study(order: Order, anatomy: Anatomy, index: int) -> None:
+    """Write one study's folder, aside first: it appears whole."""
+    seed = (order.seed, *order.section.encode(), index)
+    study = draw_study(anatomy, order.recipe, seed)
+    folder = order.out / _name(order, index)
+    aside = order.out / f".{folder.name}.{os.getpid()}"
+    aside.mkdir()
+    try:
+        for modality in _present(order, study, seed):
+            _save(study.scans[modality], aside / f"{modality.value}.nii.gz")
+        _save(study.labels, aside / "label.nii.gz")
+        (aside / "study.json").write_text(json.dumps({"grade": study.grade}) + "\n")
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _present(order: Order, study: SyntheticStudy, seed: tuple[int, ...]) -> list[Modality]:
+    rng = np.random.default_rng([*seed, 1])
+    modalities = list(study.scans)
+    kept = int(rng.integers(len(modalities)))
+    return [m for i, m in enumerate(modalities) if i == kept or rng.random() >= order.missing]
+
+
+def _save(volume: NDArray[np.generic], path: Path) -> None:
+    affine = np.eye(4)
+    affine[:3, 3] = [-(n - 1) / 2 for n in volume.shape]
+    if volume.dtype == np.uint8:
+        image = nib.Nifti1Image(volume, affine)
+    else:
+        steps = np.clip(np.rint(volume * np.float32(_STEPS)), 0, 32767).astype(np.int16)
+        image = nib.Nifti1Image(steps, affine)
+        image.header.set_slope_inter(1 / _STEPS, 0)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+
+
+def _name(order: Order, index: int) -> str:
+    return f"{order.section}-{index:04d}"
+
+
+def _entry(out: Path, name: str) -> dict[str, object]:
+    folder = out / name
+    grade = json.loads((folder / "study.json").read_text())["grade"]
+    scans = sorted(folder.glob("*.nii.gz"))
+    images = {f.name.split(".")[0]: f"{name}/{f.name}" for f in scans if f.name[:5] != "label"}
+    return {"name": name, "image": images, "label": f"{name}/label.nii.gz", "target": grade}
+
+
+def _add_section(order: Order, entries: list[dict[str, object]]) -> Path:
+    path = order.out / DATALIST
+    sections = json.loads(path.read_text()) if path.is_file() else {}
+    sections[order.section] = entries
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(sections, indent=1) + "\n")
+    aside.replace(path)
+    return path
