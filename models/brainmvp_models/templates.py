@@ -62,6 +62,15 @@ class TemplateBank:
             {m: self.volumes[m] for m in dict.fromkeys(wanted) if m in self.volumes}, self.step
         )
 
+    def at_spacing(self, spacing_mm: Sequence[float]) -> TemplateBank:
+        """The bank on a grid of other voxels with the same centre, by linear interpolation."""
+        if all(edge == 1 for edge in spacing_mm):
+            return self
+        step = np.float32(self.step)
+        return TemplateBank(
+            {m: _resampled(v.astype(np.float32) * step, spacing_mm) for m, v in self.volumes.items()}
+        )
+
     @classmethod
     def from_parameter(cls, rep_template: Volume) -> TemplateBank:
         """The bank in ``rep_template`` (8, X, Y, Z) of a published pre-trained file.
@@ -112,7 +121,7 @@ class TemplateBank:
         stack, step = np.stack(list(self.volumes.values()), axis=-1), self.step
         if step == 1:
             stack, step = _compact(stack)
-        image = nib.Nifti1Image(stack, _centred_affine(stack.shape[:3]))
+        image = nib.Nifti1Image(stack, centred_affine(stack.shape[:3]))
         image.header.set_xyzt_units("mm")
         image.header.set_slope_inter(step, 0)
         nib.save(image, path)
@@ -125,6 +134,21 @@ def minmax_scaled(template: Volume) -> NDArray[np.float32]:
     if high == low:
         return np.zeros_like(values)
     return (values - np.float32(low)) / np.float32(high - low)
+
+
+def _resampled(volume: NDArray[np.float32], spacing_mm: Sequence[float]) -> NDArray[np.float32]:
+    for axis, edge in enumerate(spacing_mm):
+        n = volume.shape[axis]
+        count = max(round(n / edge), 1)
+        place = np.clip((np.arange(count) - (count - 1) / 2) * edge + (n - 1) / 2, 0, n - 1)
+        below = np.minimum(place.astype(int), max(n - 2, 0))
+        share = (place - below).astype(np.float32)
+        shape = [1, 1, 1]
+        shape[axis] = count
+        share = share.reshape(shape)
+        above = np.minimum(below + 1, n - 1)
+        volume = volume.take(below, axis) * (1 - share) + volume.take(above, axis) * share
+    return volume
 
 
 def _read(path: Path) -> tuple[Volume, float]:
@@ -163,7 +187,8 @@ def _compact(stack: Volume) -> tuple[Volume, float]:
     return stack, 1.0
 
 
-def _centred_affine(shape: Sequence[int]) -> NDArray[np.float64]:
+def centred_affine(shape: Sequence[int]) -> NDArray[np.float64]:
+    """A true affine: R-A-S, 1 mm, the centre of the grid at the origin."""
     affine = np.eye(4)
     affine[:3, 3] = [-(n - 1) / 2 for n in shape]
     return affine

@@ -20,7 +20,7 @@ LEAK = 0.01
 """Negative slope of every LeakyReLU in the decoder."""
 
 
-class _Named(nn.Module):
+class NamedConv(nn.Module):
     """One convolution under the name ``conv``, as the checkpoint's keys have it."""
 
     def __init__(self, conv: nn.Module) -> None:
@@ -36,9 +36,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, entry: int, width: int) -> None:
         super().__init__()
-        self.conv1 = _Named(nn.Conv3d(entry, width, 3, padding=1, bias=False))
-        self.conv2 = _Named(nn.Conv3d(width, width, 3, padding=1, bias=False))
-        self.conv3 = _Named(nn.Conv3d(entry, width, 1, bias=False))
+        self.conv1 = NamedConv(nn.Conv3d(entry, width, 3, padding=1, bias=False))
+        self.conv2 = NamedConv(nn.Conv3d(width, width, 3, padding=1, bias=False))
+        self.conv3 = NamedConv(nn.Conv3d(entry, width, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = F.leaky_relu(F.instance_norm(self.conv1(x)), LEAK)
@@ -51,7 +51,7 @@ class UpBlock(nn.Module):
 
     def __init__(self, entry: int, width: int) -> None:
         super().__init__()
-        self.transp_conv = _Named(nn.ConvTranspose3d(entry, width, 2, stride=2, bias=False))
+        self.transp_conv = NamedConv(nn.ConvTranspose3d(entry, width, 2, stride=2, bias=False))
         self.conv_block = ResidualBlock(2 * width, width)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class Decoder(nn.Module):
         self.decoder3 = UpBlock(second, first)
         self.decoder2 = UpBlock(first, first)
         self.proj1 = InputProjection(channels, first)
-        self.out = _Named(_Named(nn.Conv3d(first, outputs, 1)))
+        self.out = NamedConv(NamedConv(nn.Conv3d(first, outputs, 1)))
 
     def refine(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Decode the encoder's five D-first features.

@@ -1,0 +1,116 @@
+"""``brainmvp finetune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainmvp_models.training.cli import options as o
+from brainmvp_models.training.cli.guard import bar, plain_errors
+
+
+def finetune(
+    datalist: o.Datalist,
+    out: o.Out,
+    task: Annotated[str, typer.Option(help="A preset, or the path of a task file.")],
+    pretrained: Annotated[
+        Path | None, typer.Option(help="A pre-trained file; without one, from scratch.")
+    ] = None,
+    templates: Annotated[
+        Path | None,
+        typer.Option(help="Folder of NIfTI templates; by default those of the pre-trained file."),
+    ] = None,
+    section: Annotated[str, typer.Option()] = "training",
+    validation: Annotated[
+        str, typer.Option(help="Section to choose the best checkpoint by; '' for none.")
+    ] = "validation",
+    root: o.Root = None,
+    cache: o.Cache = None,
+    size: o.Size = "released",
+    window: o.Window = 96,
+    mix: Annotated[
+        int | None,
+        typer.Option(min=0, help="Most modalities hidden in a view; by default all but one."),
+    ] = None,
+    consistency: Annotated[float, typer.Option(min=0)] = 0.1,
+    on_label: Annotated[
+        float, typer.Option(min=0, max=1, help="Chance that a window is centred on a label.")
+    ] = 0.5,
+    augment: Annotated[bool, typer.Option(help="Flips, brightness, noise.")] = True,
+    epochs: o.Epochs = 300,
+    batch: o.Batch = 2,
+    per_study: o.PerStudy = 1,
+    rate: o.Rate = 3e-4,
+    decay: o.Decay = 1e-5,
+    warmup: o.Warmup = 0,
+    accumulate: o.Accumulate = 1,
+    clip: o.Clip = 1.0,
+    average: Annotated[
+        float, typer.Option(min=0, max=0.9999, help="Decay of the weights' running mean; 0: none.")
+    ] = 0.0,
+    validate_every: Annotated[int, typer.Option(min=1, help="In epochs.")] = 10,
+    precision: o.Precision = "auto",
+    accelerator: o.Accelerator = "auto",
+    threads: o.Threads = 1,
+    save_seconds: o.SaveSeconds = 120.0,
+    seed: o.Seed = 0,
+    resume: o.Resume = False,
+    dry_run: o.DryRun = False,
+) -> None:
+    """Fine-tune a network for a task; the best checkpoint by validation is kept.
+
+    Under torchrun it trains on all its processes.
+    """
+    from brainmvp_models.checkpoint import read_checkpoint
+    from brainmvp_models.task import load_task
+    from brainmvp_models.templates import TemplateBank
+    from brainmvp_models.training.finetune import FinetuneOrder, run_finetuning
+    from brainmvp_models.training.finetuning import Tuning
+    from brainmvp_models.training.loop import Plan
+
+    with plain_errors():
+        chosen = load_task(task)
+        sections = (section, validation) if validation else (section,)
+        if dry_run:
+            return o.dry_run(datalist, sections, chosen, root)
+        with bar() as progress:
+            cases = [o.read_checked(datalist, s, chosen, root, progress) for s in sections]
+            line = progress.add_task("preparing", total=sum(map(len, cases)))
+            weights = read_checkpoint(pretrained) if pretrained else None
+            bank = weights.templates if weights and weights.templates else TemplateBank({})
+            order = FinetuneOrder(
+                cases=cases[0],
+                validation=cases[1] if validation else (),
+                task=chosen,
+                bank=TemplateBank.from_folder(templates) if templates else bank,
+                pretrained=weights,
+                run=out,
+                cache=cache or out / "cache",
+                size=o.named_size(size),
+                tuning=Tuning(
+                    window,
+                    len(chosen.channels) - 1 if mix is None else mix,
+                    consistency,
+                    on_label,
+                    augment,
+                ),
+                plan=Plan(
+                    epochs, rate, decay, warmup, accumulate, clip, average, save_seconds, threads
+                ),
+                batch=batch,
+                per_study=per_study,
+                validate_every=validate_every,
+                precision=precision,
+                accelerator=accelerator,
+                seed=seed,
+                resume=resume,
+            )
+            path = run_finetuning(
+                order,
+                on_study=lambda: progress.advance(line),
+                on_step=o.reporter(progress),
+                say=typer.echo,
+            )
+        typer.echo(f"wrote {path}")

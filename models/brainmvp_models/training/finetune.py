@@ -1,0 +1,151 @@
+"""A fine-tuning run: a datalist, a task and a pre-trained file in, a fine-tuned file out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from brainmvp_models.checkpoint import Checkpoint
+from brainmvp_models.networks.build import NetworkSize
+from brainmvp_models.task import Task
+from brainmvp_models.templates import TemplateBank
+from brainmvp_models.training.case import Case
+from brainmvp_models.training.finetuning import FineTuning, Tuning, TuningSampler, build_network
+from brainmvp_models.training.loop import Plan, Progress, make_fabric, train
+from brainmvp_models.training.mixing import ChannelFiller
+from brainmvp_models.training.prepared import PreparedStudy, prepare_studies
+from brainmvp_models.training.published import write_finetuned
+from brainmvp_models.training.validation import Validation
+
+CHECKPOINT = "finetuned.pt"
+SCORES_FILE = "validation.jsonl"
+
+
+@dataclass(frozen=True)
+class FinetuneOrder:
+    """What to fine-tune, on what and where to.
+
+    Attributes:
+        validation: the studies to choose the best checkpoint by; none keeps the last one.
+        bank: templates for what is missing or hidden.
+        run: the folder of the run; gets ``finetuned.pt`` and the log.
+        validate_every: epochs between two looks at the validation studies.
+    """
+
+    cases: tuple[Case, ...]
+    validation: tuple[Case, ...]
+    task: Task
+    bank: TemplateBank
+    pretrained: Checkpoint | None
+    run: Path
+    cache: Path
+    size: NetworkSize
+    tuning: Tuning
+    plan: Plan
+    batch: int = 2
+    per_study: int = 1
+    validate_every: int = 1
+    precision: str = "auto"
+    accelerator: str = "auto"
+    seed: int = 0
+    resume: bool = False
+
+
+def run_finetuning(
+    order: FinetuneOrder,
+    *,
+    on_study: Callable[[], None] = lambda: None,
+    on_step: Callable[[Progress], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Fine-tune; returns the published file.
+
+    Raises:
+        InvalidCheckpoint, TemplateMismatch, InvalidDatalist: a part does not fit the task.
+    """
+    fabric = make_fabric(order.precision, order.accelerator)
+    order.run.mkdir(parents=True, exist_ok=True)
+    prepare = order.task.preprocessing
+    studies = prepare_studies(order.cases, prepare, order.cache, on_study=on_study)
+    judged = prepare_studies(order.validation, prepare, order.cache, on_study=on_study)
+    filler = ChannelFiller.of(order.task, order.bank)
+    torch.manual_seed(order.seed)
+    network, notes = build_network(order.task, order.size, order.pretrained)
+    for note in notes:
+        say(note)
+    best = _Best(order, judged, filler, fabric, say)
+    sampler = TuningSampler(
+        studies,
+        order.task,
+        filler,
+        order.tuning,
+        batch=order.batch,
+        per_study=order.per_study,
+        seed=order.seed,
+        rank=fabric.global_rank,
+        ranks=fabric.world_size,
+    )
+    train(
+        fabric,
+        FineTuning(network, order.task, order.tuning),
+        sampler,
+        order.plan,
+        order.run,
+        resume=order.resume,
+        on_step=on_step,
+        on_epoch=best.after,
+    )
+    return order.run / CHECKPOINT
+
+
+class _Best:
+    """Keeps the checkpoint with the highest validation score; its scores are a file of the run."""
+
+    def __init__(
+        self,
+        order: FinetuneOrder,
+        studies: tuple[PreparedStudy, ...],
+        filler: ChannelFiller,
+        fabric: Fabric,
+        say: Callable[[str], None],
+    ) -> None:
+        self.order, self.fabric, self.say = order, fabric, say
+        self.validation = Validation(studies, order.task, filler, fabric, seed=order.seed)
+        self.scores = order.run / SCORES_FILE
+        if fabric.is_global_zero and not order.resume:
+            self.scores.unlink(missing_ok=True)
+
+    def after(self, epoch: int, objective: nn.Module) -> bool:
+        """Judge the network where its turn has come; true if anything was written."""
+        last = epoch + 1 == self.order.plan.epochs
+        if not last and (epoch + 1) % self.order.validate_every:
+            return False
+        assert isinstance(objective, FineTuning)
+        score = self.validation.score(objective.network) if self.order.validation else None
+        if self.fabric.is_global_zero:
+            self._keep(epoch, score, objective.network)
+        self.fabric.barrier()
+        return True
+
+    def _keep(self, epoch: int, score: float | None, network: nn.Module) -> None:
+        rows = self._rows(before=epoch)
+        best = max((row["score"] for row in rows), default=-1.0)
+        if score is None or score > best:
+            write_finetuned(self.order.run / CHECKPOINT, network.state_dict(), epoch + 1)
+        if score is not None:
+            rows.append({"epoch": epoch, "score": score})
+            self.scores.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            mark = " (best)" if score > best else ""
+            self.say(f"epoch {epoch + 1}: validation score {score:.4f}{mark}")
+
+    def _rows(self, before: int) -> list[dict[str, float]]:
+        if not self.scores.is_file():
+            return []
+        rows = [json.loads(line) for line in self.scores.read_text().splitlines()]
+        return [row for row in rows if row["epoch"] < before]

@@ -1,0 +1,306 @@
+"""The training loop: Lightning Fabric's devices, precision, processes and files around plain torch.
+
+Every batch is a function of seed, epoch, rank and index, so a run that was killed and is resumed
+from its last checkpoint goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.tensorboard import SummaryWriter
+
+from brainmvp_models.errors import InvalidCheckpoint
+
+RESUME_FILE = "last.ckpt"
+LOSSES_FILE = "losses.jsonl"
+
+
+class Objective(Protocol):
+    """A module whose forward turns a batch into the terms of its loss, their sum first."""
+
+    terms: tuple[str, ...]
+    epoch: int
+
+
+class Sampler(Protocol):
+    """Where batches come from."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, epoch: int, index: int) -> Any:
+        """One batch, a named tuple of tensors; the same arguments give the same one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how to train.
+
+    Attributes:
+        epochs: passes over the sampler.
+        learning_rate, weight_decay: AdamW's.
+        warmup: optimiser steps of linear warm-up before the cosine.
+        accumulate: batches a step of the optimiser.
+        clip: largest norm of the gradient of one parameter group; 0 for no limit.
+        average: decay of the running mean of weights that is judged and saved; 0 for none.
+        save_seconds: how often the resume file is written.
+        threads: threads that make batches ahead.
+    """
+
+    epochs: int
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-5
+    warmup: int = 0
+    accumulate: int = 1
+    clip: float = 0.0
+    average: float = 0.0
+    save_seconds: float = 120.0
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One optimiser step as it is reported."""
+
+    epoch: int
+    step: int
+    steps: int
+    terms: dict[str, float]
+
+
+def make_fabric(precision: str, accelerator: str = "auto") -> Fabric:
+    """Fabric for this process: alone, or one of those that torchrun started.
+
+    Args:
+        precision: ``auto`` (bf16 on a GPU that has it, fp16 on another, fp32 on a CPU), ``32``,
+            ``bf16`` or ``16``.
+    """
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if precision == "auto":
+        gpu = accelerator != "cpu" and torch.cuda.is_available()
+        precision = ("bf16" if torch.cuda.is_bf16_supported() else "16") if gpu else "32"
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=local,
+        num_nodes=max(world // local, 1),
+        strategy="ddp" if world > 1 else "auto",
+        precision={"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision],  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def train(
+    fabric: Fabric,
+    objective: nn.Module,
+    sampler: Sampler,
+    plan: Plan,
+    run: Path,
+    *,
+    groups: list[dict[str, Any]] | None = None,
+    resume: bool = False,
+    on_step: Callable[[Progress], None] = lambda _: None,
+    on_epoch: Callable[[int, nn.Module], bool] = lambda epoch, judged: False,
+) -> nn.Module:
+    """Train ``objective``; returns the module to keep, which is the running mean if there is one.
+
+    Args:
+        groups: AdamW's parameter groups; by default one of everything that learns.
+        on_epoch: called on every process after an epoch with its number and the module to judge;
+            true asks for the resume file to be written at once.
+
+    Raises:
+        InvalidCheckpoint: ``resume``, and the run's resume file is not of this training.
+    """
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)
+    learning = [p for p in objective.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(
+        groups or [{"params": learning}], lr=plan.learning_rate, weight_decay=plan.weight_decay
+    )
+    batches = len(sampler)
+    per_epoch = -(-batches // plan.accumulate)
+    schedule = LambdaLR(optimiser, _cosine(plan.warmup, plan.epochs * per_epoch))
+    module, wrapped = fabric.setup(objective, optimiser)
+    average = _RunningMean(objective, plan.average)
+    state: dict[str, Any] = {
+        "objective": module, "optimiser": wrapped, "schedule": schedule,
+        "average": average.state, "epoch": 0, "index": 0,
+    }  # fmt: skip
+    log = _Log(run, fabric.is_global_zero)
+    if resume and (run / RESUME_FILE).is_file():
+        _load(fabric, run, state, average)
+    log.keep_until(state["epoch"] * per_epoch + -(-state["index"] // plan.accumulate))
+    saved = time.monotonic()
+    for epoch in range(state["epoch"], plan.epochs):
+        objective.epoch = epoch  # type: ignore[assignment]
+        module.train()
+        first = state["index"]
+        sums: Tensor | None = None
+        for index, batch in _ahead(sampler, epoch, first, plan.threads):
+            last = index + 1 == batches
+            stepping = (index + 1) % plan.accumulate == 0 or last
+            with fabric.no_backward_sync(module, enabled=not stepping):
+                terms = module(_to(batch, fabric.device))
+                fabric.backward(terms[0] / plan.accumulate)
+            sums = terms.detach() if sums is None else sums + terms.detach()
+            if not stepping:
+                continue
+            if plan.clip:
+                _clip(optimiser, plan.clip)
+            wrapped.step()
+            optimiser.zero_grad(set_to_none=True)
+            schedule.step()
+            average.update(objective)
+            step = epoch * per_epoch + index // plan.accumulate + 1
+            share = index % plan.accumulate + 1
+            values = dict(zip(objective.terms, (sums / share).tolist(), strict=True))  # type: ignore[arg-type]
+            sums = None
+            log.write(epoch, step, values, schedule.get_last_lr()[0])
+            on_step(Progress(epoch, step, plan.epochs * per_epoch, values))
+            due = fabric.broadcast(time.monotonic() - saved > plan.save_seconds)
+            if due and not last:
+                state.update(epoch=epoch, index=index + 1, average=average.state)
+                _save(fabric, run, state)
+                saved = time.monotonic()
+        state.update(epoch=epoch + 1, index=0, average=average.state)
+        judged = average.module(objective)
+        asked = on_epoch(epoch, judged)
+        if asked or epoch + 1 == plan.epochs or time.monotonic() - saved > plan.save_seconds / 2:
+            _save(fabric, run, state)
+            saved = time.monotonic()
+    log.close()
+    return average.module(objective)
+
+
+class _RunningMean:
+    """An exponential moving mean of the weights and statistics; the module itself without decay."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.count = 0
+        self._mean: nn.Module | None = None
+        if decay:
+            self._mean = deepcopy(module).eval()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {} if self._mean is None else {"count": self.count, **self._mean.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        if self._mean is not None:
+            self.count = int(state.pop("count"))
+            self._mean.load_state_dict(state)
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        if self._mean is None:
+            return
+        keep = min(self.decay, self.count / (self.count + 10))
+        self.count += 1
+        now = module.state_dict()
+        for key, mean in self._mean.state_dict().items():
+            if mean.dtype.is_floating_point:
+                mean.lerp_(now[key].to(mean.device), 1 - keep)
+            else:
+                mean.copy_(now[key])
+
+    def module(self, module: nn.Module) -> nn.Module:
+        return module if self._mean is None else self._mean
+
+
+class _Log:
+    """The loss of every step, as lines of JSON and for TensorBoard."""
+
+    def __init__(self, run: Path, writes: bool) -> None:
+        self._path = run / LOSSES_FILE
+        self._writes = writes
+        self._board = SummaryWriter(str(run / "tensorboard")) if writes else None
+
+    def keep_until(self, step: int) -> None:
+        """Drop what was logged after the state that training goes on from."""
+        if not self._writes:
+            return
+        lines = self._path.read_text().splitlines() if self._path.is_file() else []
+        self._path.write_text("".join(f"{line}\n" for line in lines[:step]))
+
+    def write(self, epoch: int, step: int, terms: dict[str, float], rate: float) -> None:
+        if self._board is None:
+            return
+        with self._path.open("a") as file:
+            file.write(json.dumps({"epoch": epoch, "step": step, "rate": rate, **terms}) + "\n")
+        for name, value in terms.items():
+            self._board.add_scalar(f"train/{name}", value, step)
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def _ahead(
+    sampler: Sampler, epoch: int, first: int, threads: int
+) -> Iterator[tuple[int, Any]]:
+    """Batches in order, the next ones made while one is in use."""
+    waiting: deque[Future[Any]] = deque()
+    indices = range(first, len(sampler))
+    with ThreadPoolExecutor(threads) as pool:
+        coming = iter(indices)
+        for index in indices:
+            while len(waiting) <= threads and (following := next(coming, None)) is not None:
+                waiting.append(pool.submit(sampler.batch, epoch, following))
+            yield index, waiting.popleft().result()
+
+
+def _to(batch: Any, device: torch.device) -> Any:
+    return type(batch)(*(tensor.to(device, non_blocking=True) for tensor in batch))
+
+
+def _clip(optimiser: torch.optim.Optimizer, limit: float) -> None:
+    for group in optimiser.param_groups:
+        if group.get("clipped", True):
+            nn.utils.clip_grad_norm_(group["params"], limit)
+
+
+def _cosine(warmup: int, steps: int) -> Callable[[int], float]:
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        share = (step - warmup) / max(steps - warmup, 1)
+        return 0.5 * (1 + float(torch.cos(torch.tensor(min(share, 1.0) * torch.pi))))
+
+    return factor
+
+
+def _save(fabric: Fabric, run: Path, state: dict[str, Any]) -> None:
+    aside = run / f".{RESUME_FILE}.part"
+    fabric.save(aside, state)
+    fabric.barrier()
+    if fabric.is_global_zero:
+        aside.replace(run / RESUME_FILE)
+
+
+def _load(fabric: Fabric, run: Path, state: dict[str, Any], average: _RunningMean) -> None:
+    try:
+        fabric.load(run / RESUME_FILE, state)
+        average.load(dict(state["average"]))
+    except (RuntimeError, KeyError, ValueError, EOFError) as error:
+        raise InvalidCheckpoint(
+            f"is not of this training ({type(error).__name__})",
+            remedy="Resume with the options the run began with, or begin in another folder",
+            subject=RESUME_FILE,
+        ) from error

@@ -1,0 +1,103 @@
+"""Templates in the place of modalities: what is missing, and what training hides on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.errors import TemplateMismatch
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import Task
+from brainmvp_models.templates import TemplateBank, minmax_scaled
+from brainmvp_models.training.prepared import PreparedStudy
+from brainmvp_models.training.windows import WindowPlace, centre_shift
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelFiller:
+    """Puts a study's own scans and templates into a task's channels, as the service does.
+
+    Attributes:
+        templates: by the modality they fill; absent ones are filled by zeros.
+        placing: ``center`` or ``grid``, as in the task's fill policy.
+    """
+
+    modalities: tuple[Modality, ...]
+    templates: dict[Modality, Array]
+    placing: str
+
+    @classmethod
+    def of(cls, task: Task, bank: TemplateBank) -> ChannelFiller:
+        """The filler of a task with a bank of templates.
+
+        Raises:
+            TemplateMismatch: the task fills from templates and one is not in the bank.
+        """
+        policy = task.filling.policy
+        if policy in ("zeros", "none"):
+            return cls(task.modalities, {}, "center")
+        scaled = task.filling.scaling == "minmax"
+        bank = bank.at_spacing(task.preprocessing.spacing_mm)
+        templates = {}
+        for channel in task.channels:
+            if channel.filler not in bank.volumes:
+                if channel.required:
+                    continue
+                raise TemplateMismatch(
+                    f"there is no template for {channel.filler}",
+                    remedy="Give --templates a folder or a pre-trained file that has it",
+                    subject=channel.modality.value,
+                )
+            volume = bank.volumes[channel.filler].astype(np.float32) * np.float32(bank.step)
+            templates[channel.modality] = minmax_scaled(volume) if scaled else volume
+        return cls(task.modalities, templates, policy)
+
+    def channels(
+        self, study: PreparedStudy, place: WindowPlace, hidden: Sequence[Modality]
+    ) -> Array:
+        """One window's channels (C, w, w, w): scans where there are any and they are not hidden."""
+        out = np.zeros((len(self.modalities), *(place.edge,) * 3), np.float32)
+        for index, modality in enumerate(self.modalities):
+            if modality in study.modalities and modality not in hidden:
+                out[index] = place.cut(study.image[study.modalities.index(modality)])
+            elif modality in self.templates:
+                out[index] = self._template(modality, study, place)
+        return out
+
+    def volume(self, study: PreparedStudy, hidden: Sequence[Modality]) -> Array:
+        """The whole study's channels (C, X, Y, Z)."""
+        edge = max(study.shape)
+        x, y, z = study.shape
+        return self.channels(study, WindowPlace((0, 0, 0), edge), hidden)[:, :x, :y, :z]
+
+    def _template(self, modality: Modality, study: PreparedStudy, place: WindowPlace) -> Array:
+        template = self.templates[modality]
+        if self.placing == "grid":
+            if study.full != template.shape:
+                raise TemplateMismatch(
+                    f"{study.name} does not lie on the template grid, which policy 'grid' needs",
+                    remedy="Choose the policy center in the task, or resample the study",
+                )
+            shift = study.start
+        else:
+            shift = centre_shift(study.shape, template.shape)
+        part = place.shifted(shift).cut(template)
+        # The service fills the study's own box, not what a window sees beyond it.
+        inside = place.cut(np.ones(study.shape, np.bool_))
+        filled: Array = np.where(inside, part, np.float32(0))
+        return filled
+
+
+def draw_hidden(
+    present: Sequence[Modality], required: Sequence[Modality], rng: np.random.Generator, most: int
+) -> tuple[Modality, ...]:
+    """Modalities to hide in one view: 0 to ``most`` of those that may go, one always stays."""
+    free = [m for m in present if m not in required]
+    most = min(most, len(present) - 1, len(free))
+    count = int(rng.integers(0, most + 1)) if most > 0 else 0
+    return tuple(free[i] for i in rng.permutation(len(free))[:count])

@@ -1,0 +1,193 @@
+"""Studies prepared for training: as the service prepares them, by MONAI's transforms, kept on disk.
+
+Per channel ``(x - p5) / (p95 - p5)`` over the whole native volume, then R-A-S, 1 mm (or the task's
+spacing), then the box of voxels above zero in any channel. The service's own preprocessing equals
+this to float32 rounding, which its tests prove; so a network sees in training what it will be given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import (
+    Compose,
+    CropForegroundd,
+    EnsureChannelFirstd,
+    LoadImaged,
+    Orientationd,
+    ScaleIntensityRangePercentilesd,
+    Spacingd,
+)
+from numpy.typing import NDArray
+
+from brainmvp_models.errors import InvalidDatalist
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import Preprocessing
+from brainmvp_models.training.case import Case
+
+_LESION_VOXELS = 4096
+_ABOVE_ZERO = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedStudy:
+    """One study in model space, read from disk where it is touched.
+
+    Attributes:
+        name: the case's.
+        modalities: of the image's channels.
+        image: (M, X, Y, Z) float16, R-A-S, cropped to the foreground.
+        label: (X, Y, Z) uint8, or None.
+        target: the class as the datalist gives it, or None.
+        marked: up to 4096 voxels (N, 3) whose label is not 0, to centre windows on.
+        full: voxels of model space before the crop.
+        start: the crop's first voxel in it.
+    """
+
+    name: str
+    modalities: tuple[Modality, ...]
+    image: NDArray[np.float16]
+    label: NDArray[np.uint8] | None
+    target: str | None
+    marked: NDArray[np.int16]
+    full: tuple[int, int, int]
+    start: tuple[int, int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along R, A and S."""
+        x, y, z = self.image.shape[1:]
+        return x, y, z
+
+
+def prepare_studies(
+    cases: Sequence[Case],
+    preprocessing: Preprocessing,
+    cache: Path,
+    *,
+    threads: int = 2,
+    on_study: Callable[[], None] = lambda: None,
+) -> tuple[PreparedStudy, ...]:
+    """Prepare what the cache does not hold yet; an entry lives until its files change.
+
+    Raises:
+        InvalidDatalist: a study that has no contrast or no foreground, by name.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+
+    def prepare(case: Case) -> PreparedStudy:
+        folder = cache / _key(case, preprocessing)
+        if not folder.is_dir():
+            _write(case, preprocessing, folder)
+        on_study()
+        return _open(case, folder)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return tuple(pool.map(prepare, cases))
+
+
+def _key(case: Case, preprocessing: Preprocessing) -> str:
+    """A digest of the files' names, sizes and times, and of the preprocessing."""
+    files = [case.images[m] for m in sorted(case.images)] + ([case.label] if case.label else [])
+    facts: list[object] = [preprocessing.model_dump(mode="json"), sorted(case.images)]
+    for file in files:
+        status = file.stat()
+        facts.append((str(file.resolve()), status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+
+
+def _write(case: Case, preprocessing: Preprocessing, folder: Path) -> None:
+    aside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+    try:
+        prepared = _transforms(case, preprocessing)(_paths(case))
+        image = prepared["image"].as_tensor().numpy()
+        if not np.isfinite(image).all():
+            raise InvalidDatalist(
+                f"{case.name}: an image has no contrast between its percentiles",
+                remedy="Leave the case out, or give its scans before they were thresholded",
+            )
+        np.save(aside / "image.npy", image.astype(np.float16))
+        marked = np.zeros((0, 3), np.int16)
+        if case.label is not None:
+            label = np.rint(prepared["label"].as_tensor().numpy()[0]).astype(np.uint8)
+            np.save(aside / "label.npy", label)
+            marked = _sample(np.argwhere(label > 0).astype(np.int16))
+        np.save(aside / "marked.npy", marked)
+        start = [int(n) for n in prepared["foreground_start_coord"]]
+        full = [int(n) for n in prepared["full"]]
+        (aside / "place.json").write_text(json.dumps({"full": full, "start": start}))
+        aside.replace(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _open(case: Case, folder: Path) -> PreparedStudy:
+    label = folder / "label.npy"
+    place = json.loads((folder / "place.json").read_text())
+    return PreparedStudy(
+        name=case.name,
+        modalities=tuple(case.images),
+        image=np.load(folder / "image.npy", mmap_mode="r"),
+        label=np.load(label, mmap_mode="r") if label.is_file() else None,
+        target=case.target,
+        marked=np.load(folder / "marked.npy"),
+        full=tuple(place["full"]),
+        start=tuple(place["start"]),
+    )
+
+
+def _paths(case: Case) -> dict[str, Any]:
+    paths: dict[str, Any] = {"image": [str(path) for path in case.images.values()]}
+    if case.label is not None:
+        paths["label"] = str(case.label)
+    return paths
+
+
+def _transforms(case: Case, preprocessing: Preprocessing) -> Compose:
+    keys = ["image", "label"] if case.label is not None else ["image"]
+    modes = ["bilinear", "nearest"][: len(keys)]
+    low, high = preprocessing.percentiles
+    return Compose(
+        [
+            LoadImaged(keys, dtype=np.float32),
+            EnsureChannelFirstd(keys),
+            ScaleIntensityRangePercentilesd("image", low, high, 0, 1, channel_wise=True),
+            Orientationd(keys, axcodes=preprocessing.orientation, labels=None),
+            Spacingd(keys, pixdim=preprocessing.spacing_mm, mode=modes),
+            _with_full_shape,
+            CropForegroundd(
+                keys,
+                source_key="image",
+                select_fn=_foreground,
+                margin=preprocessing.crop_margin,
+                allow_smaller=True,
+            ),
+        ]
+    )
+
+
+def _with_full_shape(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "full": tuple(data["image"].shape[1:])}
+
+
+def _foreground(image: torch.Tensor) -> torch.Tensor:
+    return image > _ABOVE_ZERO
+
+
+def _sample(voxels: NDArray[np.int16]) -> NDArray[np.int16]:
+    if len(voxels) <= _LESION_VOXELS:
+        return voxels
+    return voxels[np.random.default_rng(0).choice(len(voxels), _LESION_VOXELS, replace=False)]

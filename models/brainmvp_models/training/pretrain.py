@@ -1,0 +1,131 @@
+"""A pre-training run: a datalist in, a published pre-trained file and a template bank out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from brainmvp_models.errors import InvalidDatalist
+from brainmvp_models.modality import BANK_ORDER, Modality
+from brainmvp_models.networks.build import NetworkSize
+from brainmvp_models.task import Preprocessing
+from brainmvp_models.training.case import Case
+from brainmvp_models.training.loop import Plan, Progress, make_fabric, train
+from brainmvp_models.training.prepared import prepare_studies
+from brainmvp_models.training.pretraining import Pretext, Pretraining, PretextSampler
+from brainmvp_models.training.published import write_pretrained, write_templates
+
+CHECKPOINT = "pretrained.pt"
+TEMPLATES = "templates"
+
+
+@dataclass(frozen=True)
+class PretrainOrder:
+    """What to pre-train, on what and where to.
+
+    Attributes:
+        cases: studies with any subset of the eight modalities.
+        run: the folder of the run; gets ``pretrained.pt``, ``templates/`` and the log.
+        cache: where prepared studies lie.
+        batch: studies a batch and process; contrast needs at least two.
+        per_study: windows an epoch takes of each study.
+        template_rate: learning rate of the template bank; that of the network where None.
+    """
+
+    cases: tuple[Case, ...]
+    run: Path
+    cache: Path
+    size: NetworkSize
+    pretext: Pretext
+    plan: Plan
+    batch: int = 2
+    per_study: int = 1
+    template_rate: float | None = None
+    precision: str = "auto"
+    accelerator: str = "auto"
+    seed: int = 0
+    resume: bool = False
+
+
+def run_pretraining(
+    order: PretrainOrder,
+    *,
+    on_study: Callable[[], None] = lambda: None,
+    on_step: Callable[[Progress], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Pre-train; returns the published file.
+
+    Raises:
+        InvalidDatalist: contrast is wanted with one study a batch, or a study cannot be prepared.
+    """
+    if order.batch < 2 and order.pretext.contrast_from < order.plan.epochs:
+        raise InvalidDatalist(
+            "contrastive learning needs two studies a batch",
+            remedy="Give --batch 2 or more, or a --contrast-from beyond the last epoch",
+        )
+    fabric = make_fabric(order.precision, order.accelerator)
+    order.run.mkdir(parents=True, exist_ok=True)
+    modalities = _bank_of(order.cases)
+    studies = prepare_studies(order.cases, Preprocessing(), order.cache, on_study=on_study)
+    names = ", ".join(m.value for m in modalities)
+    say(f"{len(studies)} studies; templates of {names}")
+    torch.manual_seed(order.seed)
+    objective = Pretraining(order.size, modalities, order.pretext)
+    sampler = PretextSampler(
+        studies,
+        modalities,
+        order.pretext,
+        batch=order.batch,
+        per_study=order.per_study,
+        seed=order.seed,
+        rank=fabric.global_rank,
+        ranks=fabric.world_size,
+    )
+    trained = train(
+        fabric,
+        objective,
+        sampler,
+        order.plan,
+        order.run,
+        groups=_groups(objective, order),
+        resume=order.resume,
+        on_step=on_step,
+    )
+    path = order.run / CHECKPOINT
+    if fabric.is_global_zero:
+        _write(trained, modalities, order, path)
+        say(f"wrote {path} and {order.run / TEMPLATES}")
+    fabric.barrier()
+    return path
+
+
+def _bank_of(cases: Sequence[Case]) -> tuple[Modality, ...]:
+    """The modalities that any study has, in the bank's order."""
+    found = {modality for case in cases for modality in case.images}
+    return tuple(modality for modality in BANK_ORDER if modality in found)
+
+
+def _groups(objective: Pretraining, order: PretrainOrder) -> list[dict[str, object]]:
+    """The network, and the bank with a rate of its own. Its gradient is not clipped: until a
+    template has a range, that gradient has no scale either."""
+    network = [p for p in objective.network.parameters() if p.requires_grad]
+    rate = order.template_rate or order.plan.learning_rate
+    return [
+        {"params": network},
+        {"params": [objective.rep_template], "lr": rate, "clipped": False},
+    ]
+
+
+def _write(
+    trained: nn.Module, modalities: tuple[Modality, ...], order: PretrainOrder, path: Path
+) -> None:
+    assert isinstance(trained, Pretraining)
+    bank = trained.rep_template.detach()
+    state = trained.network.state_dict()
+    write_pretrained(path, state, bank, modalities, order.plan.epochs)
+    write_templates(order.run / TEMPLATES, bank.cpu().numpy(), modalities)
