@@ -68,7 +68,10 @@ class TemplateBank:
             return self
         step = np.float32(self.step)
         return TemplateBank(
-            {m: _resampled(v.astype(np.float32) * step, spacing_mm) for m, v in self.volumes.items()}
+            {
+                m: _resampled(v.astype(np.float32) * step, spacing_mm)
+                for m, v in self.volumes.items()
+            }
         )
 
     @classmethod

@@ -128,7 +128,7 @@ def train(
         InvalidCheckpoint: ``resume``, and the run's resume file is not of this training.
     """
     if fabric.world_size > 1 and fabric.device.type == "cuda":
-        objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)
+        objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
     learning = [p for p in objective.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
         groups or [{"params": learning}], lr=plan.learning_rate, weight_decay=plan.weight_decay
@@ -171,7 +171,7 @@ def train(
             share = index % plan.accumulate + 1
             values = dict(zip(objective.terms, (sums / share).tolist(), strict=True))  # type: ignore[arg-type]
             sums = None
-            log.write(epoch, step, values, schedule.get_last_lr()[0])
+            log.write(epoch, step, values, float(schedule.get_last_lr()[0]))
             on_step(Progress(epoch, step, plan.epochs * per_epoch, values))
             due = fabric.broadcast(time.monotonic() - saved > plan.save_seconds)
             if due and not last:
@@ -252,9 +252,7 @@ class _Log:
             self._board.close()
 
 
-def _ahead(
-    sampler: Sampler, epoch: int, first: int, threads: int
-) -> Iterator[tuple[int, Any]]:
+def _ahead(sampler: Sampler, epoch: int, first: int, threads: int) -> Iterator[tuple[int, Any]]:
     """Batches in order, the next ones made while one is in use."""
     waiting: deque[Future[Any]] = deque()
     indices = range(first, len(sampler))

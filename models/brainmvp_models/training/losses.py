@@ -27,7 +27,7 @@ def contrastive_loss(one: Tensor, other: Tensor, temperature: float = 1.0) -> Te
 
 
 class SegmentationLoss(nn.Module):
-    """Dice and cross-entropy, 0.7 and 0.3, averaged over the network's three resolutions.
+    """Dice and cross-entropy, 0.7 and 0.3 as published, averaged over three resolutions.
 
     Regions are judged one sigmoid each, classes by one softmax.
     """
@@ -43,6 +43,8 @@ class SegmentationLoss(nn.Module):
             lambda_ce=0.3,
             squared_pred=True,
             batch=True,
+            smooth_nr=1.0,
+            smooth_dr=1.0,
         )
 
     def forward(self, logits: Sequence[Tensor], label: Tensor) -> Tensor:
@@ -64,11 +66,10 @@ class SegmentationLoss(nn.Module):
 
 def one_hot(label: Tensor, outputs: SegmentationOutputs) -> Tensor:
     """Mask values (B, X, Y, Z) as one channel a region or class: (B, O, X, Y, Z) float32."""
+    members: list[tuple[int, ...]]
     if isinstance(outputs, ClassOutputs):
         members = [(entry.value,) for entry in outputs.classes]
     else:
         members = [region.labels for region in outputs.regions]
-    channels = [
-        torch.stack([label == value for value in values]).any(dim=0) for values in members
-    ]
+    channels = [torch.stack([label == value for value in values]).any(dim=0) for values in members]
     return torch.stack(channels, dim=1).float()

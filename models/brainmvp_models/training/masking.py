@@ -11,7 +11,7 @@ def block_mask(
 ) -> Tensor:
     """Where a window is hidden: (edge, edge, edge) booleans, true in ``rate`` of its blocks.
 
-    ``floor((1 - rate) * blocks)`` blocks of ``block`` voxels an edge stay visible, chosen at random.
+    ``floor((1 - rate) * blocks)`` blocks of ``block`` voxels an edge stay visible, at random.
 
     Raises:
         ValueError: ``edge`` is no multiple of ``block``.

@@ -1,8 +1,8 @@
 """Studies prepared for training: as the service prepares them, by MONAI's transforms, kept on disk.
 
-Per channel ``(x - p5) / (p95 - p5)`` over the whole native volume, then R-A-S, 1 mm (or the task's
-spacing), then the box of voxels above zero in any channel. The service's own preprocessing equals
-this to float32 rounding, which its tests prove; so a network sees in training what it will be given.
+Per channel ``(x - p5) / (p95 - p5)`` over the whole native volume, then R-A-S, 1 mm or the task's
+spacing, then the box of voxels above zero in any channel. The service's own preprocessing equals
+this to float32 rounding, as its tests prove, so a network is trained on what it will be given.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from brainmvp_models.task import Preprocessing
 from brainmvp_models.training.case import Case
 from brainmvp_models.training.loop import Plan, Progress, make_fabric, train
 from brainmvp_models.training.prepared import prepare_studies
-from brainmvp_models.training.pretraining import Pretext, Pretraining, PretextSampler
+from brainmvp_models.training.pretraining import Pretext, PretextSampler, Pretraining
 from brainmvp_models.training.published import write_pretrained, write_templates
 
 CHECKPOINT = "pretrained.pt"

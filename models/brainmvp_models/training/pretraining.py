@@ -97,7 +97,8 @@ class Reconstruction(nn.Module):
         x = deepest.permute(0, 1, 3, 4, 2)
         for stage in ("decoder5", "decoder4", "decoder3", "decoder2"):
             x = self.decoder.get_submodule(f"{stage}.transp_conv")(x)
-        return self.decoder.out_1(x), deepest
+        image = self.decoder.get_submodule("out_1")(x)
+        return image, deepest
 
 
 class Pretraining(nn.Module):
@@ -137,7 +138,8 @@ class Pretraining(nn.Module):
         by_modality = F.mse_loss(other, batch.target)
         contrast = torch.zeros_like(by_template)
         if self.epoch >= pretext.contrast_from:
-            contrast = contrastive_loss(*deepest.chunk(2), pretext.temperature)
+            first, second = deepest.chunk(2)
+            contrast = contrastive_loss(first, second, pretext.temperature)
         loss = pretext.template_weight * by_template + pretext.modality_weight * by_modality
         return torch.stack((loss + contrast, by_template, by_modality, contrast))
 

@@ -61,14 +61,16 @@ class Validation:
         rank, world = self.fabric.global_rank, self.fabric.world_size
         mine = range(rank, len(self.studies), world)
         rows = [
-            self._judged(network, self.studies[i], hidden) for i in mine for hidden in ((), self.hidden[i])
+            self._judged(network, self.studies[i], hidden)
+            for i in mine
+            for hidden in ((), self.hidden[i])
         ]
         network.train(was_training)
         width = self.task.outputs.count + 1
         table = torch.full((2 * -(-len(self.studies) // world), width), torch.nan)
         for index, row in enumerate(rows):
             table[index, : len(row)] = row
-        gathered = self.fabric.all_gather(table).reshape(-1, width).cpu()
+        gathered = torch.as_tensor(self.fabric.all_gather(table)).reshape(-1, width).cpu()
         return self._summary(gathered[~torch.isnan(gathered[:, 0])])
 
     def _judged(
@@ -88,7 +90,9 @@ class Validation:
         if isinstance(outputs, RegionOutputs):
             found = logits[0].sigmoid() > outputs.threshold
         else:
-            found = torch.nn.functional.one_hot(logits[0].argmax(0), outputs.count).movedim(-1, 0) > 0
+            found = (
+                torch.nn.functional.one_hot(logits[0].argmax(0), outputs.count).movedim(-1, 0) > 0
+            )
             truth, found = truth[1:], found[1:]
         return _dice(found, truth)
 
@@ -104,7 +108,7 @@ class Validation:
         if not isinstance(self.task.outputs, ScoreOutputs):
             return float(rows[:, ~torch.isnan(rows).all(0)].nanmean())
         true, found = rows[:, 0].long(), rows[:, 1:].argmax(1)
-        recalls = [(found[true == c] == c).float().mean() for c in true.unique()]
+        recalls = [(found[true == c] == c).float().mean() for c in set(true.tolist())]
         return float(torch.stack(recalls).mean())
 
 

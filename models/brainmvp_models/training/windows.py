@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from brainmvp_models.training.prepared import PreparedStudy
 
 Start = tuple[int, int, int]
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,18 @@ class WindowPlace:
     start: Start
     edge: int
 
-    def cut(self, volume: NDArray[np.generic]) -> NDArray[np.generic]:
+    def cut(self, volume: NDArray[Kind]) -> NDArray[Kind]:
         """The window's part of (…, X, Y, Z), zero where there is none."""
         shape = volume.shape[-3:]
         out = np.zeros((*volume.shape[:-3], *(self.edge,) * 3), volume.dtype)
-        into, out_of = [], []
+        into: list[slice] = []
+        out_of: list[slice] = []
         for start, n in zip(self.start, shape, strict=True):
             low, high = max(start, 0), max(min(start + self.edge, n), max(start, 0))
             into.append(slice(low - start, high - start))
             out_of.append(slice(low, high))
-        out[(..., *into)] = volume[(..., *out_of)]
+        x, y, z = into
+        out[..., x, y, z] = volume[..., out_of[0], out_of[1], out_of[2]]
         return out
 
     def shifted(self, shift: Start) -> WindowPlace:

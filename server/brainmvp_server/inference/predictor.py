@@ -145,8 +145,9 @@ class Predictor:
 
     @cached_property
     def _bank(self) -> TemplateBank:
-        bank = self.bundle.templates()
-        if self.bundle.task.filling.scaling == "raw":
+        task = self.bundle.task
+        bank = self.bundle.templates().at_spacing(task.preprocessing.spacing_mm)
+        if task.filling.scaling == "raw":
             return bank
         return TemplateBank({m: minmax_scaled(t) for m, t in bank.volumes.items()})
 

@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress as Bar
 
 from brainmvp_models.errors import InvalidTask
+from brainmvp_models.modality import Modality
 from brainmvp_models.networks.build import SIZES, NetworkSize
 from brainmvp_models.task import Task
 from brainmvp_models.training.case import Case
@@ -17,9 +18,7 @@ from brainmvp_models.training.datalist import read_datalist
 from brainmvp_models.training.dry_run import check_cases, refuse
 from brainmvp_models.training.loop import Progress
 
-Datalist = Annotated[
-    Path, typer.Argument(help="A datalist (JSON) or a BIDS folder.", exists=True)
-]
+Datalist = Annotated[Path, typer.Argument(help="A datalist (JSON) or a BIDS folder.", exists=True)]
 Out = Annotated[Path, typer.Option(help="Folder of this run: checkpoint, log, resume file.")]
 Root = Annotated[
     Path | None, typer.Option(help="Where the datalist's paths start; by default its own folder.")
@@ -43,9 +42,7 @@ Precision = Annotated[
 ]
 Accelerator = Annotated[Literal["auto", "cpu", "cuda"], typer.Option()]
 Threads = Annotated[int, typer.Option(min=1, help="Threads that make batches ahead.")]
-SaveSeconds = Annotated[
-    float, typer.Option(min=0, help="How often the resume file is written.")
-]
+SaveSeconds = Annotated[float, typer.Option(min=0, help="How often the resume file is written.")]
 Seed = Annotated[int, typer.Option(min=0)]
 Resume = Annotated[bool, typer.Option(help="Go on from OUT's resume file, if there is one.")]
 DryRun = Annotated[bool, typer.Option(help="Check every file of the datalist, train nothing.")]
@@ -74,7 +71,7 @@ def read_checked(
     Raises:
         InvalidDatalist: with the first fault.
     """
-    cases = read_datalist(path, section, channels=task and task.modalities, root=root)
+    cases = read_datalist(path, section, channels=_channels(task), root=root)
     line = bar.add_task(f"checking {section}", total=len(cases))
     faults = check_cases(cases, task, progress=lambda done, _: bar.update(line, completed=done))
     refuse(faults, path)
@@ -85,7 +82,7 @@ def dry_run(path: Path, sections: tuple[str, ...], task: Task | None, root: Path
     """Print every fault of the sections; exit code 2 if there are any."""
     faults = 0
     for section in sections:
-        cases = read_datalist(path, section, channels=task and task.modalities, root=root)
+        cases = read_datalist(path, section, channels=_channels(task), root=root)
         found = check_cases(cases, task)
         faults += len(found)
         for fault in found:
@@ -93,6 +90,10 @@ def dry_run(path: Path, sections: tuple[str, ...], task: Task | None, root: Path
         typer.echo(f"{section}: {len(cases)} cases, {len(found)} faults")
     if faults:
         raise typer.Exit(2)
+
+
+def _channels(task: Task | None) -> tuple[Modality, ...] | None:
+    return task.modalities if task else None
 
 
 def reporter(bar: Bar) -> Callable[[Progress], None]:
@@ -108,8 +109,6 @@ def reporter(bar: Bar) -> Callable[[Progress], None]:
             description=f"epoch {progress.epoch + 1}: {terms}",
         )
         if bar.disable and (progress.step % 50 == 0 or progress.step == progress.steps):
-            typer.echo(
-                f"step {progress.step}/{progress.steps} epoch {progress.epoch + 1}: {terms}"
-            )
+            typer.echo(f"step {progress.step}/{progress.steps} epoch {progress.epoch + 1}: {terms}")
 
     return report

@@ -11,6 +11,8 @@ import typer
 from brainmvp_models.modality import BANK_ORDER, parse_modality
 from brainmvp_models.training.cli.guard import bar, plain_errors
 
+_ALL = ",".join(modality.value for modality in BANK_ORDER)
+
 
 def synthesize(
     out: Annotated[Path, typer.Argument(help="Folder; gets studies and datalist.json.")],
@@ -18,9 +20,7 @@ def synthesize(
     section: Annotated[
         str, typer.Option(help="Section of the datalist: training, validation, test.")
     ] = "training",
-    modalities: Annotated[
-        str, typer.Option(help="Comma-separated; by default all eight.")
-    ] = ",".join(m.value for m in BANK_ORDER),
+    modalities: Annotated[str, typer.Option(help="Comma-separated; by default all eight.")] = _ALL,
     anatomy: Annotated[
         Path | None,
         typer.Option(help="A brain-extracted T1 of 1 mm to make subjects of; by default MNI152."),
@@ -57,7 +57,5 @@ def synthesize(
             anatomy=anatomy,
             missing=missing,
         )
-        path = write_studies(
-            order, processes=processes, on_study=lambda: progress.advance(task)
-        )
+        path = write_studies(order, processes=processes, on_study=lambda: progress.advance(task))
     typer.echo(f"wrote {path}: section '{section}', {studies} studies")

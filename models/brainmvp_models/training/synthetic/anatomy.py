@@ -1,9 +1,9 @@
 """Real brains as shares of tissue.
 
 The anatomy to train on is the MNI ICBM152 2009a non-linear symmetric average with its grey and
-white matter maps (Fonov et al., NeuroImage 54:313-327, 2011) that nilearn ships. Any brain-extracted
-T1 can be an anatomy too: Colin27 (Holmes et al., J Comput Assist Tomogr 22:324-333, 1998) is the one
-held out. Arrays are (X, Y, Z) in R, A, S order at 1 mm.
+white matter maps (Fonov et al., NeuroImage 54:313-327, 2011) that nilearn ships. Any T1 without its
+skull can be an anatomy too: Colin27 (Holmes et al., J Comput Assist Tomogr 22:324-333, 1998) is the
+one held out. Arrays are (X, Y, Z) in R, A, S order at 1 mm.
 """
 
 from __future__ import annotations
@@ -134,7 +134,10 @@ def _three_levels(values: Array, rounds: int = 20) -> NDArray[np.float64]:
     for _ in range(rounds):
         nearest = np.abs(centres[:, None] - levels).argmin(axis=1)
         levels = np.array(
-            [np.average(centres[nearest == k], weights=counts[nearest == k] + 1e-9) for k in (0, 1, 2)]
+            [
+                np.average(centres[nearest == k], weights=counts[nearest == k] + 1e-9)
+                for k in (0, 1, 2)
+            ]
         )
     return np.sort(levels)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from brainmvp_models.modality import Modality
 from brainmvp_models.training.synthetic.anatomy import Anatomy
@@ -35,28 +36,76 @@ class Palette:
 
 PALETTES: dict[Modality, Palette] = {
     Modality.T1: Palette(
-        (0.10, 0.40), (0.50, 0.78), (0.85, 1.05), (0.25, 0.50), (0.52, 0.75), (0.52, 0.74), (0.4, 1.0)
+        (0.10, 0.40),
+        (0.50, 0.78),
+        (0.85, 1.05),
+        (0.25, 0.50),
+        (0.52, 0.75),
+        (0.52, 0.74),
+        (0.4, 1.0),
     ),
     Modality.T1C: Palette(
-        (0.10, 0.40), (0.52, 0.82), (0.85, 1.05), (0.22, 0.48), (1.20, 1.70), (0.54, 0.76), (0.3, 1.0)
+        (0.10, 0.40),
+        (0.52, 0.82),
+        (0.85, 1.05),
+        (0.22, 0.48),
+        (1.20, 1.70),
+        (0.54, 0.76),
+        (0.3, 1.0),
     ),
     Modality.T2: Palette(
-        (0.85, 1.10), (0.52, 0.70), (0.30, 0.48), (0.78, 1.05), (0.55, 0.85), (0.70, 0.95), (-0.6, 0.2)
+        (0.85, 1.10),
+        (0.52, 0.70),
+        (0.30, 0.48),
+        (0.78, 1.05),
+        (0.55, 0.85),
+        (0.70, 0.95),
+        (-0.6, 0.2),
     ),
     Modality.FLAIR: Palette(
-        (0.05, 0.25), (0.70, 0.90), (0.50, 0.68), (0.35, 0.85), (0.90, 1.20), (1.08, 1.45), (-0.4, 0.4)
+        (0.05, 0.25),
+        (0.70, 0.90),
+        (0.50, 0.68),
+        (0.35, 0.85),
+        (0.90, 1.20),
+        (1.08, 1.45),
+        (-0.4, 0.4),
     ),
     Modality.PD: Palette(
-        (0.75, 0.98), (0.88, 1.02), (0.62, 0.80), (0.85, 1.05), (0.92, 1.05), (0.95, 1.15), (-0.4, 0.2)
+        (0.75, 0.98),
+        (0.88, 1.02),
+        (0.62, 0.80),
+        (0.85, 1.05),
+        (0.92, 1.05),
+        (0.95, 1.15),
+        (-0.4, 0.2),
     ),
     Modality.DWI: Palette(
-        (0.05, 0.20), (0.60, 0.75), (0.48, 0.60), (0.15, 0.42), (0.78, 1.10), (0.55, 0.80), (-0.3, 0.3)
+        (0.05, 0.20),
+        (0.60, 0.75),
+        (0.48, 0.60),
+        (0.15, 0.42),
+        (0.78, 1.10),
+        (0.55, 0.80),
+        (-0.3, 0.3),
     ),
     Modality.ADC: Palette(
-        (0.88, 1.10), (0.26, 0.34), (0.21, 0.28), (0.60, 0.88), (0.32, 0.46), (0.48, 0.70), (-0.1, 0.1)
+        (0.88, 1.10),
+        (0.26, 0.34),
+        (0.21, 0.28),
+        (0.60, 0.88),
+        (0.32, 0.46),
+        (0.48, 0.70),
+        (-0.1, 0.1),
     ),
     Modality.MRA: Palette(
-        (0.05, 0.20), (0.40, 0.55), (0.34, 0.48), (0.15, 0.35), (0.42, 0.62), (0.34, 0.48), (0.0, 0.3)
+        (0.05, 0.20),
+        (0.40, 0.55),
+        (0.34, 0.48),
+        (0.15, 0.35),
+        (0.42, 0.62),
+        (0.34, 0.48),
+        (0.0, 0.3),
     ),
 }
 
@@ -156,8 +205,9 @@ def _draw(rng: np.random.Generator, *ranges: Range) -> tuple[float, ...]:
     return tuple(float(rng.uniform(low, high)) for low, high in ranges)
 
 
-def _vessels(anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _vessels(anatomy: Anatomy, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Thin winding tubes: where two smooth random fields both vanish, outside white matter."""
     one, two = (smooth_field(anatomy.shape, 25, rng) for _ in range(2))
-    tubes = np.hypot(one, two) < 0.06
-    return tubes & anatomy.brain & (anatomy.tissue[2] < 0.5)
+    tubes: NDArray[np.bool_] = np.hypot(one, two) < 0.06
+    tubes &= anatomy.brain & (anatomy.tissue[2] < 0.5)
+    return tubes

@@ -11,7 +11,7 @@ Array = NDArray[np.float32]
 
 
 def smooth_field(shape: tuple[int, ...], grain: float, rng: np.random.Generator) -> Array:
-    """A smooth random field (X, Y, Z) of about unit deviation that changes over ``grain`` voxels."""
+    """A smooth random field (X, Y, Z), deviation about 1, that changes over ``grain`` voxels."""
     coarse = [max(int(np.ceil(n / grain)) + 2, 3) for n in shape]
     knots = torch.from_numpy(rng.standard_normal((1, 1, *coarse), dtype=np.float32))
     field = F.interpolate(knots, size=list(shape), mode="trilinear", align_corners=True)
@@ -29,7 +29,7 @@ def blurred(image: Array, deviation: float) -> Array:
 
 
 def thick_slices(image: Array, axis: int, thickness: int) -> Array:
-    """``image`` (X, Y, Z) as slices of ``thickness`` voxels along an axis show it, interpolated back.
+    """``image`` (X, Y, Z) as slices of ``thickness`` voxels show it, interpolated back.
 
     Every slice is the mean over its thickness; slices touch.
     """

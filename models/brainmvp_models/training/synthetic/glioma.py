@@ -113,7 +113,9 @@ def _distance(box: _Box, radius: float, rng: np.random.Generator) -> Array:
     """Distance in mm from the centre: an ellipsoid's, bent by coarse and fine noise."""
     squares = np.zeros(box.shape, np.float32)
     for axis, (c, start, n) in enumerate(zip(box.centre, box.start, box.shape, strict=True)):
-        along = (np.arange(n, dtype=np.float32) + start - c) * np.float32(np.exp(rng.normal(0, 0.2)))
+        along = (np.arange(n, dtype=np.float32) + start - c) * np.float32(
+            np.exp(rng.normal(0, 0.2))
+        )
         shape = [1, 1, 1]
         shape[axis] = n
         squares += (along**2).reshape(shape)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.modality import Modality
+from brainmvp_models.templates import TEMPLATE_SHAPE
 from brainmvp_models.training.synthetic.anatomy import Anatomy
 from brainmvp_models.training.synthetic.contrast import Contrast
 from brainmvp_models.training.synthetic.deformation import draw_subject
 from brainmvp_models.training.synthetic.fields import Array
 from brainmvp_models.training.synthetic.glioma import grow_glioma, no_glioma
-from brainmvp_models.templates import TEMPLATE_SHAPE
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class Recipe:
         healthy: share of studies without a lesion.
         enhancing: share of lesions that take up contrast agent.
         strength: variety of anatomy; 1 is the usual.
+        air: how far fields of view may reach beyond the brain; 1 is up to the BraTS grid.
     """
 
     modalities: tuple[Modality, ...]
     healthy: float = 0.15
     enhancing: float = 0.65
     strength: float = 1.0
+    air: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +61,7 @@ def draw_study(anatomy: Anatomy, recipe: Recipe, seed: Sequence[int]) -> Synthet
         glioma = no_glioma(subject)
     else:
         glioma = grow_glioma(subject, rng, enhancing=rng.random() < recipe.enhancing)
-    view = _FieldOfView.draw(subject.shape, rng)
+    view = _FieldOfView.draw(subject.shape, recipe.air, rng)
     scans = {}
     for modality in recipe.modalities:
         contrast = Contrast.draw(modality, rng)
@@ -72,16 +77,18 @@ class _FieldOfView:
     start: tuple[int, ...]
 
     @classmethod
-    def draw(cls, brain: tuple[int, int, int], rng: np.random.Generator) -> _FieldOfView:
+    def draw(
+        cls, brain: tuple[int, int, int], air: float, rng: np.random.Generator
+    ) -> _FieldOfView:
         shape, start = [], []
-        share = rng.random()
+        share = air * rng.random()
         for n, grid in zip(brain, TEMPLATE_SHAPE, strict=True):
             size = n + round(share * max(grid - n, 24))
             shape.append(size)
             start.append((size - n) // 2 + int(rng.integers(-2, 3)) * (size > n + 6))
         return cls(tuple(shape), tuple(start))
 
-    def placed(self, volume: NDArray[np.generic]) -> NDArray[np.generic]:
+    def placed(self, volume: NDArray[Kind]) -> NDArray[Kind]:
         view = np.zeros(self.shape, volume.dtype)
         place = tuple(slice(a, a + n) for a, n in zip(self.start, volume.shape, strict=True))
         view[place] = volume

@@ -115,7 +115,7 @@ def _present(order: Order, study: SyntheticStudy, seed: tuple[int, ...]) -> list
     return [m for i, m in enumerate(modalities) if i == kept or rng.random() >= order.missing]
 
 
-def _save(volume: NDArray[np.generic], path: Path) -> None:
+def _save(volume: NDArray[np.float32] | NDArray[np.uint8], path: Path) -> None:
     affine = np.eye(4)
     affine[:3, 3] = [-(n - 1) / 2 for n in volume.shape]
     if volume.dtype == np.uint8:

@@ -1,0 +1,125 @@
+"""Training prepares and fills studies as the service does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import FillPolicy, Preprocessing, load_task
+from brainmvp_models.templates import TEMPLATE_SHAPE, TemplateBank, minmax_scaled
+from brainmvp_models.training.datalist import read_datalist
+from brainmvp_models.training.mixing import ChannelFiller, draw_hidden
+from brainmvp_models.training.prepared import PreparedStudy, prepare_studies
+from brainmvp_models.training.windows import WindowPlace
+from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.imaging.study import read_study
+from brainmvp_server.inference.fill import fill_channels
+from brainmvp_server.inference.preprocess import Prepared, prepare
+
+
+@pytest.fixture(scope="module")
+def bank() -> TemplateBank:
+    rng = np.random.default_rng(0)
+    coarse = rng.standard_normal((4, 24, 24, 16), dtype=np.float32)
+    fine = coarse.repeat(10, 1).repeat(10, 2).repeat(10, 3)[..., : TEMPLATE_SHAPE[2]]
+    modalities = (Modality.T1, Modality.T1C, Modality.T2, Modality.FLAIR)
+    return TemplateBank(dict(zip(modalities, fine, strict=True)))
+
+
+@pytest.fixture(scope="module", params=[(1, 1, 1), (2, 2, 1.5)], ids=["1mm", "coarse"])
+def both(
+    request: pytest.FixtureRequest, small_studies: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[PreparedStudy, Prepared]:
+    """One study, prepared for training and by the service."""
+    preprocessing = Preprocessing(spacing_mm=request.param)
+    case = read_datalist(small_studies)[0]
+    cache = tmp_path_factory.mktemp("cache")
+    (training,) = prepare_studies((case,), preprocessing, cache)
+    return training, prepare(read_study(dict(case.images), Limits()), preprocessing)
+
+
+def test_training_sees_the_voxels_that_the_service_will_show(
+    both: tuple[PreparedStudy, Prepared],
+) -> None:
+    training, served = both
+    assert training.shape == served.space.shape and training.full == served.space.full
+    assert training.start == served.space.box.start
+    for index, modality in enumerate(training.modalities):
+        np.testing.assert_allclose(
+            training.image[index], served.images[modality], atol=2e-3, rtol=2e-3
+        )
+
+
+@pytest.mark.parametrize("scaling", ["raw", "minmax"])
+def test_training_fills_missing_modalities_as_the_service_does(
+    both: tuple[PreparedStudy, Prepared], bank: TemplateBank, scaling: str
+) -> None:
+    training, served = both
+    base = load_task("upenn-gbm")
+    policy: FillPolicy = "center"
+    spacing = tuple(e for e in training_spacing(training, served))
+    task = base.model_copy(
+        update={
+            "filling": base.filling.model_copy(update={"policy": policy, "scaling": scaling}),
+            "preprocessing": Preprocessing(spacing_mm=spacing),
+        }
+    )
+    hidden = (Modality.T1C, Modality.FLAIR)
+    ours = ChannelFiller.of(task, bank).volume(training, hidden)
+    kept = Prepared(
+        served.space,
+        {m: v for m, v in served.images.items() if m not in hidden},
+        served.warnings,
+    )
+    scaled = bank.at_spacing(spacing)
+    if scaling == "minmax":
+        scaled = TemplateBank({m: minmax_scaled(v) for m, v in scaled.volumes.items()})
+    theirs = fill_channels(kept, task, scaled, policy).image
+    np.testing.assert_allclose(ours, theirs, atol=2e-3, rtol=2e-3)
+
+
+def training_spacing(training: PreparedStudy, served: Prepared) -> tuple[float, float, float]:
+    x, y, z = (1 / scale for scale in served.space.scale)
+    return round(x, 6), round(y, 6), round(z, 6)
+
+
+def test_a_window_is_the_whole_volumes_part_also_under_a_template(
+    both: tuple[PreparedStudy, Prepared], bank: TemplateBank
+) -> None:
+    training, _ = both
+    task = load_task("upenn-gbm")
+    task = task.model_copy(update={"filling": task.filling.model_copy(update={"policy": "center"})})
+    filler = ChannelFiller.of(task, bank)
+    whole = filler.volume(training, (Modality.T1,))
+    place = WindowPlace((3, -4, 5), 24)
+    window = filler.channels(training, place, (Modality.T1,))
+    np.testing.assert_array_equal(window, place.cut(whole))
+
+
+def test_a_study_is_prepared_once_until_its_file_changes(
+    small_studies: Path, tmp_path: Path
+) -> None:
+    cases = read_datalist(small_studies)[:1]
+    prepare_studies(cases, Preprocessing(), tmp_path)
+    (first,) = tmp_path.iterdir()
+    stamp = (first / "image.npy").stat().st_mtime_ns
+    prepare_studies(cases, Preprocessing(), tmp_path)
+    assert (first / "image.npy").stat().st_mtime_ns == stamp and len(list(tmp_path.iterdir())) == 1
+    os.utime(cases[0].images[Modality.T1])
+    prepare_studies(cases, Preprocessing(), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_view_hides_no_required_modality_and_always_keeps_one() -> None:
+    rng = np.random.default_rng(0)
+    present = (Modality.T1, Modality.T2, Modality.FLAIR)
+    seen = [draw_hidden(present, (Modality.T2,), rng, 9) for _ in range(200)]
+    assert all(Modality.T2 not in hidden for hidden in seen)
+    assert {len(hidden) for hidden in seen} == {0, 1, 2}
+    free = [draw_hidden(present, (), rng, 9) for _ in range(200)]
+    assert max(len(hidden) for hidden in free) == 2
+    assert all(draw_hidden((Modality.T1,), (), rng, 3) == () for _ in range(5))
