@@ -6,7 +6,7 @@ PYTHON ?= python3
 DEMO := .venv-demo
 DEV := .venv
 
-.PHONY: demo serve system test check format demo-models bench clean
+.PHONY: demo serve system test test-slow check format demo-models bench clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python examples/demo.py
@@ -20,6 +20,10 @@ system:
 test: check $(DEMO)/.ready
 	BRAINMVP_DEMO_PYTHON=$(DEMO)/bin/python $(DEV)/bin/pytest --cov --cov-report=term:skip-covered
 	$(DEV)/bin/coverage report --include='*/imaging/*,*/inference/*,*/api/*' --fail-under=90
+
+# What takes many minutes: long trials that make test runs only a few of.
+test-slow: $(DEV)/.ready
+	$(DEV)/bin/pytest -m slow
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff check .

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,6 @@ from dicom_studies import Study, write_study
 from orthanc import PASSWORD, USER, Orthanc, free_port, modality, orthanc
 
 TITLE = "BRAINMVP"
-
-
-@pytest.fixture
-def forgotten_sockets() -> Iterator[None]:
-    """Collects, within this test, the sockets that pynetdicom forgets when it cannot connect."""
-    yield
-    gc.collect()
 
 
 @dataclass(frozen=True)

@@ -192,8 +192,6 @@ def pem(program: Callable[[str], Path], tmp_path: Path) -> Certificates:
     return certificates(program, tmp_path / "pem")
 
 
-@pytest.mark.usefixtures("forgotten_sockets")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_over_tls_only_peers_with_a_certificate_of_the_authority_may_send(
     scoring: Any, dicom_files: tuple[Written, ...], pem: Certificates,
     program: Callable[[str], Path], tmp_path: Path,

@@ -113,8 +113,6 @@ def test_a_result_is_there_afterwards_under_its_patient_and_a_repeat_does_not_do
         assert "PatientIdentityRemoved" not in dataset
 
 
-@pytest.mark.usefixtures("forgotten_sockets")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_result_that_cannot_be_delivered_is_an_error_that_names_nobody(case: Case) -> None:
     with pytest.raises(ClientError) as caught:
         case.broken.deliver(case.study, case.result)
