@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from enum import Enum
 
 from brainmvp_models.errors import UnknownModality
@@ -63,8 +64,15 @@ def parse_modality(name: str) -> Modality:
     except ValueError:
         known = ", ".join(modality.value for modality in Modality)
         raise UnknownModality(
-            f"'{printable(name)}' is not a modality", remedy=f"Use one of: {known}"
+            f"{_quoted(name)} is not a modality", remedy=f"Use one of: {known}"
         ) from None
+
+
+def _quoted(name: str) -> str:
+    """``name`` if it is short or nearly a modality; else it might name a patient."""
+    short = len(name) <= 4 and name.isalnum()
+    near = difflib.get_close_matches(name.lower(), [*_ALIASES, *(m.value for m in Modality)])
+    return f"'{printable(name)}'" if short or near else "the name"
 
 
 def printable(text: str, limit: int = 40) -> str:

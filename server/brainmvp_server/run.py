@@ -9,6 +9,7 @@ import uvicorn
 from brainmvp_models.errors import InvalidSettings
 from brainmvp_server.api.app import create_app
 from brainmvp_server.observability import logs
+from brainmvp_server.observability.traces import tracing
 from brainmvp_server.settings import Settings
 from brainmvp_server.shelf import Shelf
 
@@ -20,11 +21,16 @@ def run(settings: Settings) -> None:
         BrainMVPError: the service cannot be set up.
     """
     logs.configure(settings.observability.log_format, settings.observability.log_level)
+    if settings.observability.otlp_endpoint:
+        tracing.begin(settings.observability.otlp_endpoint)
     app = create_app(settings)
     config = _config(app, settings)
     listener = _bound(settings.service.host, settings.service.port)
     _announce(app.state.service.shelf, listener, tls=config.is_ssl)
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        tracing.end()
 
 
 def _config(app: object, settings: Settings) -> uvicorn.Config:

@@ -18,6 +18,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brainmvp_server.observability.logs import request_id
+from brainmvp_server.observability.metrics import Metrics
+from brainmvp_server.observability.traces import tracing
 
 if TYPE_CHECKING:
     from brainmvp_server.api.security.scopes import Caller
@@ -28,6 +30,7 @@ HEADER = "x-request-id"
 # Digits and hyphens only, as in a UUID or a trace id: a longer alphabet could spell a name.
 _ID = re.compile(r"[0-9a-fA-F-]{16,64}")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_CLIENT_LEFT = 499
 _KEY = "brainmvp.access"
 
 
@@ -37,6 +40,7 @@ class Access:
 
     Attributes:
         id: the request's id.
+        method: the HTTP method; ``other`` where it is none of the usual ones.
         call: the call, such as ``/v1/models/{name}``; None where there is none.
         caller: who makes it, once that is known.
         model, version, digest: the bundle it is about, once that is known.
@@ -45,31 +49,41 @@ class Access:
     """
 
     id: str
+    method: str = ""
     call: str | None = None
     caller: Caller | None = None
     model: str | None = None
     version: str | None = None
     digest: str | None = None
     problem: str | None = None
-    status: int = 499
+    status: int = _CLIENT_LEFT
     started: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        if self.method not in _METHODS:
+            self.method = "other"
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted."""
+        return time.perf_counter() - self.started
 
     def about(self, model: str, version: str, digest: str) -> None:
         """Say which bundle the request is about."""
         self.model, self.version, self.digest = model, version, digest
 
-    def line(self, method: str) -> Mapping[str, Any]:
+    def line(self) -> Mapping[str, Any]:
         """The fields of the log line."""
         return {
             "caller": self.caller.name if self.caller else None,
-            "method": method if method in _METHODS else "other",
+            "method": self.method,
             "call": self.call,
             "model": self.model,
             "version": self.version,
             "bundle": self.digest,
             "status": self.status,
             "problem": self.problem,
-            "seconds": round(time.perf_counter() - self.started, 4),
+            "seconds": round(self.seconds, 4),
         }
 
 
@@ -82,14 +96,16 @@ def access_of(scope: Scope) -> Access:
 class AccessLog:
     """ASGI middleware that keeps the record, and gives every request and answer an id."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        access = scope[_KEY] = Access(id=_accepted(Headers(scope=scope).get(HEADER)))
+        headers = Headers(scope=scope)
+        access = scope[_KEY] = Access(id=_accepted(headers.get(HEADER)), method=scope["method"])
         token = request_id.set(access.id)
 
         async def watch(message: Message) -> None:
@@ -98,17 +114,37 @@ class AccessLog:
                 MutableHeaders(scope=message)[HEADER] = access.id
             await send(message)
 
+        self._metrics.request_began()
         try:
-            await self._app(scope, receive, watch)
+            with tracing.span("request", headers.get("traceparent")) as attributes:
+                try:
+                    await self._app(scope, receive, watch)
+                finally:
+                    attributes.update(_attributes(access))
         finally:
-            _write(access, scope["method"])
+            self._end(access)
             request_id.reset(token)
 
+    def _end(self, access: Access) -> None:
+        call = access.call or "other"
+        self._metrics.request_done(
+            call, access.method, access.status, access.problem, access.seconds
+        )
+        level = logging.DEBUG if call.startswith("/health/") else logging.INFO
+        log.log(level, "access", extra={"fields": access.line()})
 
-def _write(access: Access, method: str) -> None:
-    quiet = access.call is not None and access.call.startswith("/health/")
-    level = logging.DEBUG if quiet else logging.INFO
-    log.log(level, "access", extra={"fields": access.line(method)})
+
+def _attributes(access: Access) -> dict[str, Any]:
+    """What a span says of the request (OpenTelemetry's names where it has them)."""
+    return {
+        "name": f"{access.method} {access.call or 'other'}",
+        "http.request.method": access.method,
+        "http.route": access.call,
+        "http.response.status_code": access.status,
+        "brainmvp.model": access.model,
+        "brainmvp.problem": access.problem,
+        "brainmvp.request_id": access.id,
+    }
 
 
 def _accepted(given: str | None) -> str:

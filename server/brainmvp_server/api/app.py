@@ -11,7 +11,9 @@ from fastapi import FastAPI
 from brainmvp_models import __version__
 from brainmvp_server.api import problems, security
 from brainmvp_server.api.access import AccessLog
+from brainmvp_server.api.metrics import build_metrics_router, readings
 from brainmvp_server.api.routes import build_router
+from brainmvp_server.observability.metrics import Metrics
 from brainmvp_server.service import Service
 from brainmvp_server.settings import Settings
 
@@ -24,7 +26,9 @@ def create_app(settings: Settings) -> FastAPI:
         InvalidBundle: there is no such folder. Broken bundles in it are refused by name and listed
             by ``GET /v1/models``; the others are served.
     """
-    service = Service(settings)
+    metrics = Metrics()
+    service = Service(settings, metrics)
+    metrics.read_from(readings(service))
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -41,8 +45,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     app.include_router(build_router(service))
+    app.include_router(build_metrics_router(metrics))
     # The last one added is the first to see a request.
     security.install(app, settings)
     problems.install(app)
-    app.add_middleware(AccessLog)
+    app.add_middleware(AccessLog, metrics=metrics)
     return app

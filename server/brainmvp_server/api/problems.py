@@ -66,6 +66,13 @@ class InvalidQuery(BrainMVPError):
     title = "A parameter is not valid"
 
 
+class HeadTooLarge(BrainMVPError):
+    """The request's line and headers are larger than the limit."""
+
+    code = "head-too-large"
+    title = "The request's head is too large"
+
+
 class Unauthenticated(BrainMVPError):
     """No key or token was sent, or one that is not valid."""
 
@@ -121,6 +128,7 @@ STATUS: Mapping[type[BrainMVPError], HTTPStatus] = {
     NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     InvalidQuery: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    HeadTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
     IssuerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -92,6 +92,8 @@ class Networks:
         self._changed = threading.Condition()
         self.loads = 0
         """How often a network was loaded; for metrics."""
+        self.unloads = 0
+        """How often one was unloaded."""
 
     @property
     def bytes(self) -> int:
@@ -135,6 +137,7 @@ class Networks:
         with self._changed:
             if self._loaded.get(network.bundle.digest) is network:
                 del self._loaded[network.bundle.digest]
+                self.unloads += 1
             network.engine.close()
             self._changed.notify_all()
 
@@ -185,6 +188,7 @@ class Networks:
 
     def _unload(self, network: Network) -> None:
         del self._loaded[network.bundle.digest]
+        self.unloads += 1
         network.engine.close()
 
     def _taken(self) -> int:

@@ -128,6 +128,7 @@ class Predictor:
         logits, windows, engine = self._infer(channels.image, stages, interactive)
         segmentation, structures = self._restore(logits, prepared.space, probabilities, stages)
         expected = self._expected(channels, policy)
+        self.worker.study_done(self.bundle.manifest.name, stages.seconds)
         return Result(
             manifest=self.bundle.manifest,
             bundle=self.bundle.digest,

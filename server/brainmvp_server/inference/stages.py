@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from brainmvp_server.inference.stop import Stop
+from brainmvp_server.observability.traces import tracing
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done and how much there is."""
@@ -27,7 +28,8 @@ class Stages:
         self.stop.check()
         self.report(name, 0, 1)
         start = time.perf_counter()
-        yield
+        with tracing.span(name):
+            yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
         self.report(name, 1, 1)
 

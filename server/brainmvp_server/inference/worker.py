@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,6 +48,10 @@ class WorkerObserver(Protocol):
 
     def engine_replaced(self, model: str) -> None:
         """An engine failed, and a fresh one took its place."""
+        ...
+
+    def study_done(self, model: str, seconds: Mapping[str, float]) -> None:
+        """A study was brought through all stages, which took so many seconds."""
         ...
 
 
@@ -163,6 +167,11 @@ class Worker:
         finally:
             with self._changed:
                 self._passages.remove(passage)
+
+    def study_done(self, model: str, seconds: Mapping[str, float]) -> None:
+        """Tell the observer, if there is one."""
+        if self._observer is not None:
+            self._observer.study_done(model, seconds)
 
     def close(self) -> None:
         """End, and free the networks; studies under way end with :class:`ServiceClosing`."""

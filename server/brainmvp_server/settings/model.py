@@ -177,6 +177,10 @@ class ObservabilitySettings(Group):
     log_level: Level = Field(
         default="info", description="From which level on: debug, info, warning or error."
     )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="Where traces are sent, such as http://collector:4318/v1/traces.",
+    )
 
 
 class Settings(Group):

@@ -18,5 +18,6 @@ def install(app: FastAPI, settings: Settings) -> None:
         Guard,
         authenticator=Authenticator.of(settings),
         metrics_open=settings.security.metrics_open,
+        head_bytes=settings.limits.header_kb << 10,
     )
     app.add_middleware(SecurityHeaders, tls=settings.security.tls_cert is not None)

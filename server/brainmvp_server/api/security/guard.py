@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from brainmvp_models.errors import BrainMVPError, InvalidSettings
 from brainmvp_server.api import problems
 from brainmvp_server.api.access import access_of
-from brainmvp_server.api.problems import Forbidden, Unauthenticated
+from brainmvp_server.api.problems import Forbidden, HeadTooLarge, Unauthenticated
 from brainmvp_server.api.security.keys import PREFIX, KeyRing
 from brainmvp_server.api.security.scopes import (
     ANYONE,
@@ -93,24 +93,39 @@ class Authenticator:
 class Guard:
     """ASGI middleware that lets pass whoever may make the call."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, metrics_open: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, authenticator: Authenticator, metrics_open: bool, head_bytes: int
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._needs = {**CALLS, METRICS: Door.OPEN} if metrics_open else CALLS
+        self._head_bytes = head_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             access = access_of(scope)
             access.call = call_of(scope["path"])
-            need = self._needs[access.call] if access.call is not None else Right.ADMIN
-            if need is not Door.OPEN:
-                try:
+            try:
+                self._measure(scope)
+                need = self._needs[access.call] if access.call is not None else Right.ADMIN
+                if need is not Door.OPEN:
                     access.caller = await self._admit(scope, need, access.call is not None)
-                except BrainMVPError as error:
-                    response = problems.answer_error(error, access)
-                    await response(scope, receive, send)
-                    return
+            except BrainMVPError as error:
+                response = problems.answer_error(error, access)
+                await response(scope, receive, send)
+                return
         await self._app(scope, receive, send)
+
+    def _measure(self, scope: Scope) -> None:
+        """uvicorn bounds only what it has to wait for; what comes at once is measured here."""
+        line = len(scope["raw_path"]) + len(scope["query_string"])
+        if line + sum(len(name) + len(value) for name, value in scope["headers"]) > (
+            self._head_bytes
+        ):
+            raise HeadTooLarge(
+                f"the request's line and headers are larger than {self._head_bytes >> 10} KiB",
+                remedy="Send fewer and shorter headers",
+            )
 
     async def _admit(self, scope: Scope, need: Need, listed: bool) -> Caller:
         caller = await self._authenticator.caller(Headers(scope=scope).get("authorization"))

@@ -1,0 +1,207 @@
+"""Prometheus metrics of one service. Every label is a word of ours: no metric can hold a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from brainmvp_models import __version__
+
+_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0)
+_PARTS = (0.125, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric: what the service, the docs and the dashboard call it.
+
+    Attributes:
+        kind: a counter's samples are called ``NAME_total``.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """The names that queries use."""
+        if self.kind == "counter":
+            return (f"{self.name}_total",)
+        if self.kind == "histogram":
+            return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
+        return (self.name,)
+
+
+REQUESTS = Family(
+    "brainmvp_requests", "counter", "Requests answered.", ("call", "method", "status")
+)
+REQUEST_SECONDS = Family(
+    "brainmvp_request_seconds", "histogram", "Seconds of a request.", ("call",), _SECONDS
+)
+IN_FLIGHT = Family("brainmvp_requests_in_flight", "gauge", "Requests under way.")
+PROBLEMS = Family(
+    "brainmvp_problems",
+    "counter",
+    "Requests that ended with a problem, by its code; refused admissions are among them.",
+    ("code",),
+)
+STUDIES = Family("brainmvp_studies", "counter", "Studies done.", ("model",))
+STAGE_SECONDS = Family(
+    "brainmvp_stage_seconds",
+    "histogram",
+    "Seconds of a study's stage.",
+    ("model", "stage"),
+    _SECONDS,
+)
+WINDOWS = Family("brainmvp_windows", "counter", "Windows that the engine has done.", ("model",))
+BATCH_FILL = Family(
+    "brainmvp_batch_fill",
+    "histogram",
+    "How full a batch was, of the most windows it may hold.",
+    ("model",),
+    _PARTS,
+)
+BATCH_SECONDS = Family(
+    "brainmvp_batch_seconds", "histogram", "Seconds of a batch.", ("model",), _SECONDS
+)
+ENGINES_REPLACED = Family(
+    "brainmvp_engines_replaced", "counter", "Engines that failed and were replaced.", ("model",)
+)
+WAITING = Family("brainmvp_windows_waiting", "gauge", "Windows that wait for the engine.")
+ADMITTED = Family("brainmvp_admitted", "gauge", "Predictions under way or waiting.")
+STUDY_BYTES = Family(
+    "brainmvp_study_memory_bytes", "gauge", "Memory that the studies at work are counted as."
+)
+STUDY_BUDGET = Family(
+    "brainmvp_study_memory_budget_bytes", "gauge", "Memory that studies may take together."
+)
+NETWORK_BYTES = Family(
+    "brainmvp_network_memory_bytes", "gauge", "Memory that the loaded networks are counted as."
+)
+NETWORK_LOADS = Family("brainmvp_network_loads", "counter", "Networks loaded.")
+NETWORK_UNLOADS = Family("brainmvp_network_unloads", "counter", "Networks unloaded.")
+MODELS = Family("brainmvp_models", "gauge", "Models that are served.")
+MODELS_REFUSED = Family("brainmvp_models_refused", "gauge", "Bundles that are refused.")
+READY = Family("brainmvp_ready", "gauge", "1 while the service takes studies.")
+JOBS = Family("brainmvp_jobs", "gauge", "Jobs of all owners that are not over.", ("state",))
+BUILD = Family("brainmvp_build_info", "gauge", "The version that runs; always 1.", ("version",))
+
+FAMILIES = (
+    REQUESTS, REQUEST_SECONDS, IN_FLIGHT, PROBLEMS, STUDIES, STAGE_SECONDS, WINDOWS, BATCH_FILL,
+    BATCH_SECONDS, ENGINES_REPLACED, WAITING, ADMITTED, STUDY_BYTES, STUDY_BUDGET, NETWORK_BYTES,
+    NETWORK_LOADS, NETWORK_UNLOADS, MODELS, MODELS_REFUSED, READY, JOBS, BUILD,
+)  # fmt: skip
+"""Every metric of ours; those of the process come from the Prometheus client."""
+
+Reading = Callable[[], float | Mapping[str, float]]
+"""A number as it is now, or one for each value of the only label."""
+
+
+class Metrics:
+    """The metrics of one service; told what happens, and read by :meth:`text`."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._requests = _counter(REQUESTS, registry)
+        self._seconds = _histogram(REQUEST_SECONDS, registry)
+        self._in_flight = Gauge(IN_FLIGHT.name, IN_FLIGHT.help, registry=registry)
+        self._problems = _counter(PROBLEMS, registry)
+        self._studies = _counter(STUDIES, registry)
+        self._stages = _histogram(STAGE_SECONDS, registry)
+        self._windows = _counter(WINDOWS, registry)
+        self._fill = _histogram(BATCH_FILL, registry)
+        self._batches = _histogram(BATCH_SECONDS, registry)
+        self._replaced = _counter(ENGINES_REPLACED, registry)
+        build = Gauge(BUILD.name, BUILD.help, BUILD.labels, registry=registry)
+        build.labels(__version__).set(1)
+
+    def read_from(self, readings: Mapping[Family, Reading]) -> None:
+        """Take these numbers whenever the metrics are read."""
+        self.registry.register(_Readings(readings))
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+    def request_began(self) -> None:
+        """A request has come."""
+        self._in_flight.inc()
+
+    def request_done(
+        self, call: str, method: str, status: int, problem: str | None, seconds: float
+    ) -> None:
+        """A request was answered, or its client has left."""
+        self._in_flight.dec()
+        self._requests.labels(call, method, str(status)).inc()
+        self._seconds.labels(call).observe(seconds)
+        if problem is not None:
+            self._problems.labels(problem).inc()
+
+    def batch_done(self, model: str, windows: int, capacity: int, seconds: float) -> None:
+        """A batch came back from the engine."""
+        self._windows.labels(model).inc(windows)
+        self._fill.labels(model).observe(windows / capacity)
+        self._batches.labels(model).observe(seconds)
+
+    def engine_replaced(self, model: str) -> None:
+        """An engine failed, and a fresh one took its place."""
+        self._replaced.labels(model).inc()
+
+    def study_done(self, model: str, seconds: Mapping[str, float]) -> None:
+        """A study was brought through all stages."""
+        self._studies.labels(model).inc()
+        for stage, spent in seconds.items():
+            self._stages.labels(model, stage).observe(spent)
+
+
+class _Readings(Collector):
+    """Numbers that somebody else keeps."""
+
+    def __init__(self, readings: Mapping[Family, Reading]) -> None:
+        self._readings = readings
+
+    def describe(self) -> Iterable[Metric]:
+        """The families, without reading them."""
+        return [_family(family) for family in self._readings]
+
+    def collect(self) -> Iterator[Metric]:
+        """The numbers as they are now."""
+        for family, read in self._readings.items():
+            value = read()
+            metric = _family(family)
+            pairs = value.items() if isinstance(value, Mapping) else [("", value)]
+            for label, number in pairs:
+                metric.add_metric([label] if family.labels else [], number)
+            yield metric
+
+
+def _family(family: Family) -> CounterMetricFamily | GaugeMetricFamily:
+    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    return kind(family.name, family.help, labels=family.labels)
+
+
+def _counter(family: Family, registry: CollectorRegistry) -> Counter:
+    return Counter(family.name, family.help, family.labels, registry=registry)
+
+
+def _histogram(family: Family, registry: CollectorRegistry) -> Histogram:
+    return Histogram(
+        family.name, family.help, family.labels, registry=registry, buckets=family.buckets
+    )

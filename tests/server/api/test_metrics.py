@@ -1,0 +1,42 @@
+"""``/metrics`` of a running service that has work to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .conftest import Service
+
+
+def numbers(service: Service) -> dict[str, float]:
+    text = service.http.get("/metrics").text
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+def test_a_study_is_counted_from_the_door_to_the_engine(service: Service, scan: Path) -> None:
+    before = numbers(service)
+    with scan.open("rb") as file:
+        assert service.predict(params={"fill": "zeros"}, files={"t1": file}).status_code == 200
+    after = numbers(service)
+    call = 'brainmvp_requests_total{call="/v1/models/{name}/predict",method="POST",status="200"}'
+    for name in (
+        call,
+        'brainmvp_studies_total{model="tiny"}',
+        'brainmvp_windows_total{model="tiny"}',
+        'brainmvp_batch_fill_count{model="tiny"}',
+        'brainmvp_stage_seconds_count{model="tiny",stage="infer"}',
+        'brainmvp_stage_seconds_count{model="tiny",stage="restore"}',
+    ):
+        assert after[name] > before.get(name, 0), name
+    assert after["brainmvp_network_loads_total"] >= 1
+    assert after["brainmvp_network_memory_bytes"] > 0
+    assert after["brainmvp_windows_waiting"] == 0 and after["brainmvp_admitted"] == 0
+    assert after["brainmvp_models"] == 2 and after["brainmvp_models_refused"] == 1
+
+
+def test_no_label_takes_a_clients_words(service: Service) -> None:
+    service.http.get("/Doe/Jane")
+    service.http.request("DOE", "/v1/models/Doe^Jane", headers={"user-agent": "Doe"})
+    text = service.http.get("/metrics").text
+    assert "Doe" not in text and "DOE" not in text
+    assert 'call="other"' in text and 'method="other"' in text
