@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from brainmvp_export.called import as_called
 from brainmvp_models.errors import BrainMVPError, InvalidTask, InvalidVolume
 from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_models.task import load_task
@@ -51,7 +50,7 @@ def export(
             notes=_notes(card),
             demo=demo,
             overwrite=overwrite,
-            command=_command(),
+            command=as_called(),
         )
         bundle = export_bundle(order, say=lambda text: typer.echo(f"  {text} …", err=True))
     except BrainMVPError as error:
@@ -88,9 +87,3 @@ def _notes(card: Path | None) -> str:
         raise InvalidTask(
             "cannot be read as text", remedy="Give a Markdown file", subject=str(card)
         ) from None
-
-
-def _command() -> str:
-    """The command as it was called, without the folders of files."""
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
-    return shlex.join(["brainmvp", *words])

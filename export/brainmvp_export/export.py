@@ -136,20 +136,27 @@ def _write_network(
 def _templates(order: Order, checkpoint: Checkpoint) -> TemplateBank:
     """The templates of the task's fillable channels."""
     wanted = [channel.filler for channel in order.task.channels if not channel.required]
-    if order.templates is None:
-        bank = checkpoint.templates or TemplateBank({})
-    elif order.templates.is_dir():
-        bank = TemplateBank.from_folder(order.templates)
-    else:
-        found = read_checkpoint(order.templates).templates
-        if found is None:
-            raise InvalidCheckpoint(
-                "holds no rep_template",
-                remedy="Give a folder of NIfTI templates or a pre-trained file",
-                subject=order.templates.name,
-            )
-        bank = found
+    bank = checkpoint.templates if order.templates is None else read_templates(order.templates)
+    bank = bank or TemplateBank({})
     return bank.only(wanted)
+
+
+def read_templates(path: Path) -> TemplateBank:
+    """The templates in a folder of NIfTI files, or in a pre-trained file.
+
+    Raises:
+        TemplateMismatch, InvalidCheckpoint: there are none, or they cannot be read.
+    """
+    if path.is_dir():
+        return TemplateBank.from_folder(path)
+    found = read_checkpoint(path).templates
+    if found is None:
+        raise InvalidCheckpoint(
+            "holds no rep_template",
+            remedy="Give a folder of NIfTI templates or a pre-trained file",
+            subject=path.name,
+        )
+    return found
 
 
 def _write_manifest(

@@ -39,6 +39,7 @@ KNOWN = (
     Listed("synthesize", "Make synthetic studies with gliomas from a real anatomy.", "train"),
     Listed("pretrain", "Learn an encoder and templates from studies without labels.", "train"),
     Listed("finetune", "Fine-tune a network for a task.", "train"),
+    Listed("evaluate", "Measure a bundle on a list of cases.", "train,cpu"),
 )
 
 

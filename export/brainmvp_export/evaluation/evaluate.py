@@ -1,0 +1,271 @@
+"""The evaluation itself: a bundle and a list of cases in, rows and figures out.
+
+Every prediction is made by :class:`brainmvp_server.inference.predictor.Predictor`, which serves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainmvp_export.evaluation.bootstrap import RESAMPLES, SEED
+from brainmvp_export.evaluation.figures import figures_of
+from brainmvp_export.evaluation.journal import Journal
+from brainmvp_export.evaluation.overlap import Mask, compare
+from brainmvp_export.evaluation.schema import CaseName, Evaluation, Measure, Row, Subject
+from brainmvp_export.evaluation.settings import Setting, Subset, settings_for
+from brainmvp_export.evaluation.truth import read_truth
+from brainmvp_models import __version__
+from brainmvp_models.bundle import Bundle, digest_of
+from brainmvp_models.errors import InvalidDatalist, InvalidInput
+from brainmvp_models.task import FillPolicy, RegionOutputs, ScoreOutputs, Task
+from brainmvp_models.templates import TemplateBank
+from brainmvp_models.training.case import Case
+from brainmvp_models.training.datalist import read_datalist
+from brainmvp_models.training.dry_run import check_cases, refuse, target_index
+from brainmvp_server.imaging.study import Study, read_study
+from brainmvp_server.inference.engines import EngineInfo
+from brainmvp_server.inference.predictor import Predictor
+from brainmvp_server.inference.result import Result
+
+JOURNAL = "rows.jsonl"
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to evaluate, and how.
+
+    Attributes:
+        datalist: a JSON list or a BIDS folder; ``root`` is where its relative paths start.
+        subsets: modalities to take as real; None takes each study as it is.
+        fills: policies for the missing ones; none for the bundle's own.
+        limit: only the first cases.
+        templates: other templates than the bundle's own, and what they are called.
+        names: also record the cases' names.
+    """
+
+    bundle: Bundle
+    datalist: Path
+    out: Path
+    section: str
+    subsets: tuple[Subset, ...] | None
+    fills: tuple[FillPolicy, ...] = ()
+    root: Path | None = None
+    limit: int | None = None
+    engine: str | None = None
+    templates: TemplateBank | None = None
+    names: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class _Other(Bundle):
+    """A bundle that fills with other templates than its own."""
+
+    bank: TemplateBank = field(default_factory=lambda: TemplateBank({}))
+
+    def templates(self) -> TemplateBank:
+        return self.bank
+
+
+def evaluate(order: Order, progress: Progress = lambda *_: None) -> Evaluation:
+    """Measure what is not in the journal yet, and make figures of all that was asked for.
+
+    Raises:
+        InvalidDatalist: the list or its files have faults, no case fits a setting, no study could
+            be measured, or ``out`` holds another evaluation.
+        EngineUnavailable: the engine is not installed or refuses the network.
+    """
+    task = order.bundle.task
+    listed = read_datalist(order.datalist, order.section, channels=task.modalities, root=order.root)
+    cases = listed[: order.limit]
+    faults = check_cases(cases, task, progress=lambda *done: progress("check", *done))
+    refuse([fault for fault in faults if fault.case], order.datalist)
+    fills = order.fills or (task.filling.policy,)
+    work = [(n, c, settings_for(c, order.subsets, fills, task)) for n, c in enumerate(cases, 1)]
+    if not any(settings for _, _, settings in work):
+        raise InvalidDatalist(
+            "no case has the modalities of any setting",
+            remedy="Choose --subsets given, or other subsets",
+            subject=order.datalist.name,
+        )
+    rows, subject = _measured(order, work, _list_digest(order.datalist, listed), progress)
+    return _evaluation(order, work, rows, subject)
+
+
+def _measured(
+    order: Order,
+    work: Sequence[tuple[int, Case, list[Setting]]],
+    datalist: str,
+    progress: Progress,
+) -> tuple[list[Row], Subject]:
+    """The rows of every case and setting, from the journal or measured now."""
+    bundle = order.bundle
+    if order.templates is not None:
+        bundle = _Other(bundle.root, bundle.manifest, order.templates)
+    predictor = Predictor.load(bundle, order.engine)
+    subject = _subject(order, predictor.engine.info, datalist)
+    journal = Journal(order.out / JOURNAL, subject)
+    try:
+        wanted = {(n, s.real, s.fill) for n, _, settings in work for s in settings}
+        known = {row.key for row in journal.rows if row.problem is None} & wanted
+        done, total = len(known), len(wanted)
+        progress("measure", done, total)
+        for number, case, settings in work:
+            todo = [s for s in settings if (number, s.real, s.fill) not in known]
+            for row in _rows(predictor, number, case, todo):
+                journal.append(row)
+                done += 1
+                progress("measure", done, total)
+        latest = {row.key: row for row in journal.rows if row.key in wanted}
+        return sorted(latest.values(), key=lambda row: (row.case, -len(row.real))), subject
+    finally:
+        journal.close()
+        predictor.close()
+
+
+def _rows(
+    predictor: Predictor, number: int, case: Case, settings: Sequence[Setting]
+) -> Iterator[Row]:
+    """The rows of one case, whose files are read once; where one fails, it says why."""
+    if not settings:
+        return
+    task = predictor.bundle.task
+    try:
+        study = read_study({m: case.images[m] for m in task.modalities if m in case.images})
+        truth = _Truth.of(case, task, study)
+    except (InvalidInput, InvalidDatalist) as error:
+        for s in settings:
+            yield Row(case=number, real=s.real, fill=s.fill, problem=str(error), seconds=0)
+        return
+    for s in settings:
+        start = time.perf_counter()
+        part = Study.of([v for v in study.volumes if v.modality in s.real])
+        try:
+            found = truth.against(predictor.predict_study(part, fill=s.fill))
+        except InvalidInput as error:
+            found = {"problem": str(error)}
+        seconds = round(time.perf_counter() - start, 3)
+        yield Row(case=number, real=s.real, fill=s.fill, seconds=seconds, **found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Truth:
+    """What a case should give: masks in the R, A, S view of the study, or a class's index."""
+
+    masks: tuple[Mask, ...] = ()
+    target: int | None = None
+
+    @classmethod
+    def of(cls, case: Case, task: Task, study: Study) -> _Truth:
+        if isinstance(task.outputs, ScoreOutputs):
+            return cls(target=target_index(case.target or "", task.outputs))
+        if case.label is None:
+            raise InvalidDatalist("has no mask", remedy="Name the mask's file", subject=case.name)
+        return cls(masks=read_truth(case.label, task.outputs, study.native.grid))
+
+    def against(self, result: Result) -> dict[str, Any]:
+        """A row's fields for a result."""
+        if result.segmentation is None:
+            return {"target": self.target, "scores": tuple(s.score for s in result.scores)}
+        native = result.study.native.grid
+        turned = [native.orientation.view(mask) for mask in result.segmentation.outputs]
+        measures = tuple(
+            Measure(output=entry.name, **asdict(compare(found, truth, native.canonical())))
+            for entry, found, truth in zip(result.structures, turned, self.masks, strict=True)
+        )
+        return {"outputs": measures}
+
+
+def _evaluation(
+    order: Order,
+    work: Sequence[tuple[int, Case, list[Setting]]],
+    rows: Sequence[Row],
+    subject: Subject,
+) -> Evaluation:
+    failed = [row for row in rows if row.problem is not None]
+    if len(failed) == len(rows):
+        raise InvalidDatalist(
+            f"no study could be measured; the first: {str(failed[0].problem).rstrip('.')}",
+            remedy="Mend the studies, or choose another --fill",
+            subject=order.datalist.name,
+        )
+    manifest = order.bundle.manifest
+    names = output_names(manifest.task)
+    return Evaluation(
+        subject=subject,
+        bundle=order.bundle.digest,
+        kind=manifest.task.kind,
+        demo=manifest.demo,
+        outputs=names,
+        command=order.command,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        cases=len(work),
+        skipped=sum(not settings for _, _, settings in work),
+        resamples=RESAMPLES,
+        seed=SEED,
+        figures=figures_of(rows, names),
+        rows=tuple(rows),
+        names=tuple(CaseName(case=n, name=case.name) for n, case, _ in work if order.names),
+    )
+
+
+def output_names(task: Task) -> tuple[str, ...]:
+    """Names of a task's regions, of its classes but the background, or of its scores."""
+    outputs = task.outputs
+    if isinstance(outputs, RegionOutputs):
+        return tuple(region.name for region in outputs.regions)
+    if isinstance(outputs, ScoreOutputs):
+        return tuple(score.name for score in outputs.classes)
+    return tuple(entry.name for entry in outputs.classes[1:])
+
+
+def content_digest(bundle: Bundle) -> str:
+    """``sha256:…`` of all in a manifest that can change a prediction: not its card."""
+    manifest = bundle.manifest
+    kept = tuple(entry for entry in manifest.files if not entry.path.endswith(".md"))
+    bare = manifest.model_copy(update={"subset_card": (), "evaluated": None, "files": kept})
+    text = bare.model_dump_json(exclude_defaults=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _subject(order: Order, engine: EngineInfo, datalist: str) -> Subject:
+    manifest = order.bundle.manifest
+    return Subject(
+        model=manifest.name,
+        version=manifest.version,
+        content=content_digest(order.bundle),
+        templates=None if order.templates is None else _bank_digest(order.templates),
+        datalist=datalist,
+        section=order.section,
+        engine=engine.name,
+        device=engine.device,
+        precision=engine.precision,
+        evaluator=f"brainmvp {__version__}",
+    )
+
+
+def _list_digest(datalist: Path, cases: Sequence[Case]) -> str:
+    """Of the JSON file; of a folder, of its cases' paths and sizes."""
+    if datalist.is_file():
+        return digest_of(datalist)
+    hasher = hashlib.sha256()
+    for path in (p for c in cases for p in (*c.images.values(), c.label) if p is not None):
+        hasher.update(f"{path.relative_to(datalist)}\0{path.stat().st_size}\n".encode())
+    return f"sha256:{hasher.hexdigest()}"
+
+
+def _bank_digest(bank: TemplateBank) -> str:
+    hasher = hashlib.sha256(repr(bank.step).encode())
+    for modality, volume in sorted(bank.volumes.items()):
+        hasher.update(f"{modality.value} {volume.shape} {volume.dtype}".encode())
+        hasher.update(np.ascontiguousarray(volume).tobytes())
+    return f"sha256:{hasher.hexdigest()}"
