@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,6 +35,7 @@ from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.result import Result
+from brainmvp_server.inference.stop import Stop
 
 JOURNAL = "rows.jsonl"
 Progress = Callable[[str, int, int], None]
@@ -111,25 +113,33 @@ def _measured(
     bundle = order.bundle
     if order.templates is not None:
         bundle = _Other(bundle.root, bundle.manifest, order.templates)
-    predictor = Predictor.load(bundle, order.engine)
-    subject = _subject(order, predictor.engine.info, datalist)
-    journal = Journal(order.out / JOURNAL, subject)
-    try:
-        wanted = {(n, s.real, s.fill) for n, _, settings in work for s in settings}
-        known = {row.key for row in journal.rows if row.problem is None} & wanted
-        done, total = len(known), len(wanted)
-        progress("measure", done, total)
-        for number, case, settings in work:
-            todo = [s for s in settings if (number, s.real, s.fill) not in known]
-            for row in _rows(predictor, number, case, todo):
-                journal.append(row)
-                done += 1
-                progress("measure", done, total)
-        latest = {row.key: row for row in journal.rows if row.key in wanted}
-        return sorted(latest.values(), key=lambda row: (row.case, -len(row.real))), subject
-    finally:
-        journal.close()
-        predictor.close()
+    with closing(Predictor.load(bundle, order.engine)) as predictor:
+        with predictor.worker.networks.held(bundle, Stop()) as network:
+            subject = _subject(order, network.engine.info, datalist)
+        with closing(Journal(order.out / JOURNAL, subject)) as journal:
+            rows = _with_missing_rows(predictor, journal, work, progress)
+    return rows, subject
+
+
+def _with_missing_rows(
+    predictor: Predictor,
+    journal: Journal,
+    work: Sequence[tuple[int, Case, list[Setting]]],
+    progress: Progress,
+) -> list[Row]:
+    """The journal's rows that were asked for, after those it lacked or that failed were added."""
+    wanted = {(n, s.real, s.fill) for n, _, settings in work for s in settings}
+    known = {row.key for row in journal.rows if row.problem is None} & wanted
+    done, total = len(known), len(wanted)
+    progress("measure", done, total)
+    for number, case, settings in work:
+        todo = [s for s in settings if (number, s.real, s.fill) not in known]
+        for row in _rows(predictor, number, case, todo):
+            journal.append(row)
+            done += 1
+            progress("measure", done, total)
+    latest = {row.key: row for row in journal.rows if row.key in wanted}
+    return sorted(latest.values(), key=lambda row: (row.case, -len(row.real)))
 
 
 def _rows(
