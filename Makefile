@@ -31,6 +31,9 @@ check: $(DEV)/.ready
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
 
+docs: $(DEV)/.ready
+	$(DEV)/bin/python docs/generate.py
+
 format: $(DEV)/.ready
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .

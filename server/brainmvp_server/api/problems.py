@@ -101,6 +101,20 @@ class UnknownCall(BrainMVPError):
     title = "Not Found"
 
 
+class WrongMethod(BrainMVPError):
+    """The call is not made by that method."""
+
+    code = "method-not-allowed"
+    title = "Method Not Allowed"
+
+
+class InternalError(BrainMVPError):
+    """Something that nobody foresaw; the log says where, and nobody says what."""
+
+    code = "internal-error"
+    title = "Something went wrong"
+
+
 class NotReady(BrainMVPError):
     """The service has no model to serve."""
 
@@ -133,6 +147,8 @@ STATUS: Mapping[type[BrainMVPError], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     IssuerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     UnknownCall: HTTPStatus.NOT_FOUND,
+    WrongMethod: HTTPStatus.METHOD_NOT_ALLOWED,
+    InternalError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """Status of each domain error; a kind without its own has that of its nearest ancestor."""
 
@@ -286,15 +302,12 @@ class _LastResort:
             place = f"{Path(last.filename).name}:{last.lineno}"
             log.error("unexpected %s at %s", type(error).__name__, place)
             if scope["type"] == "http" and not started:
-                access_of(scope).problem = "internal-error"
-                await _internal_error()(scope, receive, send)
+                response = answer_error(_internal_error(), access_of(scope))
+                await response(scope, receive, send)
 
 
-def _internal_error() -> Response:
-    return respond(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        code="internal-error",
-        title="Something went wrong",
-        detail="The service failed in an unexpected way",
-        remedy="Try again; if it stays so, report it with the time of the request",
+def _internal_error() -> InternalError:
+    return InternalError(
+        "the service failed in an unexpected way",
+        remedy="Try again; if it stays so, report it with the X-Request-ID of the answer",
     )
