@@ -1,7 +1,7 @@
 """Carries studies to a BrainMVP server and brings the results back.
 
-``Client`` and ``AsyncClient`` share their verbs: ``models``, ``model``, ``ready``, ``predict``,
-``mask`` and ``results``. They import httpx and pydantic, nothing of the server.
+``Client`` and ``AsyncClient`` share their verbs: ``models``, ``model``, ``ready``, ``identify``,
+``predict``, ``mask`` and ``results``. They import httpx and pydantic, nothing of the server.
 """
 
 from brainmvp_clients.aclient import AsyncClient
@@ -11,6 +11,8 @@ from brainmvp_clients.answers import (
     Engine,
     ExpectedQuality,
     FilledModality,
+    Finding,
+    Findings,
     Model,
     Output,
     RealModality,
@@ -40,6 +42,8 @@ __all__ = [
     "Engine",
     "ExpectedQuality",
     "FilledModality",
+    "Finding",
+    "Findings",
     "LocalFileError",
     "Model",
     "Output",

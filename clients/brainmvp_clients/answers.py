@@ -117,6 +117,28 @@ class Score(Answer):
     score: float
 
 
+class Finding(Answer):
+    """One volume of a study that was looked at: what it is, on what evidence, and if it is used."""
+
+    label: str
+    kind: str
+    modality: str | None = None
+    confidence: str = ""
+    evidence: tuple[str, ...] = ()
+    used: bool = False
+    reason: str = ""
+    series_number: int | None = None
+    description: str | None = None
+
+
+class Findings(Answer):
+    """Every volume of a study, and how many files were none."""
+
+    volumes: tuple[Finding, ...]
+    unreadable: int = 0
+    other: int = 0
+
+
 class ExpectedQuality(Answer):
     """Quality measured earlier on studies that had the same modalities."""
 

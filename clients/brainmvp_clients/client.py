@@ -11,7 +11,7 @@ from types import TracebackType
 import httpx
 
 from brainmvp_clients import wire
-from brainmvp_clients.answers import Catalogue, Model, Summary, parse
+from brainmvp_clients.answers import Catalogue, Findings, Model, Summary, parse
 from brainmvp_clients.archive import unpack
 from brainmvp_clients.errors import ServerUnreachable
 from brainmvp_clients.storage import append, check_gzip, scratch, staged_file, staged_folder
@@ -82,6 +82,11 @@ class Client:
         """One served model; by default its latest version."""
         call = wire.model_call(name, version)
         return parse(Model, self._text(call), subject=self.server)
+
+    def identify(self, study: Study, *, on_upload: OnUpload | None = None) -> Findings:
+        """Which of a study's images is which modality, and why; no model is run."""
+        with opened(study, on_upload) as upload:
+            return parse(Findings, self._text(wire.IDENTIFY, upload), subject=self.server)
 
     def predict(
         self,

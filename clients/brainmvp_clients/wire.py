@@ -76,6 +76,9 @@ def predict_call(
     return Call(f"/v1/models/{quote(model, safe='')}/predict", params, accept, "POST")
 
 
+IDENTIFY = Call("/v1/studies/identify", method="POST")
+
+
 def address(server: str) -> httpx.URL:
     """The server's address.
 

@@ -23,6 +23,8 @@ def test_public_names_do_not_change_by_accident() -> None:
         "Engine",
         "ExpectedQuality",
         "FilledModality",
+        "Finding",
+        "Findings",
         "LocalFileError",
         "Model",
         "Output",
@@ -41,7 +43,9 @@ def test_public_names_do_not_change_by_accident() -> None:
     assert all(hasattr(brainmvp_clients, name) for name in brainmvp_clients.__all__)
 
 
-@pytest.mark.parametrize("verb", ["ready", "models", "model", "predict", "mask", "results"])
+@pytest.mark.parametrize(
+    "verb", ["ready", "models", "model", "identify", "predict", "mask", "results"]
+)
 def test_both_clients_take_the_same_arguments(verb: str) -> None:
     assert inspect.signature(getattr(Client, verb)) == inspect.signature(getattr(AsyncClient, verb))
     assert inspect.getdoc(getattr(Client, verb)) == inspect.getdoc(getattr(AsyncClient, verb))

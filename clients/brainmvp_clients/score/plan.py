@@ -13,6 +13,7 @@ from brainmvp_clients.client import Client
 from brainmvp_clients.errors import ClientError
 from brainmvp_clients.score.batch import Batch
 from brainmvp_clients.score.run import reason_of
+from brainmvp_clients.score.server import parts_of
 from brainmvp_clients.score.study import Material
 
 
@@ -59,7 +60,19 @@ def plans(batch: Batch, client: Client) -> Iterator[Plan]:
 
 def uses_of(material: Material, client: Client, scratch: Path) -> tuple[Use, ...]:
     """Which image would be which modality: by name, or as the server identifies it."""
-    return tuple(Use(modality=name, source=path.name) for name, path in material.volumes.items())
+    if material.volumes:
+        return tuple(
+            Use(modality=name, source=path.name) for name, path in material.volumes.items()
+        )
+    found = client.identify(parts_of(material, scratch))
+    return tuple(
+        Use(
+            modality=(volume.modality or "") if volume.used else "",
+            source=f"{volume.label} {volume.description or ''}".strip(),
+            reason="; ".join(filter(None, (volume.reason, *volume.evidence))),
+        )
+        for volume in found.volumes
+    )
 
 
 def planned(study: str, uses: tuple[Use, ...], model: Model) -> Plan:
