@@ -26,6 +26,10 @@
     ├── InvalidSettings         a setting that does not exist or does not fit
     ├── EngineUnavailable       a runtime that is not installed, or that refuses the network
     ├── EngineFailed            a runtime that threw, hung or gave nonsense, twice
+    ├── UnknownJob              a job that is not, or no longer, there
+    ├── DuplicateJob            an idempotency key that was used for something else
+    ├── JobsUnavailable         the jobs' database does not answer or is damaged
+    ├── StorageFailed           a file that cannot be read or written
     ├── Overloaded              the service has enough to do
     │   └── TooManyRequests     one client asks for more than its share
     └── StudyStopped            a study that was not finished, by no fault of its own
@@ -226,6 +230,34 @@ class EngineFailed(BrainMVPError):
 
     code = "engine-failed"
     title = "The engine failed"
+
+
+class UnknownJob(BrainMVPError):
+    """A job that is not there, no longer there, or somebody else's."""
+
+    code = "unknown-job"
+    title = "No such job"
+
+
+class DuplicateJob(BrainMVPError):
+    """An idempotency key that was used for something else."""
+
+    code = "duplicate-job"
+    title = "The key belongs to another job"
+
+
+class JobsUnavailable(BrainMVPError):
+    """The jobs' database does not answer, or is damaged."""
+
+    code = "jobs-unavailable"
+    title = "Jobs are not available"
+
+
+class StorageFailed(BrainMVPError):
+    """A file that cannot be read or written."""
+
+    code = "storage-failed"
+    title = "The storage failed"
 
 
 class Overloaded(BrainMVPError):

@@ -80,12 +80,7 @@ class Admission:
             StudyTooLarge: there will never be enough.
             BrainMVPError: ``stop``'s reason, while waiting.
         """
-        if need > self.budget:
-            raise StudyTooLarge(
-                f"it would need {need / 2**20:.0f} MiB of memory; the service may use "
-                f"{self.budget / 2**20:.0f}",
-                remedy="Crop the volumes to the head, or ask for a higher limit",
-            )
+        self.check_size(need)
         ticket = object()
         with self._changed:
             self._queue.append(ticket)
@@ -103,6 +98,19 @@ class Admission:
             with self._changed:
                 self._taken -= need
                 self._changed.notify_all()
+
+    def check_size(self, need: int) -> None:
+        """Refuse a study that there will never be enough memory for.
+
+        Raises:
+            StudyTooLarge: it is one.
+        """
+        if need > self.budget:
+            raise StudyTooLarge(
+                f"it would need {need / 2**20:.0f} MiB of memory; the service may use "
+                f"{self.budget / 2**20:.0f}",
+                remedy="Crop the volumes to the head, or ask for a higher limit",
+            )
 
 
 def machine_memory() -> int:

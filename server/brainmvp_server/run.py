@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 import uvicorn
 
 from brainmvp_models.errors import InvalidSettings
 from brainmvp_server.api.app import create_app
+from brainmvp_server.lifetime import GracefulServer
 from brainmvp_server.observability import logs
 from brainmvp_server.observability.traces import tracing
 from brainmvp_server.settings import Settings
@@ -26,11 +28,13 @@ def run(settings: Settings) -> None:
     app = create_app(settings)
     config = _config(app, settings)
     listener = _bound(settings.service.host, settings.service.port)
-    _announce(app.state.service.shelf, listener, tls=config.is_ssl)
+    life = app.state.life
+    ready = partial(_announce, life.service.shelf, listener, tls=config.is_ssl)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        GracefulServer(config, life, ready).run(sockets=[listener])
     finally:
         tracing.end()
+        life.leave()
 
 
 def _config(app: object, settings: Settings) -> uvicorn.Config:

@@ -12,7 +12,8 @@ from brainmvp_models import __version__
 from brainmvp_server.api import problems, security
 from brainmvp_server.api.access import AccessLog
 from brainmvp_server.api.metrics import build_metrics_router, readings
-from brainmvp_server.api.routes import build_router
+from brainmvp_server.api.routes import build_health_router, build_router
+from brainmvp_server.lifetime import Life
 from brainmvp_server.observability.metrics import Metrics
 from brainmvp_server.service import Service
 from brainmvp_server.settings import Settings
@@ -29,23 +30,30 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     service = Service(settings, metrics)
     metrics.read_from(readings(service))
+    life = Life(service)
 
     @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
-        service.start()
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await anyio.to_thread.run_sync(life.begin)
         yield
-        await anyio.to_thread.run_sync(service.close)
+        await anyio.to_thread.run_sync(life.end)
 
     app = FastAPI(
         title="BrainMVP Server",
         version=__version__,
         summary="Brain-MRI segmentation and classification from any subset of modalities.",
-        lifespan=life,
+        lifespan=lifespan,
         redoc_url=None,
     )
-    app.state.service = service
-    app.include_router(build_router(service))
+    app.state.life = life
+    app.include_router(build_health_router(service))
     app.include_router(build_metrics_router(metrics))
+    if settings.jobs.role != "worker":
+        app.include_router(build_router(service))
+        if life.desk is not None:
+            from brainmvp_server.api.jobs import build_job_router
+
+            app.include_router(build_job_router(service, life.desk.board))
     # The last one added is the first to see a request.
     security.install(app, settings)
     problems.install(app)

@@ -5,71 +5,52 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 
 from brainmvp_models.errors import ServiceClosing
-from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.api.access import access_of
 from brainmvp_server.api.answers import Form, answer, negotiate
 from brainmvp_server.api.attended import attended
-from brainmvp_server.api.problems import MEDIA_TYPE, NotReady, Problem
+from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
+from brainmvp_server.api.problems import NotReady
 from brainmvp_server.api.uploads import receive_study
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.service import Service
 from brainmvp_server.summary import Model, Models, Summary
 
-_PROBLEM: dict[str, Any] = {
-    "model": Problem,
-    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
-_UPLOAD: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "minProperties": 1,
-                "additionalProperties": False,
-                "properties": {
-                    modality.value: {
-                        "type": "string",
-                        "format": "binary",
-                        "description": f"The {modality.value} volume, NIfTI (.nii or .nii.gz)",
-                    }
-                    for modality in Modality
-                },
-            }
-        }
-    },
-}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
-def build_router(service: Service) -> APIRouter:
-    """The routes of one service."""
+def build_health_router(service: Service) -> APIRouter:
+    """The probes. They wait for no thread: nothing that a request does can starve them."""
     router = APIRouter()
-    settings, shelf = service.settings, service.shelf
-    studies = CapacityLimiter(settings.worker.studies)
 
     @router.get("/health/live", tags=["health"], summary="Is the process alive?")
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
-    @router.get(
-        "/health/ready", tags=["health"], summary="Can it serve?", responses={503: _PROBLEM}
-    )
+    @router.get("/health/ready", tags=["health"], summary="Can it serve?", responses={503: PROBLEM})
     async def ready() -> dict[str, str]:
         if service.draining:
             raise NotReady("the service is closing", remedy="Ask another replica")
-        if not shelf.catalogue.bundles:
+        if not service.shelf.catalogue.bundles:
             raise NotReady("no model is served", remedy="Put a bundle into the model folder")
         return {"status": "ready"}
+
+    return router
+
+
+def build_router(service: Service) -> APIRouter:
+    """Models, and predictions that their client waits for."""
+    router = APIRouter()
+    settings, shelf = service.settings, service.shelf
+    studies = CapacityLimiter(settings.worker.studies)
 
     @router.get(
         "/v1/models", tags=["models"], summary="The models served, each in its latest version"
@@ -81,7 +62,7 @@ def build_router(service: Service) -> APIRouter:
         "/v1/models/{name}",
         tags=["models"],
         summary="One model, with its card",
-        responses={404: _PROBLEM},
+        responses={404: PROBLEM},
     )
     def model(name: str, version: str | None = None) -> Model:
         return shelf.model(name, version, card=True)
@@ -93,9 +74,9 @@ def build_router(service: Service) -> APIRouter:
         response_model=Summary,
         responses={
             200: {"content": {form.value: _BINARY for form in Form if form is not Form.JSON}},
-            **dict.fromkeys((400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504), _PROBLEM),
+            **dict.fromkeys((400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504), PROBLEM),
         },
-        openapi_extra={"requestBody": _UPLOAD},
+        openapi_extra={"requestBody": UPLOAD},
     )
     async def predict(
         request: Request,
@@ -149,9 +130,3 @@ def build_router(service: Service) -> APIRouter:
                 raise
 
     return router
-
-
-def owner_of(request: Request) -> str:
-    """Whose request it is: the name of the API key or the token's subject."""
-    caller = access_of(request.scope).caller
-    return caller.name if caller is not None else ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -118,6 +118,31 @@ class WorkerSettings(Group):
 
 class JobSettings(Group):
     """Durable jobs."""
+
+    role: Literal["all", "api", "worker"] = Field(
+        default="all",
+        description="all: answers requests and works on jobs; api: only answers and posts; "
+        "worker: only works on jobs.",
+    )
+    jobs_storage: str | None = Field(
+        default=None,
+        description="Folder, or s3://BUCKET/PREFIX, for jobs' studies and results; "
+        "without it there are no jobs.",
+    )
+    jobs_database: SecretStr | None = Field(
+        default=None,
+        description="postgresql://… for several processes; else SQLite in the storage folder.",
+    )
+    jobs_keep_h: float = Field(
+        default=24, gt=0, description="Hours that a finished job and its results are kept."
+    )
+    jobs_queue: int = Field(
+        default=1000, ge=1, description="Jobs that may wait; more are answered 503."
+    )
+    executor: str | None = Field(
+        default=None,
+        description="Name of this worker, the same at each of its starts; else the host's name.",
+    )
 
 
 class SecuritySettings(Group):

@@ -1,0 +1,42 @@
+"""What several routes say of themselves in the OpenAPI document, and who calls them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+
+from brainmvp_models.modality import Modality
+from brainmvp_server.api.access import access_of
+from brainmvp_server.api.problems import MEDIA_TYPE, Problem
+
+PROBLEM: dict[str, Any] = {
+    "model": Problem,
+    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+UPLOAD: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": False,
+                "properties": {
+                    modality.value: {
+                        "type": "string",
+                        "format": "binary",
+                        "description": f"The {modality.value} volume, NIfTI (.nii or .nii.gz)",
+                    }
+                    for modality in Modality
+                },
+            }
+        }
+    },
+}
+
+
+def owner_of(request: Request) -> str:
+    """Whose request it is: the name of the API key or the token's subject."""
+    caller = access_of(request.scope).caller
+    return caller.name if caller is not None else ""

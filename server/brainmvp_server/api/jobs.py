@@ -1,0 +1,222 @@
+"""The calls of durable jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import anyio
+from anyio import CapacityLimiter
+from fastapi import APIRouter, Header, Query, Request, status
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from brainmvp_models.errors import (
+    JobsUnavailable,
+    Overloaded,
+    ServiceClosing,
+    UnknownJob,
+)
+from brainmvp_models.modality import printable
+from brainmvp_models.task import FillPolicy
+from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
+from brainmvp_server.api.uploads import receive_study
+from brainmvp_server.inference.fill import check_modalities
+from brainmvp_server.inference.footprint import footprint
+from brainmvp_server.jobs.board import JobBoard
+from brainmvp_server.jobs.job import Asked, Job, Jobs, Priority
+from brainmvp_server.service import Service
+
+T = TypeVar("T")
+
+_LOOK_S = 0.5
+_QUIET_S = 15.0
+_MEDIA = {".json": "application/json", ".png": "image/png", ".gz": "application/gzip"}
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    404: PROBLEM,
+}
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media: {"schema": {"type": "string"}} for media in _MEDIA.values()}},
+    404: PROBLEM,
+}
+
+
+def build_job_router(service: Service, board: JobBoard) -> APIRouter:
+    """The routes over one board of jobs."""
+    router = APIRouter(tags=["jobs"])
+    settings, shelf = service.settings, service.shelf
+    # Threads of their own: a database that is away must not hold up the other calls.
+    threads = CapacityLimiter(16)
+
+    async def ask(work: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(work, limiter=threads)
+
+    @router.post(
+        "/v1/models/{name}/jobs",
+        summary="Post a study as a job",
+        status_code=status.HTTP_202_ACCEPTED,
+        response_model=Job,
+        responses=dict.fromkeys((400, 404, 408, 413, 415, 422, 429, 503, 507), PROBLEM),
+        openapi_extra={"requestBody": UPLOAD},
+    )
+    async def post(
+        request: Request,
+        name: str,
+        version: str | None = None,
+        fill: Annotated[
+            FillPolicy | None, Query(description="How missing modalities are filled.")
+        ] = None,
+        probabilities: Annotated[
+            bool, Query(description="Add each output's probability map.")
+        ] = False,
+        priority: Annotated[
+            Priority, Query(description="Interactive jobs come before batch ones.")
+        ] = Priority.BATCH,
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                max_length=200,
+                description="The same key with the same request gives the same job again.",
+            ),
+        ] = None,
+    ) -> Response:
+        if service.draining:
+            raise ServiceClosing("the service is closing", remedy="Post the job again")
+        bundle = shelf.bundle(name, version)
+        asked = Asked(
+            model=bundle.manifest.name,
+            version=bundle.manifest.version,
+            fill=fill,
+            probabilities=probabilities,
+            priority=priority,
+        )
+        owner, limits = owner_of(request), settings.limits
+        scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
+
+        def accept() -> Job:
+            check_modalities(tuple(files), bundle.task, fill or bundle.task.filling.policy)
+            service.admission.check_size(
+                footprint(files, bundle.task, limits.volume, probabilities=probabilities)
+            )
+            return board.post(owner, asked, files, idempotency_key)
+
+        try:
+            with service.admission.request(owner):
+                if await ask(board.waiting) >= settings.jobs.jobs_queue:
+                    raise Overloaded(
+                        "as many jobs wait as may wait",
+                        remedy="Post it again after the seconds in Retry-After",
+                    )
+                files = await receive_study(
+                    request,
+                    scratch,
+                    max_bytes=limits.upload_bytes,
+                    max_parts=limits.upload_parts,
+                    max_seconds=limits.upload_s,
+                )
+                job = await ask(accept)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return JSONResponse(
+            job.model_dump(mode="json"),
+            status_code=status.HTTP_202_ACCEPTED,
+            headers={"location": f"/v1/jobs/{job.id}"},
+        )
+
+    @router.get("/v1/jobs", summary="Your jobs, the newest first", responses={503: PROBLEM})
+    async def jobs(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Jobs:
+        owner = owner_of(request)
+        return Jobs(jobs=await ask(lambda: board.jobs(owner, limit)))
+
+    @router.get("/v1/jobs/{job}", summary="One job", responses={404: PROBLEM, 503: PROBLEM})
+    async def one(request: Request, job: str) -> Job:
+        owner = owner_of(request)
+        return await ask(lambda: board.job(owner, job))
+
+    @router.get(
+        "/v1/jobs/{job}/events",
+        summary="A job's progress as server-sent events, until it is over",
+        response_class=StreamingResponse,
+        responses=_EVENTS,
+    )
+    async def events(request: Request, job: str) -> StreamingResponse:
+        """Every event holds the whole job, so whoever reconnects has missed nothing.
+
+        Events are called ``progress``, and the last one ``done``, ``failed`` or ``cancelled``.
+        """
+        owner = owner_of(request)
+        first = await ask(lambda: board.job(owner, job))
+
+        async def stream() -> AsyncIterator[str]:
+            now, told, number, quiet = first, None, 0, 0.0
+            yield "retry: 1000\n\n"
+            while True:
+                if now != told:
+                    number, quiet, told = number + 1, 0.0, now
+                    yield _event(number, now)
+                elif quiet >= _QUIET_S:
+                    quiet = 0.0
+                    yield ": still here\n\n"
+                if now.state.final or service.draining:
+                    return
+                await asyncio.sleep(_LOOK_S)
+                quiet += _LOOK_S
+                try:
+                    now = await ask(lambda: board.job(owner, job))
+                except JobsUnavailable:
+                    continue
+                except UnknownJob:
+                    return
+
+        return StreamingResponse(
+            stream(), media_type="text/event-stream", headers={"cache-control": "no-store"}
+        )
+
+    @router.get(
+        "/v1/jobs/{job}/results/{file:path}",
+        summary="A file of a job's result",
+        response_class=StreamingResponse,
+        responses=_FILE,
+    )
+    async def result(request: Request, job: str, file: str) -> StreamingResponse:
+        owner = owner_of(request)
+        found = await ask(lambda: board.job(owner, job))
+        if file not in found.results:
+            known = ", ".join(found.results) or "none yet"
+            raise UnknownJob(f"the job has no file '{printable(file)}'", remedy=f"It has: {known}")
+        size = await ask(lambda: board.storage.size(job, file))
+        return StreamingResponse(
+            board.storage.pieces(job, file),
+            media_type=_MEDIA.get(Path(file).suffix, "application/octet-stream"),
+            headers={
+                "content-length": str(size),
+                "content-disposition": f'attachment; filename="{Path(file).name}"',
+            },
+        )
+
+    @router.delete(
+        "/v1/jobs/{job}",
+        summary="Cancel a job that is not over; forget one that is",
+        status_code=status.HTTP_200_OK,
+        response_model=Job,
+        responses={204: {"description": "Forgotten."}, 404: PROBLEM, 503: PROBLEM},
+    )
+    async def delete(request: Request, job: str) -> Response:
+        owner = owner_of(request)
+        found = await ask(lambda: board.job(owner, job))
+        if found.state.final:
+            await ask(lambda: board.forget(owner, job))
+            return Response(status_code=status.HTTP_204_NO_CONTENT)
+        cancelled = await ask(lambda: board.cancel(owner, job))
+        return JSONResponse(cancelled.model_dump(mode="json"))
+
+    return router
+
+
+def _event(number: int, job: Job) -> str:
+    name = job.state.value if job.state.final else "progress"
+    return f"id: {number}\nevent: {name}\ndata: {job.model_dump_json()}\n\n"

@@ -1,0 +1,98 @@
+"""The jobs' database: SQLite by default, PostgreSQL by URL; its tables are DBOS Transact's."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
+from dbos import error as dbos_error
+from sqlalchemy.exc import SQLAlchemyError
+
+from brainmvp_models.errors import JobsUnavailable
+
+APPLICATION = "brainmvp"
+VERSION = "1"
+"""Of what is written into the database. It is pinned: any release that writes the same takes over
+what another one has begun."""
+QUEUE = "studies"
+WORKFLOW = "study"
+
+logging.getLogger("dbos").setLevel(logging.WARNING)  # it greets with an advertisement
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a SQLite file."""
+    return f"sqlite:///{file}"
+
+
+def prepare(url: str) -> None:
+    """Make the tables, or bring them up to date; a damaged SQLite file is left as it is.
+
+    Raises:
+        JobsUnavailable: the database is damaged, or not there.
+    """
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except SQLAlchemyError:
+        raise _unavailable("its URL is not one", "Write it as postgresql://…") from None
+    if parsed.drivername.startswith("sqlite"):
+        _check_sqlite(Path(parsed.database or ""))
+    with translated():
+        DBOS.migrate(url)
+
+
+def connect(url: str) -> DBOSClient:
+    """A connection that enqueues and asks, and runs nothing.
+
+    Raises:
+        JobsUnavailable: the database is not there.
+    """
+    with translated():
+        return DBOSClient(
+            system_database_url=url,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=APPLICATION,
+            retry_connection_errors=False,
+        )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Faults of the database as our own error; what they say may hold an address or a password.
+
+    Raises:
+        JobsUnavailable: the database did not do what was asked of it.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, dbos_error.DBOSException, OSError) as error:
+        raise _unavailable(
+            f"it does not answer ({type(error).__name__})", "Look at it, then try again"
+        ) from error
+
+
+def _check_sqlite(file: Path) -> None:
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return
+    try:
+        # Read and write: a journal that a killed process left is rolled back, nothing else.
+        with sqlite3.connect(f"file:{file}?mode=rw", uri=True) as connection:
+            (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        connection.close()
+    except sqlite3.Error as error:
+        answer = str(error)
+    if answer != "ok":
+        raise _unavailable(
+            f"{file} is damaged: {answer.splitlines()[0][:80]}",
+            "Put a copy in its place, or move it away to begin anew; it was not changed",
+        )
+
+
+def _unavailable(problem: str, remedy: str) -> JobsUnavailable:
+    return JobsUnavailable(problem, remedy=remedy, subject="the jobs' database")

@@ -1,0 +1,123 @@
+"""What a job is: the order it was made by, and what is told of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+from pydantic import Field
+
+from brainmvp_models.bundle import digest_of
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import FillPolicy
+from brainmvp_server.summary import Wire
+
+
+class Priority(str, Enum):
+    """Whose turn comes first."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+class State(str, Enum):
+    """How far a job is; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will happen to the job."""
+        return self in (State.DONE, State.FAILED, State.CANCELLED)
+
+
+class Asked(Wire):
+    """What was asked for, without the study."""
+
+    model: str
+    version: str
+    fill: FillPolicy | None = None
+    probabilities: bool = False
+    priority: Priority = Priority.BATCH
+
+
+class Order(Wire):
+    """One accepted job: what a worker needs to know.
+
+    Attributes:
+        digest: of what was asked and of the study's bytes; equal orders have equal digests.
+        modalities: in the order they came; the first one's grid is the result's.
+    """
+
+    id: str
+    owner: str
+    asked: Asked
+    digest: str
+    modalities: tuple[Modality, ...]
+
+
+class JobError(Wire):
+    """Why a job failed."""
+
+    code: str
+    title: str
+    detail: str
+    remedy: str
+
+
+class Outcome(Wire):
+    """How a job ended, as its worker wrote it down."""
+
+    state: State
+    files: tuple[str, ...] = ()
+    error: JobError | None = None
+
+
+class Progress(Wire):
+    """How far a running job is."""
+
+    stage: str = Field(description="What is being done: read, preprocess, infer, …")
+    windows_done: int = 0
+    windows: int = Field(default=0, description="0 until it is known.")
+    seconds_left: float | None = Field(
+        default=None, description="For the windows that are left, at the pace so far."
+    )
+
+
+class Job(Wire):
+    """A job as it is told to whoever asks."""
+
+    id: str
+    model: str
+    version: str
+    priority: Priority
+    state: State
+    progress: Progress | None = None
+    created: datetime
+    finished: datetime | None = None
+    expires: datetime | None = Field(
+        default=None, description="When a finished job and its results will be gone."
+    )
+    results: tuple[str, ...] = Field(default=(), description="Files under /results/.")
+    error: JobError | None = None
+
+
+class Jobs(Wire):
+    """Jobs, the newest first."""
+
+    jobs: tuple[Job, ...]
+
+
+def order_digest(asked: Asked, files: Mapping[Modality, Path]) -> str:
+    """SHA-256 of what was asked and of every file, in the order they came."""
+    hasher = hashlib.sha256(asked.model_dump_json().encode())
+    for modality, path in files.items():
+        hasher.update(f"\0{modality.value}\0{digest_of(path)}".encode())
+    return hasher.hexdigest()

@@ -1,0 +1,291 @@
+"""A worker of durable jobs: takes orders from the queue, writes down how they end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
+
+from brainmvp_models.errors import BrainMVPError, ServiceClosing, StorageFailed, StudyCancelled
+from brainmvp_server.answer import write_files
+from brainmvp_server.inference.footprint import footprint
+from brainmvp_server.inference.stop import Stop
+from brainmvp_server.jobs import database
+from brainmvp_server.jobs.job import JobError, Order, Outcome, Priority, Progress, State
+from brainmvp_server.jobs.storage import Storage
+from brainmvp_server.service import Service
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 3
+"""Tries to read or write the storage, seconds apart."""
+_RECOVERIES = 25
+"""Deaths of a worker that one job may be part of."""
+_LOOK_S = 1.0
+_REPORT = "Post the job again; if it stays so, report it with the job's id"
+_SWEEP_S = 60.0
+_ORPHAN_S = 3600.0
+
+
+class JobRunner:
+    """Works on queued jobs until it is closed.
+
+    A worker that dies leaves its jobs to the next one with its executor id. What a job's worker has
+    written down as its end is never done again.
+
+    Args:
+        url: of the database; its tables are there.
+        executor: the name of this worker; no two that run at once have the same.
+        keep: how long a finished job and its results are kept.
+    """
+
+    def __init__(
+        self, service: Service, url: str, storage: Storage, *, executor: str, keep: timedelta
+    ) -> None:
+        self._service = service
+        self._storage = storage
+        self._keep = keep
+        self._client: DBOSClient = database.connect(url)
+        self._closing = threading.Event()
+        self._active = 0
+        self._counting = threading.Lock()
+        config = DBOSConfig(
+            name=database.APPLICATION,
+            system_database_url=url,
+            application_version=database.VERSION,
+            executor_id=executor,
+            serializer=DBOSPortableJSONSerializer(),
+            run_migrations=False,
+            log_level="WARNING",
+            enable_otlp=False,
+        )
+        DBOS(config=config)
+
+        @DBOS.step(name="predict")
+        def predict(order: dict[str, Any]) -> dict[str, Any]:
+            with self._counted():
+                return self._outcome(Order.model_validate(order)).model_dump(mode="json")
+
+        @DBOS.workflow(name=database.WORKFLOW, max_recovery_attempts=_RECOVERIES)
+        def study(order: dict[str, Any]) -> dict[str, Any]:
+            return predict(order)
+
+        DBOS.listen_queues([database.QUEUE])
+
+    def start(self) -> None:
+        """Take up what this executor left, then what is queued.
+
+        Raises:
+            JobsUnavailable: the database does not answer.
+        """
+        with database.translated():
+            DBOS.launch()
+            DBOS.register_queue(
+                database.QUEUE,
+                worker_concurrency=self._service.settings.worker.studies,
+                polling_interval_sec=0.5,
+            )
+        threading.Thread(target=self._sweep, name="sweeper", daemon=True).start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is being worked on."""
+        return self._active > 0
+
+    def close(self, grace_s: float) -> None:
+        """Take nothing more, and wait so long for what runs.
+
+        What then still runs is left for the next start: the process must end.
+        """
+        self._closing.set()
+        wait = math.ceil(grace_s) if self.busy else 0
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=wait)
+        self._client.destroy()
+
+    def _outcome(self, order: Order) -> Outcome:
+        """Work on one order, however it ends."""
+        scratch = Path(
+            tempfile.mkdtemp(prefix="brainmvp-", dir=self._service.settings.service.scratch)
+        )
+        try:
+            with self._service.study() as stop, self._watched(order, stop) as progress:
+                files = self._work(order, scratch, stop, progress)
+            self._storage.drop_study(order)
+            return Outcome(state=State.DONE, files=files)
+        except ServiceClosing:
+            self._wait_for_the_end()
+            raise
+        except StudyCancelled:
+            self._storage.drop(order.id)
+            return Outcome(state=State.CANCELLED)
+        except BrainMVPError as error:
+            return self._failed(order, error)
+        except OSError as error:
+            return self._failed(
+                order,
+                StorageFailed(
+                    f"a file could not be read or written ({error.strerror or 'no reason'})",
+                    remedy="Make room or mend the storage, then post the job again",
+                ),
+            )
+        except Exception as error:  # a bug: its message may quote what it should not
+            log.error("a job failed in an unexpected way (%s)", type(error).__name__)
+            unforeseen = _Unforeseen("it failed in an unexpected way", remedy=_REPORT)
+            return self._failed(order, unforeseen)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._counting:
+            self._active += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._active -= 1
+
+    def _work(self, order: Order, scratch: Path, stop: Stop, progress: _Told) -> tuple[str, ...]:
+        settings, asked = self._service.settings, order.asked
+        study, out = scratch / "study", scratch / "results"
+        for folder in (study, out):
+            folder.mkdir()
+        files = _tried(lambda: self._storage.fetch_study(order, study))
+        predictor = self._service.shelf.predictor(asked.model, asked.version)
+        need = footprint(
+            files, predictor.bundle.task, settings.limits.volume, probabilities=asked.probabilities
+        )
+        with self._service.admission.memory_for(need, stop):
+            result = predictor.predict(
+                files,
+                fill=asked.fill,
+                probabilities=asked.probabilities,
+                limits=settings.limits.volume,
+                progress=progress,
+                stop=stop,
+                interactive=asked.priority is Priority.INTERACTIVE,
+            )
+            progress("write", 0, 1)
+            write_files(result, out)
+        stop.check()
+        return _tried(lambda: self._storage.put_results(order.id, out))
+
+    def _failed(self, order: Order, error: BrainMVPError) -> Outcome:
+        self._storage.drop(order.id)
+        detail = f"{error.subject}: {error.problem}" if error.subject else error.problem
+        return Outcome(
+            state=State.FAILED,
+            error=JobError(code=error.code, title=error.title, detail=detail, remedy=error.remedy),
+        )
+
+    @contextmanager
+    def _watched(self, order: Order, stop: Stop) -> Iterator[_Told]:
+        """Tell the database how far the job is, and the job when it is cancelled there."""
+        told, over = _Told(), threading.Event()
+
+        def watch() -> None:
+            said = None
+            while not over.wait(_LOOK_S if said else 0.05):
+                try:
+                    if told.progress is not None and told.progress != said:
+                        said = told.progress
+                        self._client.update_workflow_attributes(
+                            order.id, said.model_dump(mode="json"), merge=True
+                        )
+                    row = self._client.list_workflows(
+                        workflow_ids=[order.id], load_input=False, load_output=False
+                    )
+                    if not row or row[0].status == "CANCELLED":
+                        stop.tell(StudyCancelled("the job was cancelled", remedy="Post it again"))
+                except Exception as error:  # the database is away: the work goes on
+                    log.warning("progress cannot be told (%s)", type(error).__name__)
+
+        thread = threading.Thread(target=watch, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield told
+        finally:
+            over.set()
+            thread.join()
+
+    def _wait_for_the_end(self) -> None:
+        """Keep an unfinished job from being written down as failed: the process is ending."""
+        threading.Event().wait()
+
+    def _sweep(self) -> None:
+        while not self._closing.wait(_SWEEP_S if self._keep.total_seconds() > 60 else 0.5):
+            try:
+                self.sweep()
+            except Exception as error:  # the next round may have a database
+                log.warning("jobs could not be swept (%s)", type(error).__name__)
+
+    def sweep(self) -> None:
+        """Remove finished jobs whose time is over, and files that no job knows."""
+        before = datetime.now(timezone.utc) - self._keep
+        for status in self._client.list_workflows(
+            name=database.WORKFLOW,
+            completed_before=before.isoformat(),
+            load_input=False,
+            load_output=False,
+        ):
+            self._storage.drop(status.workflow_id)
+            self._client.delete_workflow(status.workflow_id)
+        known = self._client.list_workflows(
+            name=database.WORKFLOW, load_input=False, load_output=False
+        )
+        ids = {status.workflow_id for status in known}
+        for job in self._storage.left_behind(ids, _ORPHAN_S):
+            self._storage.drop(job)
+
+
+class _Unforeseen(BrainMVPError):
+    code = "internal-error"
+
+
+class _Told:
+    """The latest progress, as a predictor tells it."""
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+        self._began = 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        windows = {"windows_done": 0, "windows": 0}
+        left = None
+        if stage == "infer" and done == 0:
+            self._began = time.monotonic()
+        elif stage == "infer" and total > 1:
+            left = round((time.monotonic() - self._began) / done * (total - done), 1)
+            windows = {"windows_done": done, "windows": total}
+        elif self.progress is not None:
+            windows = {
+                "windows_done": self.progress.windows_done,
+                "windows": self.progress.windows,
+            }
+        self.progress = Progress(stage=stage, seconds_left=left, **windows)
+
+
+def _tried(work: Callable[[], T]) -> T:
+    """Storage may be full or away for a moment."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return work()
+        except FileNotFoundError:
+            raise
+        except OSError:
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(attempt)
+    raise AssertionError("the last attempt returns or raises")

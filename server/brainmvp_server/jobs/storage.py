@@ -1,0 +1,131 @@
+"""Where jobs keep studies and results: a folder, or a bucket through fsspec."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from fsspec.core import url_to_fs
+
+from brainmvp_models.errors import InvalidSettings
+from brainmvp_models.modality import Modality
+from brainmvp_server.jobs.job import Order
+
+_PIECE = 1 << 20
+
+
+class Storage:
+    """Files of jobs under one address.
+
+    ``ID/study/DIGEST/MODALITY`` is a study, ``ID/results/…`` a result. Every file is written before
+    anything in the database points at it.
+
+    Args:
+        address: a folder, or a URL that fsspec knows, such as ``s3://bucket/prefix``.
+
+    Raises:
+        InvalidSettings: the address cannot be used.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            self._fs, self._root = url_to_fs(address, auto_mkdir=True)
+            self._fs.makedirs(self._root, exist_ok=True)
+        except (ValueError, ImportError, OSError) as error:
+            raise InvalidSettings(
+                f"the jobs' storage cannot be used ({type(error).__name__})",
+                remedy="Give a folder that can be written, or an s3:// URL and pip install s3fs",
+                subject="jobs_storage",
+            ) from error
+        self._root = self._root.rstrip("/")
+
+    def put_study(self, order: Order, files: Mapping[Modality, Path]) -> None:
+        """Keep a study's files."""
+        for modality, path in files.items():
+            self._put(path, f"{_study(order)}/{modality.value}")
+
+    def fetch_study(self, order: Order, folder: Path) -> dict[Modality, Path]:
+        """Copy a study's files into ``folder``.
+
+        Raises:
+            FileNotFoundError: it is no longer there.
+        """
+        files = {}
+        for modality in order.modalities:
+            files[modality] = folder / modality.value
+            self._fs.get_file(self._at(f"{_study(order)}/{modality.value}"), str(files[modality]))
+        return files
+
+    def drop_study(self, order: Order) -> None:
+        """Forget one study; another one of the same job, if there is one, stays."""
+        self._drop(_study(order))
+
+    def put_results(self, job: str, folder: Path) -> tuple[str, ...]:
+        """Keep every file under ``folder``; returns their names, which are there from now on."""
+        names = []
+        for path in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
+            name = path.relative_to(folder).as_posix()
+            self._put(path, f"{job}/results/{name}")
+            names.append(name)
+        return tuple(names)
+
+    def size(self, job: str, name: str) -> int:
+        """Bytes of a result file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return int(self._fs.size(self._at(f"{job}/results/{name}")))
+
+    def pieces(self, job: str, name: str) -> Iterator[bytes]:
+        """A result file's bytes."""
+        with self._open(f"{job}/results/{name}", "rb") as file:
+            while piece := file.read(_PIECE):
+                yield piece
+
+    def drop(self, job: str) -> None:
+        """Forget everything of a job."""
+        self._drop(job)
+
+    def left_behind(self, known: set[str], older_than_s: float) -> list[str]:
+        """Jobs that have files here but that nobody knows, and that nobody is just making."""
+        self._fs.invalidate_cache()
+        now, found = time.time(), []
+        for entry in self._fs.ls(self._root, detail=True):
+            job = PurePosixPath(entry["name"].rstrip("/")).name
+            ours = entry["type"] == "directory" and _is_job(job) and job not in known
+            if ours and now - self._newest(job) > older_than_s:
+                found.append(job)
+        return found
+
+    def _newest(self, job: str) -> float:
+        """When a file of the job was written last, in seconds since 1970; 0 if it has none."""
+        files = self._fs.find(self._at(job), detail=True)
+        return max((self._fs.modified(name).timestamp() for name in files), default=0.0)
+
+    def _put(self, path: Path, name: str) -> None:
+        target = self._at(name)
+        self._fs.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+        self._fs.put_file(str(path), target)
+
+    def _open(self, name: str, mode: str) -> IO[Any]:
+        file: IO[Any] = self._fs.open(self._at(name), mode)
+        return file
+
+    def _drop(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._fs.rm(self._at(name), recursive=True)
+
+    def _at(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+
+def _study(order: Order) -> str:
+    return f"{order.id}/study/{order.digest}"
+
+
+def _is_job(name: str) -> bool:
+    return len(name) == 32 and all(letter in "0123456789abcdef" for letter in name)
