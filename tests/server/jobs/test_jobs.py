@@ -1,0 +1,161 @@
+"""Durable jobs through a real service: posted, watched, fetched, cancelled, gone."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nibabel as nib
+import numpy as np
+import pytest
+
+from ..conftest import Serving, Start
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    return tmp_path / "jobs"
+
+
+@pytest.fixture
+def service(serve: Start, swift_models: Path, storage: Path) -> Serving:
+    return serve(swift_models, jobs_storage=storage, studies=1)
+
+
+def events(service: Serving, job: str) -> list[tuple[str, dict[str, Any]]]:
+    """Every event of a job until it is over."""
+    seen = []
+    with service.http.stream("GET", f"/v1/jobs/{job}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            if line.startswith("data: "):
+                seen.append((name, json.loads(line.removeprefix("data: "))))
+    return seen
+
+
+def kept(storage: Path) -> list[str]:
+    """What the storage holds besides the database."""
+    return sorted(p.name for p in storage.rglob("*") if p.is_file() and "sqlite" not in p.name)
+
+
+def test_a_job_gives_what_a_prediction_gives_and_its_study_is_gone_when_it_is_done(
+    service: Serving, storage: Path, large_study: Path
+) -> None:
+    job = service.post(large_study)
+    seen = events(service, job)
+    assert seen[-1][0] == "done" and {name for name, _ in seen[:-1]} <= {"progress"}
+    told = [event["progress"] for _, event in seen if event["progress"]]
+    counts = [p["windows_done"] for p in told if p["windows"] > 1]
+    assert counts == sorted(counts) and counts
+    assert service.job(job)["results"] == ["mask.nii.gz", "preview.png", "summary.json"]
+    assert service.mask(job) == service.predicted(large_study)
+    summary = service.http.get(f"/v1/jobs/{job}/results/summary.json")
+    assert summary.headers["content-type"] == "application/json"
+    assert summary.json()["model"] == "swift"
+    assert kept(storage) == ["mask.nii.gz", "preview.png", "summary.json"]
+    assert [j["id"] for j in service.http.get("/v1/jobs").json()["jobs"]] == [job]
+    assert service.http.delete(f"/v1/jobs/{job}").status_code == 204
+    assert service.http.get(f"/v1/jobs/{job}").status_code == 404
+    assert kept(storage) == []
+
+
+def test_a_key_gives_the_same_job_again_and_refuses_another_study(
+    service: Serving, small_study: Path, large_study: Path
+) -> None:
+    def post(study: Path, **query: str) -> httpx.Response:
+        with study.open("rb") as file:
+            return service.http.post(
+                "/v1/models/swift/jobs",
+                files={"t1": file},
+                params={"fill": "zeros", **query},
+                headers={"idempotency-key": "morning round, bed 4"},
+            )
+
+    first, second = post(small_study), post(small_study)
+    assert first.status_code == second.status_code == 202
+    assert first.json()["id"] == second.json()["id"]
+    assert first.headers["location"] == f"/v1/jobs/{first.json()['id']}"
+    for other in (post(large_study), post(small_study, probabilities="true")):
+        assert other.status_code == 422
+        assert other.json()["type"] == "urn:brainmvp:problem:duplicate-job"
+    assert len(service.http.get("/v1/jobs").json()["jobs"]) == 1
+    assert service.until(first.json()["id"], "done")
+
+
+def test_a_cancelled_job_stops_and_leaves_nothing_and_the_next_one_is_done(
+    service: Serving, storage: Path, large_study: Path, small_study: Path
+) -> None:
+    running, queued, last = (
+        service.post(study) for study in (large_study, large_study, small_study)
+    )
+    service.until(running, "running")
+    for job in (running, queued):
+        answer = service.http.delete(f"/v1/jobs/{job}")
+        assert answer.status_code == 200 and answer.json()["state"] == "cancelled"
+    assert service.until(last, "done")
+    assert kept(storage) == ["mask.nii.gz", "preview.png", "summary.json"]
+    assert events(service, running)[-1][0] == "cancelled"
+
+
+def test_an_interactive_job_comes_before_batch_ones_that_wait(
+    service: Serving, large_study: Path, small_study: Path
+) -> None:
+    service.post(large_study)
+    batch = service.post(small_study)
+    interactive = service.post(small_study, priority="interactive")
+    service.until(batch, "done")
+    assert service.job(interactive)["finished"] <= service.job(batch)["finished"]
+
+
+def test_a_study_that_cannot_be_used_fails_with_its_reason(
+    service: Serving, storage: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "t1.nii"
+    nib.save(nib.Nifti1Image(np.zeros((60, 60, 60), np.int16), np.eye(4)), empty)
+    job = service.until(service.post(empty), "failed")
+    assert job["error"]["code"] == "invalid-volume"
+    assert "t1" in job["error"]["detail"] and job["error"]["remedy"]
+    assert kept(storage) == []
+
+
+def test_what_can_be_refused_at_once_is_no_job(service: Serving, small_study: Path) -> None:
+    post = "/v1/models/swift/jobs"
+    with small_study.open("rb") as file:
+        assert service.http.post(post, files={"ct": file}).status_code == 422
+    assert service.http.post(post, files={"t1": b"no volume"}).status_code == 422
+    assert service.http.post(post, content=b"x").status_code == 415
+    assert service.http.get("/v1/jobs").json()["jobs"] == []
+    for path in ("/v1/jobs/none", "/v1/jobs/none/events", "/v1/jobs/none/results/mask.nii.gz"):
+        answer = service.http.get(path)
+        assert answer.status_code == 404
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_results_are_really_gone_after_their_time(
+    serve: Start, swift_models: Path, storage: Path, small_study: Path
+) -> None:
+    service = serve(swift_models, jobs_storage=storage, jobs_keep_h=2 / 3600)
+    job = service.post(small_study)
+    seen = events(service, job)
+    assert seen[-1][0] == "done" and seen[-1][1]["expires"]
+    deadline = time.monotonic() + 30
+    while service.http.get(f"/v1/jobs/{job}").status_code != 404:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert kept(storage) == []
+
+
+def test_as_many_jobs_wait_as_may(
+    serve: Start, swift_models: Path, storage: Path, large_study: Path
+) -> None:
+    service = serve(swift_models, jobs_storage=storage, studies=1, jobs_queue=1)
+    service.until(service.post(large_study), "running")
+    service.post(large_study)
+    with large_study.open("rb") as file:
+        answer = service.http.post("/v1/models/swift/jobs", files={"t1": file})
+    assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
