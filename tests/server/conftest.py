@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,9 @@ def serve(tmp_path: Path) -> Iterator[Start]:
     """Starts services of a model folder; settings by their own names. All end with the test."""
     started: list[Serving] = []
 
-    def start(models: Path, **settings: object) -> Serving:
+    def start(
+        models: Path, *, environ: Mapping[str, str] | None = None, **settings: object
+    ) -> Serving:
         command = [sys.executable, "-m", "brainmvp_clients.cli", "serve"]
         for name, value in {"models": models, "port": 0, **settings}.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
@@ -121,7 +123,7 @@ def serve(tmp_path: Path) -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
         )
         try:
             started.append(Serving(process))

@@ -13,9 +13,9 @@ from brainmvp_models.errors import DuplicateJob, UnknownJob
 from brainmvp_models.modality import Modality, printable
 from brainmvp_server.jobs import database
 from brainmvp_server.jobs.job import (
+    UNFORESEEN,
     Asked,
     Job,
-    JobError,
     Order,
     Outcome,
     Priority,
@@ -27,12 +27,6 @@ from brainmvp_server.jobs.storage import Storage
 
 _KEYS = uuid.UUID("3c1f6d0e-6c53-4b52-9f5e-2f1f5f0f5b61")
 _TURN = {Priority.INTERACTIVE: 1, Priority.BATCH: 10}
-_LOST = JobError(
-    code="internal-error",
-    title="The job could not be finished",
-    detail="Its worker failed every time it tried",
-    remedy="Post it again; if it stays so, report it with the job's id",
-)
 
 
 class JobBoard:
@@ -197,7 +191,7 @@ def _outcome(status: WorkflowStatus) -> Outcome:
         return Outcome(state=State.CANCELLED)
     if status.status == "SUCCESS":
         return Outcome.model_validate(status.output)
-    return Outcome(state=State.FAILED, error=_LOST)
+    return Outcome(state=State.FAILED, error=UNFORESEEN)
 
 
 def _time(milliseconds: int | None) -> datetime | None:

@@ -72,6 +72,14 @@ class JobError(Wire):
     remedy: str
 
 
+UNFORESEEN = JobError(
+    code="internal-error",
+    title="The job could not be finished",
+    detail="It failed in an unexpected way, or its worker died every time it tried",
+    remedy="Post it again; if it stays so, report it with the job's id",
+)
+
+
 class Outcome(Wire):
     """How a job ended, as its worker wrote it down."""
 

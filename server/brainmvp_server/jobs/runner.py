@@ -21,7 +21,7 @@ from brainmvp_server.answer import write_files
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.jobs import database
-from brainmvp_server.jobs.job import JobError, Order, Outcome, Priority, Progress, State
+from brainmvp_server.jobs.job import UNFORESEEN, JobError, Order, Outcome, Priority, Progress, State
 from brainmvp_server.jobs.storage import Storage
 from brainmvp_server.service import Service
 
@@ -34,7 +34,6 @@ _ATTEMPTS = 3
 _RECOVERIES = 25
 """Deaths of a worker that one job may be part of."""
 _LOOK_S = 1.0
-_REPORT = "Post the job again; if it stays so, report it with the job's id"
 _SWEEP_S = 60.0
 _ORPHAN_S = 3600.0
 
@@ -142,8 +141,8 @@ class JobRunner:
             )
         except Exception as error:  # a bug: its message may quote what it should not
             log.error("a job failed in an unexpected way (%s)", type(error).__name__)
-            unforeseen = _Unforeseen("it failed in an unexpected way", remedy=_REPORT)
-            return self._failed(order, unforeseen)
+            self._storage.drop(order.id)
+            return Outcome(state=State.FAILED, error=UNFORESEEN)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -248,10 +247,6 @@ class JobRunner:
         ids = {status.workflow_id for status in known}
         for job in self._storage.left_behind(ids, _ORPHAN_S):
             self._storage.drop(job)
-
-
-class _Unforeseen(BrainMVPError):
-    code = "internal-error"
 
 
 class _Told:
