@@ -13,6 +13,7 @@ from brainmvp_server.api import problems, security
 from brainmvp_server.api.access import AccessLog
 from brainmvp_server.api.metrics import build_metrics_router, readings
 from brainmvp_server.api.routes import build_health_router, build_router
+from brainmvp_server.api.studies import build_study_router
 from brainmvp_server.lifetime import Life
 from brainmvp_server.observability.metrics import Metrics
 from brainmvp_server.service import Service
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(build_metrics_router(metrics))
     if settings.jobs.role != "worker":
         app.include_router(build_router(service))
+        app.include_router(build_study_router(service))
         if life.desk is not None:
             from brainmvp_server.api.jobs import build_job_router
 

@@ -14,6 +14,7 @@ PROBLEM: dict[str, Any] = {
     "model": Problem,
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
+_FILE = {"type": "string", "format": "binary"}
 UPLOAD: dict[str, Any] = {
     "required": True,
     "content": {
@@ -23,17 +24,26 @@ UPLOAD: dict[str, Any] = {
                 "minProperties": 1,
                 "additionalProperties": False,
                 "properties": {
-                    modality.value: {
-                        "type": "string",
-                        "format": "binary",
-                        "description": f"The {modality.value} volume, NIfTI (.nii or .nii.gz)",
-                    }
-                    for modality in Modality
+                    **{
+                        modality.value: {
+                            **_FILE,
+                            "description": f"The {modality.value} volume: NIfTI (.nii or .nii.gz), "
+                            "or one DICOM series as a zip",
+                        }
+                        for modality in Modality
+                    },
+                    "files": {
+                        "type": "array",
+                        "items": _FILE,
+                        "description": "Files to be identified: DICOM, NIfTI, or zips of them",
+                    },
                 },
             }
-        }
+        },
+        'multipart/related; type="application/dicom"': {"schema": _FILE},
     },
 }
+"""A study, as parts named by modality or as files to be identified."""
 
 
 def owner_of(request: Request) -> str:

@@ -18,6 +18,7 @@ from brainmvp_server.api.answers import Form, answer, negotiate
 from brainmvp_server.api.attended import attended
 from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
 from brainmvp_server.api.problems import NotReady
+from brainmvp_server.api.studies import Assign, BValue, sources_of, upload_limits, wishes_of
 from brainmvp_server.api.uploads import receive_study
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.footprint import footprint
@@ -88,8 +89,15 @@ def build_router(service: Service) -> APIRouter:
         probabilities: Annotated[
             bool, Query(description="Add each output's probability map; only in a zip.")
         ] = False,
+        resample: Annotated[
+            bool,
+            Query(description="Bring NIfTI volumes on other grids onto the first one's grid."),
+        ] = False,
+        assign: Assign = None,
+        b_value: BValue = None,
         accept: Annotated[str | None, Header()] = None,
     ) -> Response:
+        wishes = wishes_of(settings, assign or (), b_value)
         bundle = shelf.bundle(name, version)
         task = bundle.task
         manifest = bundle.manifest
@@ -104,26 +112,24 @@ def build_router(service: Service) -> APIRouter:
                 shutil.rmtree(scratch, ignore_errors=True)
 
             def work() -> Response:
-                need = footprint(files, task, settings.limits.volume, probabilities=probabilities)
+                sources = sources_of(upload, scratch, task, wishes, settings)
+                check_modalities(tuple(sources), task, fill or task.filling.policy)
+                need = footprint(sources, task, settings.limits.volume, probabilities=probabilities)
                 with service.admission.memory_for(need, stop):
                     result = shelf.predictor(name, version).predict(
-                        files,
+                        sources,
                         fill=fill,
                         probabilities=probabilities,
+                        resample=resample,
                         limits=settings.limits.volume,
                         stop=stop,
                     )
                     return answer(result, form, scratch, clean_up)
 
             try:
-                files = await receive_study(
-                    request,
-                    scratch,
-                    max_bytes=settings.limits.upload_bytes,
-                    max_parts=settings.limits.upload_parts,
-                    max_seconds=settings.limits.upload_s,
-                )
-                check_modalities(tuple(files), task, fill or task.filling.policy)
+                upload = await receive_study(request, scratch, upload_limits(settings))
+                if not upload.files:
+                    check_modalities(tuple(upload.parts), task, fill or task.filling.policy)
                 return await attended(request, stop, work, studies)
             except BaseException:
                 clean_up()

@@ -1,5 +1,7 @@
-"""Receive a study: multipart parts stream to disk as they arrive, one file a modality.
+"""Receive a study: multipart parts stream to disk as they arrive.
 
+A part is named by its modality, or ``files`` for whatever is to be identified; the parts of
+``multipart/related`` (DICOMweb's way to send objects) have no names and are all of the latter kind.
 Nothing is held in memory but the piece on its way, and nothing is written that is known to be
 unwanted: an unknown or repeated part, or a body over the limit, ends the upload where it is seen.
 """
@@ -24,44 +26,70 @@ from brainmvp_server.api.problems import (
     UploadTooLarge,
     UploadTooSlow,
 )
+from brainmvp_server.imaging.archive import Unpacked
 
-_SEND = "Send multipart/form-data with one file a modality, for example -F t1=@t1.nii.gz"
+_SEND = (
+    "Send multipart/form-data with one file a modality (-F t1=@t1.nii.gz), or files to be "
+    "identified (-F files=@study.zip)"
+)
+FILES = "files"
+"""The name of parts that are to be identified."""
 _MAX_PART_HEADERS = 8192
 
 
-async def receive_study(
-    request: Request, folder: Path, *, max_bytes: int, max_parts: int, max_seconds: float
-) -> dict[Modality, Path]:
+@dataclass(frozen=True)
+class Upload:
+    """A study as it came.
+
+    Attributes:
+        parts: the files that were named by their modality, in the order they came.
+        files: those to be identified, each with the name its sender gave it, for telling modalities
+            apart; it may name a patient and is not to be logged.
+    """
+
+    parts: dict[Modality, Path]
+    files: tuple[Unpacked, ...] = ()
+
+
+@dataclass(frozen=True)
+class UploadLimits:
+    """How large a request may be."""
+
+    bytes: int
+    parts: int
+    files: int
+    seconds: float
+
+
+async def receive_study(request: Request, folder: Path, limits: UploadLimits) -> Upload:
     """Write the request's parts into ``folder``, in the order they come.
 
     Raises:
-        UnsupportedContentType: the body is not multipart/form-data.
+        UnsupportedContentType: the body is not multipart/form-data, or related DICOM.
         UploadTooLarge: the body, or the number of parts, is over the limit.
         MalformedUpload: the body ends early, is not well formed or holds no file.
-        UploadTooSlow: the body is not there after ``max_seconds``.
+        UploadTooSlow: the body is not there in time.
         UnknownModality, DuplicateModality: a part's name is none, or came before.
     """
     try:
-        with anyio.fail_after(max_seconds):
-            return await _received(request, folder, max_bytes=max_bytes, max_parts=max_parts)
+        with anyio.fail_after(limits.seconds):
+            return await _received(request, folder, limits)
     except TimeoutError:
         raise UploadTooSlow(
-            f"the upload was not over after {max_seconds:g} s",
+            f"the upload was not over after {limits.seconds:g} s",
             remedy="Compress the volumes (.nii.gz), or ask for a higher limit",
         ) from None
 
 
-async def _received(
-    request: Request, folder: Path, *, max_bytes: int, max_parts: int
-) -> dict[Modality, Path]:
-    boundary = _boundary(request)
-    _check_length(request, max_bytes)
-    with _Receiver(folder, boundary, max_parts) as receiver:
+async def _received(request: Request, folder: Path, limits: UploadLimits) -> Upload:
+    boundary, named = _boundary(request)
+    _check_length(request, limits.bytes)
+    with _Receiver(folder, boundary, limits, named) as receiver:
         received = 0
         async for piece in _pieces(request):
             received += len(piece)
-            if received > max_bytes:
-                raise _too_large(max_bytes)
+            if received > limits.bytes:
+                raise _too_large(limits.bytes)
             receiver.feed(piece)
         return receiver.finish()
 
@@ -72,8 +100,10 @@ class _Receiver:
 
     folder: Path
     boundary: bytes
-    max_parts: int
-    files: dict[Modality, Path] = field(default_factory=dict)
+    limits: UploadLimits
+    named: bool
+    parts: dict[Modality, Path] = field(default_factory=dict)
+    files: list[Unpacked] = field(default_factory=list)
     _file: IO[bytes] | None = None
     _name: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
@@ -107,22 +137,27 @@ class _Receiver:
         except FormParserError:
             raise MalformedUpload("the multipart body is not well formed", remedy=_SEND) from None
 
-    def finish(self) -> dict[Modality, Path]:
-        """The files, once the body has ended."""
+    def finish(self) -> Upload:
+        """What came, once the body has ended."""
         if not self._complete:
             raise MalformedUpload("the body ends before its last part does", remedy=_SEND)
-        if not self.files:
+        if not self.parts and not self.files:
             raise MalformedUpload("the request holds no file", remedy=_SEND)
-        return self.files
+        return Upload(self.parts, tuple(self.files))
 
     def _part_begin(self) -> None:
         self._disposition = b""
         self._name.clear()
         self._value.clear()
-        if len(self.files) >= self.max_parts:
+        if len(self.parts) >= self.limits.parts:
             raise UploadTooLarge(
-                f"the request has more than {self.max_parts} parts",
+                f"the request has more than {self.limits.parts} parts",
                 remedy="Send one file a modality",
+            )
+        if len(self.files) >= self.limits.files:
+            raise UploadTooLarge(
+                f"the request has more than {self.limits.files} files",
+                remedy="Send the series needed and nothing else",
             )
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
@@ -145,15 +180,22 @@ class _Receiver:
 
     def _headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
-        modality = parse_modality(options.get(b"name", b"").decode("utf-8", "replace"))
-        if modality in self.files:
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        if name == FILES or not self.named:
+            path = self.folder / f"{FILES}-{len(self.files):06d}"
+            given = options.get(b"filename", b"").decode("utf-8", "replace")
+            self.files.append(Unpacked(path, given))
+            self._file = path.open("xb")
+            return
+        modality = parse_modality(name)
+        if modality in self.parts:
             raise DuplicateModality(
                 "the modality was sent twice",
                 remedy="Send each modality once",
                 subject=modality.value,
             )
-        self.files[modality] = self.folder / modality.value
-        self._file = self.files[modality].open("xb")
+        self.parts[modality] = self.folder / modality.value
+        self._file = self.parts[modality].open("xb")
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         assert self._file is not None
@@ -168,14 +210,16 @@ class _Receiver:
         self._complete = True
 
 
-def _boundary(request: Request) -> bytes:
+def _boundary(request: Request) -> tuple[bytes, bool]:
+    """The boundary, and whether the parts are named."""
     kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind != b"multipart/form-data" or b"boundary" not in options:
+    related = kind == b"multipart/related" and options.get(b"type") == b"application/dicom"
+    if (kind != b"multipart/form-data" and not related) or b"boundary" not in options:
         raise UnsupportedContentType("the body is not multipart/form-data", remedy=_SEND)
     boundary = options[b"boundary"]
     if not 0 < len(boundary) <= 70:  # RFC 2046, section 5.1.1
         raise MalformedUpload("the multipart boundary has no valid length", remedy=_SEND)
-    return boundary
+    return boundary, not related
 
 
 def _check_length(request: Request, max_bytes: int) -> None:

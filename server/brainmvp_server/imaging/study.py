@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from brainmvp_models.errors import GridMismatch, MissingModality
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import Grid
-from brainmvp_server.imaging.nifti import Limits, read_nifti
+from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.imaging.sources import Source, read_volume
 from brainmvp_server.imaging.volume import Volume
 
 _SAME_PLACE = 0.1
@@ -48,34 +48,63 @@ class Study:
         return next((v for v in self.volumes if v.modality == modality), None)
 
 
-def read_study(files: Mapping[Modality, Path], limits: Limits = Limits()) -> Study:
-    """Read the volumes of a study side by side; the order of ``files`` is the study's order.
+def read_study(
+    sources: Mapping[Modality, Source], limits: Limits = Limits(), *, resample: bool = False
+) -> Study:
+    """Read the volumes of a study side by side; the order of ``sources`` is the study's order.
+
+    DICOM series of one frame of reference that lie on other grids than the first one are resampled
+    onto it. NIfTI files say nothing about whose world they lie in: they are resampled only where
+    ``resample`` asks for it.
 
     Raises:
-        InvalidVolume, VolumeTooLarge, GridMismatch, MissingModality: see :func:`read_nifti` and
-            :meth:`Study.of`.
+        InvalidVolume, VolumeTooLarge, MissingModality: see :func:`read_volume`, :meth:`Study.of`.
+        GridMismatch: volumes on different grids that are not, or cannot be, resampled.
     """
-    with ThreadPoolExecutor(max_workers=max(len(files), 1)) as pool:
-        volumes = list(pool.map(lambda item: read_nifti(item[1], item[0], limits), files.items()))
-    return Study.of(volumes)
+    with ThreadPoolExecutor(max_workers=max(len(sources), 1)) as pool:
+        volumes = list(
+            pool.map(lambda item: read_volume(item[1], item[0], limits), sources.items())
+        )
+    return Study.of([_on_grid(volume, volumes[0], resample=resample) for volume in volumes])
+
+
+def _on_grid(volume: Volume, reference: Volume, *, resample: bool) -> Volume:
+    if volume is reference:
+        return volume
+    frames = volume.frame_of_reference, reference.frame_of_reference
+    if all(frames) and frames[0] != frames[1]:
+        raise GridMismatch(
+            f"it lies in another frame of reference than {reference.modality}: the patient was "
+            "positioned anew between the two",
+            remedy="Leave one of the series out, or register them and send NIfTI",
+            subject=volume.modality.value,
+        )
+    if _apart(reference.grid, volume.grid) is None or not (resample or all(frames)):
+        return volume
+    from brainmvp_server.imaging.align import resampled
+
+    return resampled(volume, reference)
 
 
 def _check_same_grid(reference: Volume, volume: Volume) -> None:
-    here, there = reference.grid.canonical(), volume.grid.canonical()
-    if here.shape != there.shape:
-        problem = f"it has {_size(there)} voxels, {reference.modality} has {_size(here)}"
-    elif here.distance(there) > _SAME_PLACE * min(here.spacing):
-        problem = (
-            f"it lies up to {here.distance(there):.2f} mm from {reference.modality}, "
-            "voxel for voxel"
-        )
-    else:
+    apart = _apart(reference.grid, volume.grid)
+    if apart is None:
         return
     raise GridMismatch(
-        problem,
-        remedy=f"Resample it onto the grid of {reference.modality}",
+        apart.format(name=reference.modality),
+        remedy=f"Resample it onto the grid of {reference.modality}, or ask for it with resample",
         subject=volume.modality.value,
     )
+
+
+def _apart(reference: Grid, other: Grid) -> str | None:
+    """How two grids differ, with a place for the reference's name; None where they do not."""
+    here, there = reference.canonical(), other.canonical()
+    if here.shape != there.shape:
+        return f"it has {_size(there)} voxels, {{name}} has {_size(here)}"
+    if here.distance(there) > _SAME_PLACE * min(here.spacing):
+        return f"it lies up to {here.distance(there):.2f} mm from {{name}}, voxel for voxel"
+    return None
 
 
 def _size(grid: Grid) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Task
-from brainmvp_server.imaging.nifti import Limits, Outline, outline_nifti
+from brainmvp_server.imaging.nifti import Limits, Outline
+from brainmvp_server.imaging.sources import Source, outline
 from brainmvp_server.inference.resample import resampled_length
 
 _FLOAT = 4
@@ -17,14 +17,14 @@ _ROOM = 1.25
 
 
 def footprint(
-    files: Mapping[Modality, Path], task: Task, limits: Limits, *, probabilities: bool = False
+    sources: Mapping[Modality, Source], task: Task, limits: Limits, *, probabilities: bool = False
 ) -> int:
-    """:func:`study_bytes` of NIfTI files.
+    """:func:`study_bytes` of a study that is not read yet.
 
     Raises:
         InvalidVolume, VolumeTooLarge: a header that cannot be used.
     """
-    outlines = [outline_nifti(path, modality, limits) for modality, path in files.items()]
+    outlines = [outline(source, modality, limits) for modality, source in sources.items()]
     return study_bytes(outlines, task, probabilities=probabilities)
 
 

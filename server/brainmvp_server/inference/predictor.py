@@ -16,6 +16,7 @@ from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_models.task import FillPolicy, ScoreOutputs
 from brainmvp_models.templates import TemplateBank, minmax_scaled
 from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.imaging.sources import Source
 from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Channels, check_modalities, fill_channels
@@ -64,10 +65,11 @@ class Predictor:
 
     def predict(
         self,
-        files: Mapping[str, str | Path] | Mapping[Modality, Path],
+        files: Mapping[str, str | Path] | Mapping[Modality, Path] | Mapping[Modality, Source],
         *,
         fill: FillPolicy | None = None,
         probabilities: bool = False,
+        resample: bool = False,
         limits: Limits = Limits(),
         progress: Progress | None = None,
         stop: Stop | None = None,
@@ -76,9 +78,10 @@ class Predictor:
         """Segment or classify one study; the first file's grid is the result's grid.
 
         Args:
-            files: one NIfTI file a modality.
+            files: one NIfTI file, or stack of a DICOM series, a modality.
             fill: how missing modalities are filled; by default as the bundle says.
             probabilities: also keep each output's probability map.
+            resample: bring NIfTI files on other grids onto the first one's, by scanner coordinates.
             progress: told the stage, and how much of it is done.
             stop: asked before each stage and window whether the study may go on.
             interactive: whether somebody waits for it; other studies come later.
@@ -93,7 +96,7 @@ class Predictor:
         check_modalities(tuple(paths), self.bundle.task, policy)
         stages = Stages(progress, stop or Stop())
         with stages.stage("read"):
-            study = read_study(paths, limits)
+            study = read_study(paths, limits, resample=resample)
         return self._predict(study, policy, probabilities, stages, interactive)
 
     def predict_study(
@@ -214,13 +217,15 @@ class Predictor:
         return tuple(notes)
 
 
-def _by_modality(files: Mapping[str, str | Path] | Mapping[Modality, Path]) -> dict[Modality, Path]:
+def _by_modality(
+    files: Mapping[str, str | Path] | Mapping[Modality, Path] | Mapping[Modality, Source],
+) -> dict[Modality, Source]:
     """Files under parsed modalities, in the given order.
 
     Raises:
         UnknownModality, DuplicateModality: for example ``t1ce`` beside ``t1c``.
     """
-    paths: dict[Modality, Path] = {}
+    paths: dict[Modality, Source] = {}
     for name, path in files.items():
         modality = name if isinstance(name, Modality) else parse_modality(name)
         if modality in paths:
@@ -229,5 +234,5 @@ def _by_modality(files: Mapping[str, str | Path] | Mapping[Modality, Path]) -> d
                 remedy="Send each modality once",
                 subject=modality.value,
             )
-        paths[modality] = Path(path)
+        paths[modality] = Path(path) if isinstance(path, str) else path
     return paths

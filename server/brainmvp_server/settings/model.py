@@ -68,8 +68,13 @@ class LimitSettings(Group):
 
     upload_mb: int = Field(default=2048, ge=1, description="Largest request body, in MiB.")
     upload_parts: int = Field(default=16, ge=1, description="Most parts a request may have.")
+<<<<<<< HEAD
     header_kb: int = Field(
         default=32, ge=4, description="Largest head of a request (line and headers), in KiB."
+=======
+    upload_files: int = Field(
+        default=20_000, ge=1, description="Most files to be identified a request may have."
+>>>>>>> ffe905e (Studies as zips, loose files or DICOMweb bodies; series of one frame of reference meet on one grid)
     )
     volume_mvoxels: int = Field(default=135, ge=1, description="Largest volume, in million voxels.")
 
@@ -114,6 +119,17 @@ class WorkerSettings(Group):
         default=None, ge=1, description="Memory for networks, in MiB; else no limit."
     )
     warm_up: bool = Field(default=True, description="Run one window when a network is loaded.")
+
+
+class DicomSettings(Group):
+    """How DICOM studies are read."""
+
+    b_value: float = Field(
+        default=1000, gt=0, description="Diffusion weighting that is preferred, in s/mm²."
+    )
+    identification_rules: Path | None = Field(
+        default=None, description="A site's own rules of identification, asked first (YAML)."
+    )
 
 
 class JobSettings(Group):
@@ -214,6 +230,7 @@ class Settings(Group):
     service: ServiceSettings
     limits: LimitSettings = LimitSettings()
     worker: WorkerSettings = WorkerSettings()
+    dicom: DicomSettings = DicomSettings()
     jobs: JobSettings = JobSettings()
     security: SecuritySettings = SecuritySettings()
     observability: ObservabilitySettings = ObservabilitySettings()

@@ -59,15 +59,21 @@ def affine_for(
     return affine
 
 
-def small_grid(plane: Plane, *, thick: bool = False) -> tuple[tuple[int, int, int], tuple]:
-    """Shape (columns, rows, slices) and spacing that hold a whole head and stay quick."""
+def small_grid(
+    plane: Plane, *, thick: bool = False, part: bool = False
+) -> tuple[tuple[int, int, int], tuple]:
+    """Shape (columns, rows, slices) and spacing that hold a head, or a part, and stay quick."""
     spacing = (3.0, 3.0, 5.0) if thick else (3.5, 3.5, 3.5)
-    extent = {
-        "axial": (180, 216, 170),
-        "oblique": (200, 224, 190),
-        "coronal": (180, 180, 216),
-        "sagittal": (216, 180, 180),
-    }[plane]
+    extent = (
+        (84, 84, 84)
+        if part
+        else {
+            "axial": (180, 216, 170),
+            "oblique": (200, 224, 190),
+            "coronal": (180, 180, 216),
+            "sagittal": (216, 180, 180),
+        }[plane]
+    )
     shape = tuple(round(e / s) for e, s in zip(extent, spacing, strict=True))
     return shape, spacing
 
@@ -79,11 +85,12 @@ def contrast_image(
     *,
     reverse: bool = False,
     thick: bool = False,
+    part: bool = False,
     source: str = "colin27",
     grid: tuple[tuple[int, int, int], tuple[float, float, float]] | None = None,
 ) -> nib.Nifti1Image:
     """A contrast as int16 voxels (column, row, slice) on a scanner's grid, with its RAS affine."""
-    shape, spacing = grid or small_grid(plane, thick=thick)
+    shape, spacing = grid or small_grid(plane, thick=thick, part=part)
     affine = affine_for(plane, spacing, shape, reverse=reverse)
     image = colin27() if source == "colin27" else mni152()
     voxels = np.asarray(image.dataobj, dtype=np.float32)

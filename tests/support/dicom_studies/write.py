@@ -68,12 +68,14 @@ def write_study(
     source: str = "colin27",
     same_grid: bool = False,
     reverse: bool = False,
+    part: bool = False,
 ) -> Study:
     """Write a study; equal arguments give equal UIDs, another ``seed`` another patient.
 
     Args:
         same_grid: every series on one axial grid, instead of each in its protocol's plane.
         reverse: slices are acquired from the other end.
+        part: the middle of the head only, so that one window of a network holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     study = Study(folder, _uid("study", seed), _uid("frame", seed), f"PLANTED-ID-4711-{seed}")
@@ -81,7 +83,7 @@ def write_study(
         header = header_of(vendor, contrast)
         plane = "axial" if same_grid else header.plane
         thick = header.thick and not same_grid
-        options = {"reverse": reverse, "thick": thick, "source": source}
+        options = {"reverse": reverse, "thick": thick, "part": part, "source": source}
         if contrast == "localizer":
             grid = ((60, 60, 3), (4.0, 4.0, 30.0))
             images = [

@@ -20,12 +20,13 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, RLELossless
 
-from brainmvp_models.errors import InvalidVolume, VolumeTooLarge
+from brainmvp_models.errors import InvalidVolume
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.dicom.files import Frame, open_dataset
 from brainmvp_server.imaging.dicom.series import Stack
 from brainmvp_server.imaging.dicom.source import DicomSource
 from brainmvp_server.imaging.nifti import Limits, check_values, spatial_header
+from brainmvp_server.imaging.sources import outline
 from brainmvp_server.imaging.volume import Volume
 
 _JPEG_SOF = {0xFFC0 + n for n in range(16)} - {0xFFC4, 0xFFC8, 0xFFCC} | {0xFFF7}
@@ -38,13 +39,7 @@ def read_stack(stack: Stack, modality: Modality, limits: Limits = Limits()) -> V
         InvalidVolume: damaged pixels, a transfer syntax that is not supported, a constant image.
         VolumeTooLarge: it has more voxels than ``limits`` allow.
     """
-    voxels = int(np.prod(stack.grid.shape))
-    if voxels > limits.voxels:
-        raise VolumeTooLarge(
-            f"series {stack.label} has {voxels} voxels; the limit is {limits.voxels}",
-            remedy="Leave the series out, or raise the limit",
-            subject=modality.value,
-        )
+    outline(stack, modality, limits)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom would quote values of the file

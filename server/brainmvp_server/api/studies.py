@@ -1,0 +1,125 @@
+"""From an upload to what a model is given; and ``POST /v1/studies/identify``, which stops there."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, Query, Request
+
+from brainmvp_models.modality import Modality, parse_modality, printable
+from brainmvp_models.task import Task
+from brainmvp_server.api.described import PROBLEM, UPLOAD
+from brainmvp_server.api.problems import InvalidQuery
+from brainmvp_server.api.uploads import Upload, UploadLimits, receive_study
+from brainmvp_server.findings import Findings
+from brainmvp_server.imaging.archive import ArchiveLimits
+from brainmvp_server.imaging.intake import Intake, Wishes, chosen_for, one_series, take_in
+from brainmvp_server.imaging.sources import Source
+from brainmvp_server.service import Service
+from brainmvp_server.settings import Settings
+
+_NOT_USED = "none"
+
+Assign = Annotated[
+    list[str] | None,
+    Query(
+        description="What a series is, whatever its header says: NUMBER:MODALITY, or NUMBER:none "
+        "to leave it out. The number may be a volume's label or a Series Instance UID."
+    ),
+]
+BValue = Annotated[
+    float | None, Query(gt=0, description="The diffusion weighting that is preferred, s/mm².")
+]
+
+
+def build_study_router(service: Service) -> APIRouter:
+    """The routes that look at a study without a model."""
+    router = APIRouter()
+    settings = service.settings
+
+    @router.post(
+        "/v1/studies/identify",
+        tags=["studies"],
+        summary="Tell which series or file is which modality; no model is run",
+        responses=dict.fromkeys((400, 408, 413, 415, 422, 503), PROBLEM),
+        openapi_extra={"requestBody": UPLOAD},
+    )
+    async def identify(request: Request, assign: Assign = None, b_value: BValue = None) -> Findings:
+        wishes = wishes_of(settings, assign or (), b_value)
+        with service.admission.request(), service.study():
+            scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
+            try:
+                upload = await receive_study(request, scratch, upload_limits(settings))
+                return await anyio.to_thread.run_sync(
+                    lambda: Findings.of(intake_of(upload, scratch, wishes, settings))
+                )
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    return router
+
+
+def upload_limits(settings: Settings) -> UploadLimits:
+    """How large a request may be."""
+    limits = settings.limits
+    return UploadLimits(
+        limits.upload_bytes, limits.upload_parts, limits.upload_files, limits.upload_s
+    )
+
+
+def wishes_of(settings: Settings, assign: Sequence[str], b_value: float | None) -> Wishes:
+    """How a study is to be told apart, by the query and the settings.
+
+    Raises:
+        InvalidQuery: an assignment that is none.
+        UnknownModality: an assignment to what is no modality.
+    """
+    dicom = settings.dicom
+    return Wishes(
+        assigned=dict(map(_assignment, assign)),
+        b_value=dicom.b_value if b_value is None else b_value,
+        rules=dicom.identification_rules,
+    )
+
+
+def intake_of(upload: Upload, scratch: Path, wishes: Wishes, settings: Settings) -> Intake:
+    """What an upload's files to be identified hold; zips are unpacked into ``scratch``.
+
+    Raises:
+        InvalidInput: one of its kinds; see :func:`take_in`.
+    """
+    limits = ArchiveLimits(entries=settings.limits.upload_files)
+    return take_in(upload.files, scratch, wishes, limits)
+
+
+def sources_of(
+    upload: Upload, scratch: Path, task: Task, wishes: Wishes, settings: Settings
+) -> dict[Modality, Source]:
+    """What a model is given of an upload, by modality; no voxel is read.
+
+    Raises:
+        InvalidInput: one of its kinds; see :func:`chosen_for` and :func:`one_series`.
+    """
+    named: dict[Modality, Source] = {}
+    for modality, part in upload.parts.items():
+        inside = scratch / f"{modality.value}-files"
+        inside.mkdir()
+        named[modality] = one_series(part, modality, inside, wishes.b_value)
+    if not upload.files:
+        return named
+    return chosen_for(intake_of(upload, scratch, wishes, settings), task.modalities, named)
+
+
+def _assignment(text: str) -> tuple[str, Modality | None]:
+    series, _, name = text.rpartition(":")
+    if not series or not name:
+        raise InvalidQuery(
+            f"assign: '{printable(text)}' is no assignment",
+            remedy="Write it as NUMBER:MODALITY, for example assign=5:t1c",
+        )
+    return series, None if name == _NOT_USED else parse_modality(name)

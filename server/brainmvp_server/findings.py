@@ -1,0 +1,90 @@
+"""What was found in a study, before any model: what ``POST /v1/studies/identify`` answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from brainmvp_models.modality import Modality
+from brainmvp_server.summary import Point, Wire
+
+if TYPE_CHECKING:
+    from brainmvp_server.imaging.identify.study import Identified
+    from brainmvp_server.imaging.intake import Intake, NamedFile
+
+
+class Finding(Wire):
+    """One volume: what it is, how sure, on what evidence, and whether it is used."""
+
+    label: str
+    kind: str
+    modality: Modality | None
+    confidence: str
+    evidence: tuple[str, ...]
+    used: bool
+    reason: str
+    series_uid: str | None = None
+    series_number: int | None = None
+    description: str | None = None
+    slices: int | None = None
+    spacing_mm: Point | None = None
+    plane: str | None = None
+    b_value: float | None = None
+    echo_time_ms: float | None = None
+
+    @classmethod
+    def of_series(cls, one: Identified) -> Finding:
+        """Of a volume of a DICOM series."""
+        header = one.header
+        x, y, z = (round(value, 3) for value in header.spacing)
+        return cls(
+            label=one.label,
+            kind="dicom",
+            modality=one.answer.modality,
+            confidence=one.answer.confidence.value,
+            evidence=one.answer.evidence,
+            used=one.used,
+            reason=one.reason,
+            series_uid=header.uid,
+            series_number=header.number,
+            description=header.description or header.protocol,
+            slices=header.slices or None,
+            spacing_mm=(x, y, z) if x else None,
+            plane=header.plane or None,
+            b_value=header.b_value,
+            echo_time_ms=header.echo_time,
+        )
+
+    @classmethod
+    def of_file(cls, file: NamedFile) -> Finding:
+        """Of a NIfTI file; its name is not repeated, only the word in it."""
+        known = file.modality is not None
+        return cls(
+            label=f"file {file.place}",
+            kind="nifti",
+            modality=file.modality,
+            confidence="medium" if known else "none",
+            evidence=(f"its name says '{file.word}'",) if known else (),
+            used=known,
+            reason="named so" if known else "nothing in its name tells what it is",
+        )
+
+
+class Findings(Wire):
+    """Every volume of a study, and how many files were none."""
+
+    volumes: tuple[Finding, ...]
+    unreadable: int
+    other: int
+
+    @classmethod
+    def of(cls, intake: Intake) -> Findings:
+        """What was taken in."""
+        series = intake.dicom.series if intake.dicom else ()
+        return cls(
+            volumes=(
+                *(Finding.of_file(file) for file in intake.nifti),
+                *(Finding.of_series(one) for one in series),
+            ),
+            unreadable=intake.unreadable,
+            other=intake.other,
+        )

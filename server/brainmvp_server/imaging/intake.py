@@ -1,0 +1,241 @@
+"""A heap of files, told apart: which of them is which modality of one study.
+
+NIfTI files are told by the words in their names, DICOM series by their headers; zips are unpacked
+first. What somebody has named himself is not asked about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brainmvp_models.errors import DuplicateModality, InvalidVolume, NothingIdentified
+from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.archive import ArchiveLimits, Unpacked, is_zip, unpack
+from brainmvp_server.imaging.sources import Source
+
+if TYPE_CHECKING:
+    from brainmvp_server.imaging.identify.study import IdentifiedStudy
+
+_TOKENS = {
+    Modality.FLAIR: ("flair", "t2f", "t2flair"),
+    Modality.T1: ("t1", "t1w", "t1n", "mprage"),
+    Modality.T1C: ("t1c", "t1ce", "t1gd", "t1ct", "t1post", "t1km", "ct1"),
+    Modality.T2: ("t2", "t2w"),
+    Modality.MRA: ("mra", "tof", "angio"),
+    Modality.PD: ("pd", "pdw"),
+    Modality.DWI: ("dwi", "trace"),
+    Modality.ADC: ("adc",),
+    Modality.T1IR: ("t1ir", "irt1"),
+}
+_BY_TOKEN = {token: modality for modality, tokens in _TOKENS.items() for token in tokens}
+_GZIP = b"\x1f\x8b"
+_NIFTI_STARTS = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a study is to be told apart.
+
+    Attributes:
+        assigned: by series number, label or Series Instance UID; None leaves a series out.
+        b_value: the diffusion weighting that is wanted, s/mm².
+        rules: a site's own file of rules.
+    """
+
+    assigned: Mapping[str, Modality | None] = field(default_factory=dict)
+    b_value: float = 1000.0
+    rules: Path | None = None
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A NIfTI file of a heap: its place in it, and what its name says, if anything."""
+
+    place: int
+    modality: Modality | None
+    word: str
+    path: Path = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What a heap holds.
+
+    Attributes:
+        nifti: in the order they came.
+        dicom: the identified study; None where there is no DICOM.
+        unreadable, other: files that are damaged, and files that are no images.
+    """
+
+    nifti: tuple[NamedFile, ...]
+    dicom: IdentifiedStudy | None
+    unreadable: int
+    other: int
+
+    def sources(self) -> dict[Modality, Source]:
+        """The source of each modality.
+
+        Raises:
+            DuplicateModality: two NIfTI files, or a file and a series, are named as one.
+        """
+        found: dict[Modality, Source] = {}
+        for file in self.nifti:
+            if file.modality is not None:
+                _put(found, file.modality, file.path)
+        for modality, stack in (self.dicom.chosen if self.dicom else {}).items():
+            _put(found, modality, stack)
+        return found
+
+
+def take_in(
+    files: Iterable[Unpacked],
+    folder: Path,
+    wishes: Wishes = Wishes(),
+    limits: ArchiveLimits = ArchiveLimits(),
+) -> Intake:
+    """Tell a heap of files apart; zips among them are unpacked into ``folder``.
+
+    Raises:
+        InvalidArchive, ArchiveTooLarge: see :func:`unpack`.
+        MixedStudy: the DICOM files belong to several patients or studies.
+        NothingIdentified: an assignment names no series.
+        InvalidRules: the site's rules do not validate.
+    """
+    nifti: list[NamedFile] = []
+    rest: list[Path] = []
+    for place, file in enumerate(_unpacked(files, folder, limits), start=1):
+        if _is_nifti(file.path):
+            word, modality = named(file.name)
+            nifti.append(NamedFile(place, modality, word, file.path))
+        else:
+            rest.append(file.path)
+    if not rest and not wishes.assigned:
+        return Intake(tuple(nifti), None, 0, 0)
+    from brainmvp_server.imaging.dicom.files import scan
+    from brainmvp_server.imaging.dicom.series import sort_series
+    from brainmvp_server.imaging.identify.rules import load_rules
+    from brainmvp_server.imaging.identify.study import identify_study
+
+    scanned = scan(rest)
+    study = None
+    if scanned.instances or wishes.assigned:
+        study = identify_study(
+            sort_series(scanned.instances),
+            load_rules(wishes.rules),
+            assigned=wishes.assigned,
+            b_value=wishes.b_value,
+        )
+    return Intake(tuple(nifti), study, scanned.unreadable, scanned.other)
+
+
+def chosen_for(
+    intake: Intake, wanted: Sequence[Modality], named: Mapping[Modality, Source]
+) -> dict[Modality, Source]:
+    """What a model is to be given: what was named, and what of its modalities was found.
+
+    The volume with the smallest voxels comes first, so that results lie on its grid, unless
+    somebody named volumes: then the first of those does.
+
+    Raises:
+        NothingIdentified: nothing was found, or a series that is needed is damaged.
+        DuplicateModality: see :meth:`Intake.sources`.
+    """
+    found = intake.sources()
+    sources = dict(named)
+    for modality in wanted:
+        if modality in found and modality not in named:
+            sources[modality] = found[modality]
+        damaged = intake.dicom.damaged(modality) if intake.dicom else None
+        if damaged is not None and modality not in sources:
+            raise NothingIdentified(
+                f"series {damaged.label} is the only {modality}, and {damaged.reason}",
+                remedy=f"Send it again, whole, or leave it out with assign={damaged.label}:none",
+                subject=modality.value,
+            )
+    if not sources:
+        raise NothingIdentified(
+            "none of the files is known to be a modality that the model takes",
+            remedy="See what was found with /v1/studies/identify, or name the parts by modality",
+        )
+    if named:
+        return sources
+    return dict(sorted(sources.items(), key=lambda item: _voxel_ml(item[1])))
+
+
+def one_series(part: Path, modality: Modality, folder: Path, b_value: float = 1000.0) -> Source:
+    """What a part named by its modality holds: a NIfTI file, or one series as a zip or one object.
+
+    Raises:
+        InvalidArchive, ArchiveTooLarge, MixedStudy: see :func:`take_in`.
+        InvalidVolume: it holds no volume, or several.
+    """
+    from brainmvp_server.imaging.dicom.files import is_dicom, scan
+    from brainmvp_server.imaging.dicom.series import sort_series
+
+    if is_zip(part):
+        files = [f.path for f in unpack(part, folder, subject=modality.value)]
+        volumes = [path for path in files if _is_nifti(path)]
+        if len(volumes) == 1:
+            return volumes[0]
+    elif is_dicom(part):
+        files = [part]
+    else:
+        return part
+    study = sort_series(scan(files).instances)
+    stacks = list(study.stacks)
+    if modality == Modality.DWI:
+        stacks.sort(key=lambda s: abs((s.header.b_value or 0.0) - b_value))
+        del stacks[1:]
+    if len(stacks) == 1:
+        return stacks[0]
+    reasons = "; ".join(aside.reason for aside in study.set_aside[:3])
+    raise InvalidVolume(
+        f"it holds {len(stacks)} volumes" if stacks else f"it holds no volume ({reasons})",
+        remedy="Send the files of one series, or all of them as files=",
+        subject=modality.value,
+    )
+
+
+def named(name: str) -> tuple[str, Modality | None]:
+    """The last word in a file's name that tells a modality, and that modality.
+
+    Only whole words count: ``sub-01_t1ce.nii.gz``, ``BraTS-PED-00001-000-t1n.nii.gz``.
+    """
+    stem = name.lower().removesuffix(".gz").removesuffix(".nii")
+    words = [word for word in re.split(r"[^a-z0-9]+", stem) if word in _BY_TOKEN]
+    return (words[-1], _BY_TOKEN[words[-1]]) if words else ("", None)
+
+
+def _unpacked(files: Iterable[Unpacked], folder: Path, limits: ArchiveLimits) -> Iterable[Unpacked]:
+    for number, file in enumerate(files):
+        if not is_zip(file.path):
+            yield file
+            continue
+        inside = folder / f"zip-{number:06d}"
+        inside.mkdir()
+        yield from unpack(file.path, inside, limits, subject="files")
+
+
+def _is_nifti(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start[:2] == _GZIP or start in _NIFTI_STARTS
+
+
+def _put(found: dict[Modality, Source], modality: Modality, source: Source) -> None:
+    if modality in found:
+        raise DuplicateModality(
+            "two of the files are named as this modality",
+            remedy=f"Keep one of them, or send it as part {modality}",
+            subject=modality.value,
+        )
+    found[modality] = source
+
+
+def _voxel_ml(source: Source) -> float:
+    """The size of a voxel; files come first, in their own order."""
+    return 0.0 if isinstance(source, Path) else round(source.grid.voxel_ml, 7)
