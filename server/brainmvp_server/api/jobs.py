@@ -23,6 +23,14 @@ from brainmvp_models.errors import (
 from brainmvp_models.modality import printable
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
+from brainmvp_server.api.studies import (
+    Assign,
+    BValue,
+    parts_of,
+    sources_of,
+    upload_limits,
+    wishes_of,
+)
 from brainmvp_server.api.uploads import receive_study
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.footprint import footprint
@@ -76,6 +84,8 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
         priority: Annotated[
             Priority, Query(description="Interactive jobs come before batch ones.")
         ] = Priority.BATCH,
+        assign: Assign = None,
+        b_value: BValue = None,
         idempotency_key: Annotated[
             str | None,
             Header(
@@ -95,14 +105,16 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
             priority=priority,
         )
         owner, limits = owner_of(request), settings.limits
+        wishes = wishes_of(settings, assign or (), b_value)
         scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
 
         def accept() -> Job:
-            check_modalities(tuple(files), bundle.task, fill or bundle.task.filling.policy)
+            sources = sources_of(upload, scratch, bundle.task, wishes, settings)
+            check_modalities(tuple(sources), bundle.task, fill or bundle.task.filling.policy)
             service.admission.check_size(
-                footprint(files, bundle.task, limits.volume, probabilities=probabilities)
+                footprint(sources, bundle.task, limits.volume, probabilities=probabilities)
             )
-            return board.post(owner, asked, files, idempotency_key)
+            return board.post(owner, asked, parts_of(sources, scratch), idempotency_key)
 
         try:
             with service.admission.request(owner):
@@ -111,13 +123,7 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
                         "as many jobs wait as may wait",
                         remedy="Post it again after the seconds in Retry-After",
                     )
-                files = await receive_study(
-                    request,
-                    scratch,
-                    max_bytes=limits.upload_bytes,
-                    max_parts=limits.upload_parts,
-                    max_seconds=limits.upload_s,
-                )
+                upload = await receive_study(request, scratch, upload_limits(settings))
                 job = await ask(accept)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,12 @@ from fastapi import APIRouter, Query, Request
 
 from brainmvp_models.modality import Modality, parse_modality, printable
 from brainmvp_models.task import Task
-from brainmvp_server.api.described import PROBLEM, UPLOAD
+from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
 from brainmvp_server.api.problems import InvalidQuery
 from brainmvp_server.api.uploads import Upload, UploadLimits, receive_study
 from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.archive import ArchiveLimits
-from brainmvp_server.imaging.intake import Intake, Wishes, chosen_for, one_series, take_in
+from brainmvp_server.imaging.intake import Intake, Wishes, chosen_for, opened, take_in
 from brainmvp_server.imaging.sources import Source
 from brainmvp_server.service import Service
 from brainmvp_server.settings import Settings
@@ -51,7 +52,7 @@ def build_study_router(service: Service) -> APIRouter:
     )
     async def identify(request: Request, assign: Assign = None, b_value: BValue = None) -> Findings:
         wishes = wishes_of(settings, assign or (), b_value)
-        with service.admission.request(), service.study():
+        with service.admission.request(owner_of(request)), service.study():
             scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
             try:
                 upload = await receive_study(request, scratch, upload_limits(settings))
@@ -105,14 +106,25 @@ def sources_of(
     Raises:
         InvalidInput: one of its kinds; see :func:`chosen_for` and :func:`one_series`.
     """
-    named: dict[Modality, Source] = {}
-    for modality, part in upload.parts.items():
-        inside = scratch / f"{modality.value}-files"
-        inside.mkdir()
-        named[modality] = one_series(part, modality, inside, wishes.b_value)
+    named = opened(upload.parts, scratch, wishes.b_value)
     if not upload.files:
         return named
     return chosen_for(intake_of(upload, scratch, wishes, settings), task.modalities, named)
+
+
+def parts_of(sources: Mapping[Modality, Source], folder: Path) -> dict[Modality, Path]:
+    """One file a modality, as a job keeps them: a DICOM series becomes a zip of its objects."""
+    parts: dict[Modality, Path] = {}
+    for modality, source in sources.items():
+        if isinstance(source, Path):
+            parts[modality] = source
+            continue
+        parts[modality] = folder / f"{modality.value}.zip"
+        with zipfile.ZipFile(parts[modality], "w", zipfile.ZIP_STORED) as archive:
+            for number, path in enumerate(dict.fromkeys(f.path for f in source.frames)):
+                # Neither a name nor a time: equal series give equal bytes.
+                archive.writestr(zipfile.ZipInfo(f"{number:06d}.dcm"), path.read_bytes())
+    return parts
 
 
 def _assignment(text: str) -> tuple[str, Modality | None]:

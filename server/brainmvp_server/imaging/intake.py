@@ -166,6 +166,22 @@ def chosen_for(
     return dict(sorted(sources.items(), key=lambda item: _voxel_ml(item[1])))
 
 
+def opened(
+    parts: Mapping[Modality, Path], scratch: Path, b_value: float = 1000.0
+) -> dict[Modality, Source]:
+    """What parts named by their modality hold; zips among them are unpacked into ``scratch``.
+
+    Raises:
+        InvalidInput: one of its kinds; see :func:`one_series`.
+    """
+    sources: dict[Modality, Source] = {}
+    for modality, part in parts.items():
+        inside = scratch / f"{modality.value}-files"
+        inside.mkdir()
+        sources[modality] = one_series(part, modality, inside, b_value)
+    return sources
+
+
 def one_series(part: Path, modality: Modality, folder: Path, b_value: float = 1000.0) -> Source:
     """What a part named by its modality holds: a NIfTI file, or one series as a zip or one object.
 

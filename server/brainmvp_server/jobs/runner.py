@@ -18,6 +18,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
 
 from brainmvp_models.errors import BrainMVPError, ServiceClosing, StorageFailed, StudyCancelled
 from brainmvp_server.answer import write_files
+from brainmvp_server.imaging.intake import opened
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.jobs import database
@@ -162,13 +163,17 @@ class JobRunner:
         for folder in (study, out):
             folder.mkdir()
         files = _tried(lambda: self._storage.fetch_study(order, study))
+        sources = opened(files, scratch, settings.dicom.b_value)
         predictor = self._service.shelf.predictor(asked.model, asked.version)
         need = footprint(
-            files, predictor.bundle.task, settings.limits.volume, probabilities=asked.probabilities
+            sources,
+            predictor.bundle.task,
+            settings.limits.volume,
+            probabilities=asked.probabilities,
         )
         with self._service.admission.memory_for(need, stop):
             result = predictor.predict(
-                files,
+                sources,
                 fill=asked.fill,
                 probabilities=asked.probabilities,
                 limits=settings.limits.volume,

@@ -68,13 +68,11 @@ class LimitSettings(Group):
 
     upload_mb: int = Field(default=2048, ge=1, description="Largest request body, in MiB.")
     upload_parts: int = Field(default=16, ge=1, description="Most parts a request may have.")
-<<<<<<< HEAD
     header_kb: int = Field(
         default=32, ge=4, description="Largest head of a request (line and headers), in KiB."
-=======
+    )
     upload_files: int = Field(
         default=20_000, ge=1, description="Most files to be identified a request may have."
->>>>>>> ffe905e (Studies as zips, loose files or DICOMweb bodies; series of one frame of reference meet on one grid)
     )
     volume_mvoxels: int = Field(default=135, ge=1, description="Largest volume, in million voxels.")
 

@@ -38,6 +38,7 @@ CALLS: dict[str, Need] = {
     "/v1/models": Door.KNOWN,
     "/v1/models/{name}": Door.KNOWN,
     "/v1/models/{name}/predict": Scope.PREDICT,
+    "/v1/studies/identify": Scope.PREDICT,
     "/v1/models/{name}/jobs": Scope.JOBS,
     "/v1/jobs": Scope.JOBS,
     "/v1/jobs/{id}": Scope.JOBS,
