@@ -6,7 +6,7 @@ PYTHON ?= python3
 DEMO := .venv-demo
 DEV := .venv
 
-.PHONY: demo serve system test test-slow check format demo-models bench clean
+.PHONY: demo serve system test test-slow fuzz check format demo-models bench clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python examples/demo.py
@@ -24,6 +24,10 @@ test: check $(DEMO)/.ready
 # What takes many minutes: long trials that make test runs only a few of.
 test-slow: $(DEV)/.ready
 	$(DEV)/bin/pytest -m slow
+
+# 10,000 cases against a running service; `make test` runs a few hundred.
+fuzz: $(DEV)/.ready
+	BRAINMVP_FUZZ_CASES=10000 $(DEV)/bin/pytest tests/fuzz
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff check .
