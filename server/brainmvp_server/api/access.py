@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from brainmvp_models.bundle import Bundle
 from brainmvp_server.observability.logs import request_id
 from brainmvp_server.observability.metrics import Metrics
 from brainmvp_server.observability.traces import tracing
@@ -68,9 +69,10 @@ class Access:
         """How long it has lasted."""
         return time.perf_counter() - self.started
 
-    def about(self, model: str, version: str, digest: str) -> None:
+    def about(self, bundle: Bundle) -> None:
         """Say which bundle the request is about."""
-        self.model, self.version, self.digest = model, version, digest
+        manifest = bundle.manifest
+        self.model, self.version, self.digest = manifest.name, manifest.version, bundle.digest
 
     def line(self) -> Mapping[str, Any]:
         """The fields of the log line."""

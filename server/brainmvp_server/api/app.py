@@ -30,8 +30,8 @@ def create_app(settings: Settings) -> FastAPI:
     """
     metrics = Metrics()
     service = Service(settings, metrics)
-    metrics.read_from(readings(service))
     life = Life(service)
+    metrics.read_from(readings(life))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

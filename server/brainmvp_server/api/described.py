@@ -47,6 +47,6 @@ UPLOAD: dict[str, Any] = {
 
 
 def owner_of(request: Request) -> str:
-    """Whose request it is: the name of the API key or the token's subject."""
+    """Whose request it is; one word for each key and each token's subject."""
     caller = access_of(request.scope).caller
-    return caller.name if caller is not None else ""
+    return caller.owner if caller is not None else ""

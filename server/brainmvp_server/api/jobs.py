@@ -22,6 +22,7 @@ from brainmvp_models.errors import (
 )
 from brainmvp_models.modality import printable
 from brainmvp_models.task import FillPolicy
+from brainmvp_server.api.access import access_of
 from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
 from brainmvp_server.api.studies import (
     Assign,
@@ -97,6 +98,7 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
         if service.draining:
             raise ServiceClosing("the service is closing", remedy="Post the job again")
         bundle = shelf.bundle(name, version)
+        access_of(request.scope).about(bundle)
         asked = Asked(
             model=bundle.manifest.name,
             version=bundle.manifest.version,

@@ -8,16 +8,17 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from brainmvp_server.lifetime import Life
 from brainmvp_server.observability import metrics as family
 from brainmvp_server.observability.metrics import Family, Metrics, Reading
-from brainmvp_server.service import Service
 
 
-def readings(service: Service) -> Mapping[Family, Reading]:
-    """What a service knows of itself."""
+def readings(life: Life) -> Mapping[Family, Reading]:
+    """What a service knows of itself and its jobs."""
+    service, desk = life.service, life.desk
     worker, admission = service.worker, service.admission
     networks, shelf = worker.networks, service.shelf
-    return {
+    known: dict[Family, Reading] = {
         family.WAITING: lambda: worker.waiting,
         family.ADMITTED: lambda: admission.requests,
         family.STUDY_BYTES: lambda: admission.memory,
@@ -29,6 +30,10 @@ def readings(service: Service) -> Mapping[Family, Reading]:
         family.MODELS_REFUSED: lambda: len(shelf.refused),
         family.READY: lambda: bool(shelf.catalogue.bundles) and not service.draining,
     }
+    if desk is not None:
+        board = desk.board
+        known[family.JOBS] = lambda: {"waiting": board.waiting(), "running": board.running()}
+    return known
 
 
 def build_metrics_router(metrics: Metrics) -> APIRouter:

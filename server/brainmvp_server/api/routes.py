@@ -100,8 +100,7 @@ def build_router(service: Service) -> APIRouter:
         wishes = wishes_of(settings, assign or (), b_value)
         bundle = shelf.bundle(name, version)
         task = bundle.task
-        manifest = bundle.manifest
-        access_of(request.scope).about(manifest.name, manifest.version, bundle.digest)
+        access_of(request.scope).about(bundle)
         form = negotiate(accept, task, probabilities=probabilities)
         if service.draining:
             raise ServiceClosing("the service is closing", remedy="Send the study again")

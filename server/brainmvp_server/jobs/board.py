@@ -95,10 +95,18 @@ class JobBoard:
 
     def waiting(self) -> int:
         """Jobs that no worker has begun."""
+        return self._count("ENQUEUED")
+
+    def running(self) -> int:
+        """Jobs that a worker has begun."""
+        return self._count("PENDING")
+
+    def _count(self, status: str) -> int:
         with database.translated():
-            return len(self._client.list_queued_workflows(
-                queue_name=database.QUEUE, status="ENQUEUED", load_input=False
-            ))  # fmt: skip
+            found = self._client.list_queued_workflows(
+                queue_name=database.QUEUE, status=status, load_input=False
+            )
+        return len(found)
 
     def cancel(self, owner: str, job: str) -> Job:
         """Cancel a job that is not over; its worker stops at the next window.

@@ -19,6 +19,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from brainmvp_models import __version__
+from brainmvp_models.errors import BrainMVPError
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0)
 _PARTS = (0.125, 0.25, 0.5, 0.75, 1.0)
@@ -99,7 +100,9 @@ NETWORK_UNLOADS = Family("brainmvp_network_unloads", "counter", "Networks unload
 MODELS = Family("brainmvp_models", "gauge", "Models that are served.")
 MODELS_REFUSED = Family("brainmvp_models_refused", "gauge", "Bundles that are refused.")
 READY = Family("brainmvp_ready", "gauge", "1 while the service takes studies.")
-JOBS = Family("brainmvp_jobs", "gauge", "Jobs of all owners that are not over.", ("state",))
+JOBS = Family(
+    "brainmvp_jobs", "gauge", "Jobs of all owners that are not over: waiting, running.", ("state",)
+)
 BUILD = Family("brainmvp_build_info", "gauge", "The version that runs; always 1.", ("version",))
 
 FAMILIES = (
@@ -184,7 +187,10 @@ class _Readings(Collector):
     def collect(self) -> Iterator[Metric]:
         """The numbers as they are now."""
         for family, read in self._readings.items():
-            value = read()
+            try:
+                value = read()
+            except BrainMVPError:  # the others are there while a database is away
+                continue
             metric = _family(family)
             pairs = value.items() if isinstance(value, Mapping) else [("", value)]
             for label, number in pairs:

@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from brainmvp_server.api.security.described import describe
 from brainmvp_server.api.security.guard import Authenticator, Guard
 from brainmvp_server.api.security.headers import SecurityHeaders
 from brainmvp_server.settings import Settings
@@ -20,4 +21,5 @@ def install(app: FastAPI, settings: Settings) -> None:
         metrics_open=settings.security.metrics_open,
         head_bytes=settings.limits.header_kb << 10,
     )
+    describe(app)
     app.add_middleware(SecurityHeaders, tls=settings.security.tls_cert is not None)

@@ -152,7 +152,7 @@ class KeyRing:
         right = hmac.compare_digest(digest, bytes.fromhex(record.digest))
         if not right or record is _NOBODY or record.expired(datetime.now(timezone.utc)):
             return None
-        return Caller(record.name, frozenset(record.scopes))
+        return Caller(record.name, frozenset(record.scopes), f"key:{record.name}")
 
     def _follow(self) -> None:
         seen = _signature(self._path)

@@ -41,10 +41,9 @@ CALLS: dict[str, Need] = {
     "/v1/studies/identify": Scope.PREDICT,
     "/v1/models/{name}/jobs": Scope.JOBS,
     "/v1/jobs": Scope.JOBS,
-    "/v1/jobs/{id}": Scope.JOBS,
-    "/v1/jobs/{id}/events": Scope.JOBS,
-    "/v1/jobs/{id}/results": Scope.JOBS,
-    "/v1/jobs/{id}/results/{file}": Scope.JOBS,
+    "/v1/jobs/{job}": Scope.JOBS,
+    "/v1/jobs/{job}/events": Scope.JOBS,
+    "/v1/jobs/{job}/results/{file:path}": Scope.JOBS,
 }
 """What each call needs. One that is not here is there for ``admin`` alone."""
 
@@ -58,10 +57,12 @@ class Caller:
     Attributes:
         name: the key's name, or the token's subject.
         scopes: what they may do; ``admin`` may do everything.
+        owner: what their jobs are filed under; no key shares it with a token.
     """
 
     name: str
     scopes: frozenset[Scope]
+    owner: str = ""
 
     def may(self, need: Need) -> bool:
         """Is the need met?"""

@@ -70,7 +70,8 @@ class TokenVerifier:
             IssuerUnavailable: the issuer's keys are not known and cannot be fetched.
         """
         claims = await self._claims(token)
-        return Caller(printable(str(claims["sub"])), self._scopes(claims))
+        subject = str(claims["sub"])
+        return Caller(printable(subject), self._scopes(claims), f"token:{subject}")
 
     async def _claims(self, token: str) -> dict[str, Any]:
         try:

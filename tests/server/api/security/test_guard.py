@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -51,18 +52,33 @@ def guarded(bundles: Path, keys_file: tuple[Path, dict[str, str]]) -> Iterator[G
         yield Guarded(http, keys)
 
 
-def _routes(app: FastAPI) -> set[str]:
-    return {*app.openapi()["paths"], "/docs", "/openapi.json"}
+def _documented(app: FastAPI) -> dict[str, Any]:
+    paths: dict[str, Any] = app.openapi()["paths"]
+    return paths
 
 
-def test_every_call_of_the_service_stands_in_the_table(bundles: Path) -> None:
+def test_every_call_of_the_service_stands_in_the_table_and_none_else(
+    bundles: Path, tmp_path: Path
+) -> None:
+    app = create_app(Settings.of(models=bundles, jobs_storage=str(tmp_path)))
+    paths = {*_documented(app), "/docs", "/openapi.json"}
+    assert paths == {path.replace(":path}", "}") for path in CALLS}
+
+
+def test_the_document_says_which_calls_need_a_key(bundles: Path) -> None:
     app = create_app(Settings.of(models=bundles))
-    assert _routes(app) - set(CALLS) == set()
+    for path, operations in _documented(app).items():
+        for operation in operations.values():
+            guarded = CALLS[path] is not Door.OPEN
+            assert ("security" in operation) is guarded
+            assert ("401" in operation["responses"]) is guarded
+    assert app.openapi()["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
 
 
 def test_each_key_opens_what_its_scope_is_for_and_nothing_else(guarded: Guarded) -> None:
     for template, need in CALLS.items():
-        path = template.replace("{name}", "demo-tissue").replace("{id}", "x").replace("{file}", "x")
+        path = template.replace("{name}", "demo-tissue")
+        path = path.replace("{job}", "x").replace("{file:path}", "x/y")
         assert call_of(path) == template
         nobody = guarded.get(path)
         if need is Door.OPEN:

@@ -37,7 +37,7 @@ def kept(path: Path, *names: str) -> list[str]:
 def test_a_key_lets_its_holder_in_and_nothing_near_it_does(path: Path) -> None:
     key, other = kept(path, "pacs", "page")
     ring = KeyRing(path)
-    assert ring.caller(key) == Caller("pacs", frozenset(PREDICT))
+    assert ring.caller(key) == Caller("pacs", frozenset(PREDICT), "key:pacs")
     head, number, secret = key.split("_", 2)
     for wrong in (
         key[:-1],
@@ -138,7 +138,7 @@ def test_the_command_makes_lists_and_revokes_keys(path: Path) -> None:
     assert made.returncode == 0, made.stderr
     key = made.stdout.strip()
     caller = KeyRing(path).caller(key)
-    assert caller == Caller("pacs", frozenset({Scope.PREDICT, Scope.JOBS}))
+    assert caller == Caller("pacs", frozenset({Scope.PREDICT, Scope.JOBS}), "key:pacs")
     listed = command("list", "--json", "--keys-file", path)
     (entry,) = json.loads(listed.stdout)
     assert entry["name"] == "pacs" and entry["scopes"] == ["predict", "jobs"]

@@ -108,6 +108,14 @@ def test_a_good_token_names_its_subject_and_scopes(local: Local, kid: str) -> No
     assert caller.scopes == {Scope.PREDICT}
 
 
+def test_no_token_shares_its_jobs_with_a_key_or_another_subject(local: Local) -> None:
+    check = verifier(local)
+    subjects = ["pacs", "x" * 50, "x" * 50 + "y"]
+    callers = [asyncio.run(check.caller(local.token("r", sub=subject))) for subject in subjects]
+    owners = {caller.owner for caller in callers} | {"key:pacs", ""}
+    assert len(owners) == 5
+
+
 @pytest.mark.parametrize(
     ("claim", "prefix", "held", "scopes"),
     [
