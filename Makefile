@@ -6,7 +6,7 @@ PYTHON ?= python3
 DEMO := .venv-demo
 DEV := .venv
 
-.PHONY: demo serve system test test-slow fuzz check format demo-models bench clean
+.PHONY: demo serve system test test-slow faults fuzz load check format demo-models bench clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python examples/demo.py
@@ -45,6 +45,14 @@ format: $(DEV)/.ready
 # About two hours on two cores; what an earlier call made is used.
 demo-models: $(DEV)/.ready
 	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" sh examples/demo_models.sh runs/demo
+
+# Workers killed twenty times.
+faults: $(DEV)/.ready
+	BRAINMVP_FAULT_TRIALS=20 $(DEV)/bin/pytest tests/server/faults -k killed_at_any
+
+# A quarter of an hour of load from 32 clients.
+load: $(DEV)/.ready
+	$(DEV)/bin/python benchmarks/load.py
 
 bench: $(DEV)/.ready
 	$(DEV)/bin/python benchmarks/study.py

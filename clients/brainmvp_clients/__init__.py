@@ -1,7 +1,8 @@
 """Carries studies to a BrainMVP server and brings the results back.
 
 ``Client`` and ``AsyncClient`` share their verbs: ``models``, ``model``, ``ready``, ``identify``,
-``predict``, ``mask`` and ``results``. They import httpx and pydantic, nothing of the server.
+``predict``, ``mask``, ``results``; and for jobs ``submit``, ``jobs``, ``job``, ``job_results`` and
+``end_job``. They import httpx and pydantic, nothing of the server.
 """
 
 from brainmvp_clients.aclient import AsyncClient
@@ -13,6 +14,7 @@ from brainmvp_clients.answers import (
     FilledModality,
     Finding,
     Findings,
+    Job,
     Model,
     Output,
     RealModality,
@@ -44,6 +46,7 @@ __all__ = [
     "FilledModality",
     "Finding",
     "Findings",
+    "Job",
     "LocalFileError",
     "Model",
     "Output",

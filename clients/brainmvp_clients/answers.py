@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -168,6 +169,54 @@ class Summary(Answer):
     windows: int = 0
     seconds: dict[str, float] = {}
     intended_use: str = ""
+
+
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class JobProgress(Answer):
+    """How far a running job is; ``windows`` is 0 until it is known."""
+
+    stage: str
+    windows_done: int = 0
+    windows: int = 0
+    seconds_left: float | None = None
+
+
+class JobError(Answer):
+    """Why a job failed."""
+
+    code: str = ""
+    title: str = ""
+    detail: str = ""
+    remedy: str = ""
+
+
+class Job(Answer):
+    """A study that the server works on, or has worked on."""
+
+    id: str
+    model: str
+    version: str
+    priority: str = ""
+    state: JobState
+    progress: JobProgress | None = None
+    created: datetime
+    finished: datetime | None = None
+    expires: datetime | None = None
+    results: tuple[str, ...] = ()
+    error: JobError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ("done", "failed", "cancelled")
+
+
+class JobList(Answer):
+    """Jobs, the newest first."""
+
+    jobs: tuple[Job, ...]
 
 
 def parse(kind: type[AnswerT], text: bytes | str, *, subject: str) -> AnswerT:

@@ -11,7 +11,7 @@ from types import TracebackType
 import httpx
 
 from brainmvp_clients import wire
-from brainmvp_clients.answers import Catalogue, Findings, Model, Summary, parse
+from brainmvp_clients.answers import Catalogue, Findings, Job, JobList, Model, Summary, parse
 from brainmvp_clients.archive import unpack
 from brainmvp_clients.errors import ServerUnreachable
 from brainmvp_clients.storage import append, check_gzip, scratch, staged_file, staged_folder
@@ -149,6 +149,52 @@ class Client:
                 for chunk in answer.iter_bytes(wire.CHUNK):
                     append(archive, chunk, target=folder, server=self.server)
             return unpack(archive, folder, server=self.server)
+
+    def submit(
+        self,
+        model: str,
+        study: Study,
+        *,
+        probabilities: bool = False,
+        interactive: bool = False,
+        key: str | None = None,
+        version: str | None = None,
+        fill: str | None = None,
+        on_upload: OnUpload | None = None,
+    ) -> Job:
+        """Post one study as a job; the same ``key`` gives the same job again.
+
+        ``interactive`` jobs come before others. The answer comes when the study is accepted.
+        """
+        call = wire.job_post(
+            model, version, fill, probabilities=probabilities, interactive=interactive, key=key
+        )
+        with opened(study, on_upload) as upload:
+            return parse(Job, self._text(call, upload), subject=self.server)
+
+    def jobs(self) -> tuple[Job, ...]:
+        """Your jobs, the newest first."""
+        return parse(JobList, self._text(wire.JOBS), subject=self.server).jobs
+
+    def job(self, job: str) -> Job:
+        """How one job is."""
+        return parse(Job, self._text(wire.job_call(job)), subject=self.server)
+
+    def job_results(self, job: str, into: StudyPath, *, overwrite: bool = False) -> Summary:
+        """Write a finished job's files into the folder ``into``, as :meth:`results` does."""
+        call = wire.job_call(job, results=True)
+        with (
+            staged_folder(Path(into), overwrite=overwrite) as folder,
+            scratch(folder) as archive,
+        ):
+            with self._answer(call) as answer:
+                for chunk in answer.iter_bytes(wire.CHUNK):
+                    append(archive, chunk, target=folder, server=self.server)
+            return unpack(archive, folder, server=self.server)
+
+    def end_job(self, job: str) -> None:
+        """Cancel a job that is not over; forget one that is, with its results."""
+        self._text(wire.job_end(job))
 
     def _text(self, call: Call, upload: Upload | None = None) -> bytes:
         with self._answer(call, upload) as answer:

@@ -46,12 +46,13 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict)
     accept: str = JSON
     method: str = "GET"
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:
         """Binary answers are compressed already."""
         encoding = {} if self.accept == JSON else {"Accept-Encoding": "identity"}
-        return {"Accept": self.accept, **encoding}
+        return {"Accept": self.accept, **encoding, **self.extra}
 
 
 READY = Call("/health/ready")
@@ -76,6 +77,38 @@ def predict_call(
     return Call(f"/v1/models/{quote(model, safe='')}/predict", params, accept, "POST")
 
 
+def job_post(
+    model: str,
+    version: str | None,
+    fill: str | None,
+    *,
+    probabilities: bool,
+    interactive: bool,
+    key: str | None,
+) -> Call:
+    """Posts one study as a job."""
+    params = _given(
+        version=version,
+        fill=fill,
+        probabilities="true" if probabilities else None,
+        priority="interactive" if interactive else None,
+    )
+    path = f"/v1/models/{quote(model, safe='')}/jobs"
+    return Call(path, params, JSON, "POST", _given(**{"Idempotency-Key": key}))
+
+
+def job_call(job: str, *, results: bool = False) -> Call:
+    """Asks about one job, or for its results."""
+    path = f"/v1/jobs/{quote(job, safe='')}"
+    return Call(f"{path}/results", accept=ZIP) if results else Call(path)
+
+
+def job_end(job: str) -> Call:
+    """Cancels a job, or forgets one that is over."""
+    return Call(f"/v1/jobs/{quote(job, safe='')}", method="DELETE")
+
+
+JOBS = Call("/v1/jobs")
 IDENTIFY = Call("/v1/studies/identify", method="POST")
 
 
@@ -144,6 +177,8 @@ def check_kind(response: httpx.Response, call: Call, server: str) -> None:
     Raises:
         UnexpectedAnswer: it is not.
     """
+    if response.status_code == httpx.codes.NO_CONTENT:
+        return
     kind = _media_type(response)
     if kind != call.accept:
         sent = one_line(kind, 60) or "an answer of no type"

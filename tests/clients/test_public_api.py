@@ -25,6 +25,7 @@ def test_public_names_do_not_change_by_accident() -> None:
         "FilledModality",
         "Finding",
         "Findings",
+        "Job",
         "LocalFileError",
         "Model",
         "Output",
@@ -44,7 +45,21 @@ def test_public_names_do_not_change_by_accident() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["ready", "models", "model", "identify", "predict", "mask", "results"]
+    "verb",
+    [
+        "ready",
+        "models",
+        "model",
+        "identify",
+        "predict",
+        "mask",
+        "results",
+        "submit",
+        "jobs",
+        "job",
+        "job_results",
+        "end_job",
+    ],
 )
 def test_both_clients_take_the_same_arguments(verb: str) -> None:
     assert inspect.signature(getattr(Client, verb)) == inspect.signature(getattr(AsyncClient, verb))

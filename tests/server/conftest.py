@@ -41,7 +41,8 @@ class Serving:
         deadline = time.monotonic() + WAIT_S
         while not any(line.startswith("listening on ") for line in self.lines):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                self._reader.join(5)
+                self.process.kill()
+                self._let_go()
                 raise AssertionError("\n".join(self.lines))
             time.sleep(0.05)
         url = next(line for line in self.lines if line.startswith("listening on ")).split()[-1]
@@ -95,11 +96,14 @@ class Serving:
 
     def end(self) -> None:
         """Wait for the process and let go of what belongs to it."""
+        self._let_go()
+        self.http.close()
+
+    def _let_go(self) -> None:
         self.process.wait()
         self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
-        self.http.close()
 
     def stop(self, how: signal.Signals = signal.SIGTERM, within_s: float = 60) -> int:
         """End it; its exit code."""
@@ -125,11 +129,7 @@ def serve(tmp_path: Path) -> Iterator[Start]:
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
         )
-        try:
-            started.append(Serving(process))
-        except BaseException:
-            process.kill()
-            raise
+        started.append(Serving(process))
         return started[-1]
 
     yield start

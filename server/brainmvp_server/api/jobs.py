@@ -6,13 +6,15 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import anyio
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Header, Query, Request, status
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.background import BackgroundTask
 
 from brainmvp_models.errors import (
     JobsUnavailable,
@@ -48,8 +50,9 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
     404: PROBLEM,
 }
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {media: {"schema": {"type": "string"}} for media in _MEDIA.values()}},
+    200: {"content": dict.fromkeys(_MEDIA.values(), _BYTES)},
     404: PROBLEM,
 }
 
@@ -182,6 +185,32 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
 
         return StreamingResponse(
             stream(), media_type="text/event-stream", headers={"cache-control": "no-store"}
+        )
+
+    @router.get(
+        "/v1/jobs/{job}/results",
+        summary="All files of a job's result, in a zip",
+        response_class=FileResponse,
+        responses={200: {"content": {"application/zip": _BYTES}}, 404: PROBLEM},
+    )
+    async def results(request: Request, job: str) -> FileResponse:
+        owner = owner_of(request)
+        found = await ask(lambda: board.job(owner, job))
+        if not found.results:
+            raise UnknownJob("the job has no results", remedy="Wait until its state is done")
+        scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
+        clean_up = partial(shutil.rmtree, scratch, ignore_errors=True)
+        try:
+            archive = scratch / "results.zip"
+            await ask(lambda: board.storage.pack(job, found.results, archive))
+        except BaseException:
+            clean_up()
+            raise
+        return FileResponse(
+            archive,
+            media_type="application/zip",
+            filename="results.zip",
+            background=BackgroundTask(clean_up),
         )
 
     @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 from collections.abc import Mapping
@@ -214,6 +215,7 @@ def respond(
 def install(app: FastAPI) -> None:
     """Make every error of ``app`` a problem, whoever raises it."""
     app.add_exception_handler(BrainMVPError, _domain_error)
+    app.add_exception_handler(OSError, _full_disk)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_middleware(_LastResort)
@@ -242,6 +244,17 @@ def _headers(error: BrainMVPError) -> Mapping[str, str]:
 async def _domain_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BrainMVPError)
     return answer_error(error, access_of(request.scope))
+
+
+async def _full_disk(request: Request, error: Exception) -> Response:
+    """A disk without room is the operator's business, and no bug."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    log.error("the disk for uploads is full")
+    full = domain.StorageFailed(
+        "the service has no room for the study", remedy="Send it again later; tell the operator"
+    )
+    return await _domain_error(request, full)
 
 
 _REMEDIES = {

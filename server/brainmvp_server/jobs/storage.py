@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -85,6 +86,14 @@ class Storage:
         with self._open(f"{job}/results/{name}", "rb") as file:
             while piece := file.read(_PIECE):
                 yield piece
+
+    def pack(self, job: str, names: Sequence[str], archive: Path) -> None:
+        """Write result files into a zip; what is compressed already is only stored."""
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as pack:
+            for name in names:
+                with pack.open(zipfile.ZipInfo(name), "w", force_zip64=True) as entry:
+                    for piece in self.pieces(job, name):
+                        entry.write(piece)
 
     def drop(self, job: str) -> None:
         """Forget everything of a job."""

@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from brainmvp_clients import Client, Refused
+
 from ..conftest import Serving, Start
 
 
@@ -159,3 +161,21 @@ def test_as_many_jobs_wait_as_may(
     with large_study.open("rb") as file:
         answer = service.http.post("/v1/models/swift/jobs", files={"t1": file})
     assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
+
+
+def test_the_client_posts_watches_and_fetches_a_job(
+    service: Serving, small_study: Path, tmp_path: Path
+) -> None:
+    with Client(str(service.http.base_url)) as client:
+        posted = client.submit("swift", {"t1": small_study}, fill="zeros", key="one")
+        again = client.submit("swift", {"t1": small_study}, fill="zeros", key="one")
+        assert posted.id == again.id and not posted.over
+        service.until(posted.id, "done")
+        job = client.job(posted.id)
+        assert job.over and job.state == "done" and [j.id for j in client.jobs()] == [job.id]
+        summary = client.job_results(job.id, tmp_path / "result")
+        assert summary.model == "swift"
+        assert {path.name for path in (tmp_path / "result").iterdir()} == set(job.results)
+        client.end_job(job.id)
+        with pytest.raises(Refused, match="no job"):
+            client.job(job.id)

@@ -1,0 +1,80 @@
+"""A real PostgreSQL of our own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+DEBIAN = Path("/usr/lib/postgresql/15/bin")
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A cluster in a folder, which can be restarted."""
+
+    binaries: Path
+    data: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of its programs; as another user where we are root, which it refuses."""
+        command = [str(self.binaries / program), *arguments]
+        if os.getuid() == 0:
+            command = [
+                "setpriv",
+                "--reuid=postgres",
+                "--regid=postgres",
+                "--clear-groups",
+                *command,
+            ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.data.parent)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.data.parent} -c listen_addresses=127.0.0.1 -c fsync=off"
+        log = str(self.data.parent / "log")
+        self.run("pg_ctl", "-D", str(self.data), "-o", options, "-l", log, "-w", "start")
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture
+def postgres(program: Callable[[str], Path]) -> Iterator[Postgres]:
+    """A fresh cluster on a free port."""
+    binaries = DEBIAN if (DEBIAN / "initdb").exists() else program("initdb").parent
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # Not under tmp_path: its parents are closed to other users.
+    folder = Path(f"/tmp/brainmvp-postgres-{port}")
+    folder.mkdir()
+    if os.getuid() == 0:
+        owner = pwd.getpwnam("postgres")
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    cluster = Postgres(binaries, folder / "data", port)
+    try:
+        cluster.run("initdb", "-D", str(cluster.data), "-U", "postgres", "-A", "trust", "-N")
+        cluster.start()
+        with psycopg.connect(cluster.url) as connection:
+            connection.execute("SELECT 1")
+        yield cluster
+    finally:
+        try:
+            cluster.stop()
+        finally:
+            time.sleep(0.2)
+            shutil.rmtree(folder, ignore_errors=True)

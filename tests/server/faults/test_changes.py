@@ -1,0 +1,94 @@
+"""What changes under a running service: its bundles, and the machine's clock."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from brainmvp_models.bundle import Bundle, describe_file
+from brainmvp_server.inference import stop as stop_module
+from brainmvp_server.inference.stop import Stop
+
+from ..conftest import Start, write_network
+
+
+def replace(models: Path, seed: int) -> str:
+    """Put another network into the bundle's place, as an export does; the new digest."""
+    root, aside = models / "swift" / "1", models / ".aside"
+    shutil.copytree(root, aside)
+    bundle = Bundle.open(aside)
+    write_network(bundle.network, bundle.task, seed)
+    files = tuple(describe_file(aside / entry.path) for entry in bundle.manifest.files)
+    (aside / "manifest.json").write_text(
+        bundle.manifest.model_copy(update={"files": files}).model_dump_json()
+    )
+    digest = Bundle.open(aside).digest
+    root.rename(models / ".old")
+    aside.rename(root)
+    shutil.rmtree(models / ".old")
+    return digest
+
+
+def test_a_bundle_replaced_during_a_request_ends_it_on_the_old_one_and_serves_the_next_on_the_new(
+    serve: Start, swift_models: Path, tmp_path: Path, large_study: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(swift_models, models)
+    service = serve(models, watch_s=0.1)
+    before = service.predicted(large_study)
+    answers: list[bytes] = []
+    asking = threading.Thread(target=lambda: answers.append(service.predicted(large_study)))
+    asking.start()
+    time.sleep(0.3)
+    digest = replace(models, seed=7)
+    asking.join()
+    assert answers == [before]
+    deadline = time.monotonic() + 60
+    while service.http.get("/v1/models/swift").json()["digest"] != digest:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert service.predicted(large_study) != before
+
+
+def test_a_clock_set_forward_by_a_day_times_no_study_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Stop(seconds=60)
+    now = time.time()
+    monkeypatch.setattr(stop_module.time, "time", lambda: now + 86_400)
+    assert watched.reason is None
+
+
+@pytest.mark.parametrize("jump", ["+2d", "-2d"])
+def test_a_clock_that_jumps_under_a_service_changes_no_job_and_no_answer(
+    serve: Start, swift_models: Path, tmp_path: Path, large_study: Path, jump: str
+) -> None:
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("libfaketime is not installed: make system")
+        pytest.skip("libfaketime is not installed: make system")
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    service = serve(
+        swift_models,
+        jobs_storage=tmp_path / "jobs",
+        jobs_keep_h=1000,
+        environ={
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        },
+    )
+    expected = service.predicted(large_study)
+    first, second = service.post(large_study), service.post(large_study)
+    service.until(first, "running", "done")
+    clock.write_text(jump)
+    for job in (first, second, service.post(large_study)):
+        assert service.until(job, "done", "failed")["state"] == "done"
+        assert service.mask(job) == expected
+    assert service.predicted(large_study) == expected

@@ -1,0 +1,113 @@
+"""Clients that dawdle, vanish or ask for too much at once; health never waits for them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ..conftest import Serving, Start
+
+
+def head(length: int, path: str = "/v1/models/swift/predict") -> bytes:
+    return (
+        f"POST {path}?fill=zeros HTTP/1.1\r\nhost: x\r\n"
+        f"content-type: multipart/form-data; boundary=b\r\ncontent-length: {length}\r\n\r\n"
+    ).encode()
+
+
+def body(study: Path) -> bytes:
+    part = b'--b\r\ncontent-disposition: form-data; name="t1"; filename="t1"\r\n\r\n'
+    return part + study.read_bytes() + b"\r\n--b--\r\n"
+
+
+@contextmanager
+def connected(service: Serving) -> Iterator[socket.socket]:
+    url = service.http.base_url
+    with socket.create_connection((url.host, url.port), timeout=30) as connection:
+        yield connection
+
+
+@pytest.fixture
+def service(serve: Start, swift_models: Path, tmp_path: Path) -> Serving:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    return serve(swift_models, scratch=scratch, upload_s=2, requests=40)
+
+
+def test_a_slow_loris_is_sent_away_and_holds_nobody_up(
+    service: Serving, tmp_path: Path, small_study: Path
+) -> None:
+    content = body(small_study)
+    lorises = []
+    for _ in range(30):
+        url = service.http.base_url
+        loris = socket.create_connection((url.host, url.port), timeout=30)
+        loris.sendall(head(len(content)) + content[:200])
+        lorises.append(loris)
+    assert service.http.get("/health/ready", timeout=5).status_code == 200
+    assert service.predicted(small_study)
+    for loris in lorises:
+        assert b" 408 " in loris.recv(4096)
+        loris.close()
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_client_that_vanishes_stops_its_study(
+    service: Serving, tmp_path: Path, large_study: Path, small_study: Path
+) -> None:
+    content = body(large_study)
+    for _ in range(3):
+        with connected(service) as connection:
+            connection.sendall(head(len(content)) + content)
+            time.sleep(0.3)
+    deadline = time.monotonic() + 60
+    while list((tmp_path / "scratch").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert service.predicted(small_study)
+
+
+def test_more_requests_than_are_taken_are_told_when_to_come_back(
+    serve: Start, swift_models: Path, large_study: Path
+) -> None:
+    service = serve(swift_models, requests=2, studies=1)
+    answers: list[httpx.Response] = []
+
+    def ask() -> None:
+        with httpx.Client(base_url=service.http.base_url, timeout=180) as http:
+            answers.append(
+                http.post(
+                    "/v1/models/swift/predict",
+                    files={"t1": large_study.read_bytes()},
+                    params={"fill": "zeros"},
+                )
+            )
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        assert service.http.get("/health/live", timeout=5).status_code == 200
+        time.sleep(0.1)
+    codes = sorted(answer.status_code for answer in answers)
+    assert set(codes) == {200, 503} and codes.count(200) >= 2
+    assert all("retry-after" in a.headers for a in answers if a.status_code == 503)
+
+
+def test_a_study_over_its_time_is_answered_504(
+    serve: Start, swift_models: Path, large_study: Path, small_study: Path
+) -> None:
+    service = serve(swift_models, study_s=0.2)
+    with large_study.open("rb") as file:
+        answer = service.http.post(
+            "/v1/models/swift/predict", files={"t1": file}, params={"fill": "zeros"}
+        )
+    assert answer.status_code == 504
+    assert answer.json()["type"] == "urn:brainmvp:problem:study-timed-out"

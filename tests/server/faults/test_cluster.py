@@ -1,0 +1,96 @@
+"""Several processes on one PostgreSQL: what one accepts, another finishes, and a third shows."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import httpx
+
+from ..conftest import Serving, Start
+from .conftest import Postgres
+
+
+def test_two_apis_and_two_workers_lose_nothing_when_a_worker_is_killed(
+    serve: Start,
+    swift_models: Path,
+    tmp_path: Path,
+    postgres: Postgres,
+    small_study: Path,
+    large_study: Path,
+) -> None:
+    secret = tmp_path / "database"
+    secret.write_text(postgres.url)
+    shared = {"jobs_storage": tmp_path / "jobs", "jobs_database_file": secret}
+    apis = [serve(swift_models, **shared, role="api") for _ in range(2)]
+    workers = [
+        serve(swift_models, **shared, role="worker", executor=f"worker-{n}", studies=1)
+        for n in range(2)
+    ]
+    assert workers[0].http.get("/v1/models").status_code == 404  # it only works
+    assert workers[0].http.get("/health/ready").status_code == 200
+    expected = {study: apis[0].predicted(study) for study in (small_study, large_study)}
+    jobs = {apis[n % 2].post(study): study for n in range(3) for study in expected}
+    apis[1].until(next(iter(jobs)), "running", "done")
+    time.sleep(random.uniform(0, 1))
+    workers[0].stop(signal.SIGKILL)
+    serve(swift_models, **shared, role="worker", executor="worker-0", studies=1)
+    for number, (job, study) in enumerate(jobs.items()):
+        other = apis[(number + 1) % 2]
+        with other.http.stream("GET", f"/v1/jobs/{job}/events") as events:
+            assert "event: done" in list(events.iter_lines())
+        assert other.mask(job) == expected[study]
+    assert {entry["id"] for entry in apis[0].http.get("/v1/jobs").json()["jobs"]} == set(jobs)
+
+
+def test_a_database_restarted_under_load_loses_no_job_and_is_answered_as_busy(
+    serve: Start, swift_models: Path, tmp_path: Path, postgres: Postgres, small_study: Path
+) -> None:
+    secret = tmp_path / "database"
+    secret.write_text(postgres.url)
+    service = serve(
+        swift_models, jobs_storage=tmp_path / "jobs", jobs_database_file=secret, executor="one"
+    )
+    expected = service.predicted(small_study)
+    accepted: list[str] = []
+    answers: set[int] = set()
+    over = threading.Event()
+
+    def post(address: httpx.URL) -> None:
+        with httpx.Client(base_url=address, timeout=120) as http:
+            while not over.is_set():
+                answer = http.post(
+                    "/v1/models/swift/jobs",
+                    files={"t1": small_study.read_bytes()},
+                    params={"fill": "zeros"},
+                )
+                answers.add(answer.status_code)
+                if answer.status_code == 202:
+                    accepted.append(answer.json()["id"])
+                time.sleep(0.2)
+
+    load = [threading.Thread(target=post, args=(service.http.base_url,)) for _ in range(2)]
+    for thread in load:
+        thread.start()
+    time.sleep(2)
+    postgres.stop()
+    time.sleep(2)
+    assert service.http.get("/health/live").status_code == 200
+    assert service.http.get("/v1/models").status_code == 200
+    assert service.predicted(small_study) == expected
+    postgres.start()
+    time.sleep(2)
+    over.set()
+    for thread in load:
+        thread.join()
+    assert answers <= {202, 503} and accepted
+    for job in accepted:
+        assert _state(service, job) == "done"
+        assert service.mask(job) == expected
+
+
+def _state(service: Serving, job: str) -> str:
+    return str(service.until(job, "done", "failed")["state"])
