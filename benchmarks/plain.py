@@ -1,6 +1,6 @@
-"""The plain way to serve: FastAPI, one lock, MONAI and PyTorch; with --litserve LitServe and ONNX.
+"""The plain way to serve: FastAPI, one lock, MONAI and PyTorch.
 
-    python benchmarks/plain.py CHECKPOINT BUNDLE [--litserve]
+    python benchmarks/plain.py CHECKPOINT BUNDLE
 
 The same calls as ours: POST /v1/models/any/predict with one part a modality, answered by the mask.
 What is not sent is zero. Prints ``listening on URL``.
@@ -37,18 +37,6 @@ from monai.transforms import (
 from brainmvp_models.bundle import Bundle
 
 MODALITIES = ("t1", "t1c", "t2", "flair")
-
-
-def onnx_network(file: Path) -> Any:
-    """The ONNX file as a function of tensors."""
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-
-    def run(image: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(session.run(["logits"], {"image": image.numpy()})[0])
-
-    return run
 
 
 def torch_network(file: Path, bundle: Bundle) -> Any:
@@ -109,48 +97,23 @@ def plain_app(network: Any) -> FastAPI:
     return app
 
 
-def litserve(onnx: Path, port: int) -> None:
-    """LitServe with the same ONNX file and MONAI's pre- and postprocessing."""
-    import litserve as ls
-
-    class Served(ls.LitAPI):  # type: ignore[misc]
-        def setup(self, device: str) -> None:
-            self.network = onnx_network(onnx)
-
-        def decode_request(self, request: Any) -> dict[str, bytes]:
-            return {name: part.file.read() for name, part in request.items()}
-
-        def predict(self, parts: dict[str, bytes]) -> bytes:
-            with tempfile.TemporaryDirectory() as folder:
-                files = {}
-                for name, content in parts.items():
-                    files[name] = Path(folder) / f"{name}.nii.gz"
-                    files[name].write_bytes(content)
-                return evaluate(files, self.network)
-
-        def encode_response(self, mask: bytes) -> Response:
-            return Response(mask)
-
-    api = Served(api_path="/v1/models/any/predict")
-    ls.LitServer(api, accelerator="cpu", timeout=False).run(port=port, log_level="error")
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--litserve", action="store_true")
     options = parser.parse_args()
     bundle = Bundle.open(options.bundle)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     print(f"listening on http://127.0.0.1:{port}", flush=True)
-    if options.litserve:
-        litserve(bundle.network, port)
-    else:
-        app = plain_app(torch_network(options.checkpoint, bundle))
-        uvicorn.run(app, host="127.0.0.1", port=port, log_level="error")
+    app = plain_app(torch_network(options.checkpoint, bundle))
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error")
 
 
 if __name__ == "__main__":

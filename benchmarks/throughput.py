@@ -1,5 +1,6 @@
 """Small studies at once: ours against the plain way and LitServe, in turn, on one machine.
 
+    pip install litserve
     python benchmarks/throughput.py [--size tiny] [--seconds 60] [--times 2] [--write]
 
 Each side is a process of its own and gets the same studies of one window; the sides take turns, so
@@ -57,9 +58,9 @@ class Measured:
 
 
 @contextmanager
-def plain(*arguments: str) -> Iterator[str]:
+def other(script: str, *arguments: str) -> Iterator[str]:
     """The plain way or LitServe, in a process group of its own: LitServe has workers."""
-    command = [sys.executable, str(HERE / "plain.py"), *arguments]
+    command = [sys.executable, str(HERE / script), *arguments]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         start_new_session=True,
@@ -169,10 +170,10 @@ def measure(options: argparse.Namespace, scratch: Path) -> list[str]:
                     waits.append(behind(url, side.model, studies[0], large, 10))
     rows = []
     for clients in LEVELS:
-        ours_now, *others = (merged(taken[side.name, clients]) for side in sides)
-        ratios = [ours_now.per_minute / other.per_minute for other in others]
+        ours_now, *rest = (merged(taken[side.name, clients]) for side in sides)
+        ratios = [ours_now.per_minute / theirs.per_minute for theirs in rest]
         cells = [f"{ratio:.2f} ×" for ratio in ratios]
-        rows.append(f"| {clients} | {' | '.join(map(str, [ours_now, *others]))} "
+        rows.append(f"| {clients} | {' | '.join(map(str, [ours_now, *rest]))} "
                     f"| {' | '.join(cells)} |")  # fmt: skip
     alone, among = (statistics.mean(values) for values in zip(*waits, strict=True))
     return [
@@ -197,8 +198,11 @@ def starting(side: Side, checkpoint: Path, bundle: Bundle) -> Iterator[str]:
         with served(bundle.root.parent.parent) as (url, _):
             yield url
         return
-    flags = ["--litserve"] if side.name == "LitServe" else []
-    with plain(str(checkpoint), str(bundle.root), *flags) as url:
+    if side.name == "LitServe":
+        command = ["lit.py", str(bundle.root)]
+    else:
+        command = ["plain.py", str(checkpoint), str(bundle.root)]
+    with other(*command) as url:
         yield url
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle
@@ -12,6 +14,8 @@ from brainmvp_server.catalogue import Catalogue
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Worker
 from brainmvp_server.summary import Model, Models
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +72,20 @@ class Shelf:
             if bundle not in self._predictors:
                 self._predictors[bundle] = Predictor(bundle, self._worker)
             return self._predictors[bundle]
+
+    def serve(self, name: str, version: str | None, work: Callable[[Predictor], T]) -> T:
+        """What ``work`` makes of a model's predictor; on the new bundle, where that model's files
+        were replaced before its network was loaded.
+
+        Raises:
+            UnknownModel: no such name or version.
+        """
+        try:
+            return work(self.predictor(name, version))
+        except InvalidBundle:
+            if not self.refresh():
+                raise
+            return work(self.predictor(name, version))
 
     def refresh(self) -> bool:
         """Look at the folder again; whether anything changed.

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.errors import UnknownModel
+from brainmvp_models.errors import InvalidBundle, UnknownModel
 from brainmvp_server.inference.networks import Networks
+from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.inference.worker import Worker
 from brainmvp_server.shelf import Shelf
@@ -128,3 +129,22 @@ def test_the_folder_is_watched(folder: Path, tiny_bundle: Bundle, worker: Worker
         time.sleep(0.02)
     shelf.close()
     assert shelf.bundle("tiny").manifest.version == "10"
+
+
+def test_a_model_replaced_before_its_network_was_loaded_is_served_anew_not_refused(
+    folder: Path, tiny_bundle: Bundle, worker: Worker
+) -> None:
+    shelf = Shelf(folder, worker)
+    old = shelf.predictor("tiny").bundle.digest
+    root = folder / "tiny" / "1"
+    content = root.joinpath("manifest.json").read_text()
+    shutil.rmtree(root)
+    place(tiny_bundle, root)
+    root.joinpath("manifest.json").write_text(content.replace('"demo":false', '"demo":true'))
+
+    def work(predictor: Predictor) -> str:
+        if predictor.bundle.digest == old:
+            raise InvalidBundle("changed", remedy="none")
+        return predictor.bundle.digest
+
+    assert shelf.serve("tiny", None, work) != old

@@ -115,13 +115,17 @@ def build_router(service: Service) -> APIRouter:
                 check_modalities(tuple(sources), task, fill or task.filling.policy)
                 need = footprint(sources, task, settings.limits.volume, probabilities=probabilities)
                 with service.admission.memory_for(need, stop):
-                    result = shelf.predictor(name, version).predict(
-                        sources,
-                        fill=fill,
-                        probabilities=probabilities,
-                        resample=resample,
-                        limits=settings.limits.volume,
-                        stop=stop,
+                    result = shelf.serve(
+                        name,
+                        version,
+                        lambda predictor: predictor.predict(
+                            sources,
+                            fill=fill,
+                            probabilities=probabilities,
+                            resample=resample,
+                            limits=settings.limits.volume,
+                            stop=stop,
+                        ),
                     )
                     return answer(result, form, scratch, clean_up)
 

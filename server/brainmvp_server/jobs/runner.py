@@ -164,22 +164,26 @@ class JobRunner:
             folder.mkdir()
         files = _tried(lambda: self._storage.fetch_study(order, study))
         sources = opened(files, scratch, settings.dicom.b_value)
-        predictor = self._service.shelf.predictor(asked.model, asked.version)
+        shelf = self._service.shelf
         need = footprint(
             sources,
-            predictor.bundle.task,
+            shelf.bundle(asked.model, asked.version).task,
             settings.limits.volume,
             probabilities=asked.probabilities,
         )
         with self._service.admission.memory_for(need, stop):
-            result = predictor.predict(
-                sources,
-                fill=asked.fill,
-                probabilities=asked.probabilities,
-                limits=settings.limits.volume,
-                progress=progress,
-                stop=stop,
-                interactive=asked.priority is Priority.INTERACTIVE,
+            result = shelf.serve(
+                asked.model,
+                asked.version,
+                lambda predictor: predictor.predict(
+                    sources,
+                    fill=asked.fill,
+                    probabilities=asked.probabilities,
+                    limits=settings.limits.volume,
+                    progress=progress,
+                    stop=stop,
+                    interactive=asked.priority is Priority.INTERACTIVE,
+                ),
             )
             progress("write", 0, 1)
             write_files(result, out)

@@ -34,7 +34,7 @@ def replace(models: Path, seed: int) -> str:
     return digest
 
 
-def test_a_bundle_replaced_during_a_request_ends_it_on_the_old_one_and_serves_the_next_on_the_new(
+def test_a_bundle_replaced_during_a_request_changes_no_answer_midway_and_serves_the_next(
     serve: Start, swift_models: Path, tmp_path: Path, large_study: Path
 ) -> None:
     models = tmp_path / "models"
@@ -47,12 +47,14 @@ def test_a_bundle_replaced_during_a_request_ends_it_on_the_old_one_and_serves_th
     time.sleep(0.3)
     digest = replace(models, seed=7)
     asking.join()
-    assert answers == [before]
     deadline = time.monotonic() + 60
     while service.http.get("/v1/models/swift").json()["digest"] != digest:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert service.predicted(large_study) != before
+    after = service.predicted(large_study)
+    assert after != before
+    # On the old one if its network was at work already, else on the new one; never on both.
+    assert answers in ([before], [after])
 
 
 def test_a_clock_set_forward_by_a_day_times_no_study_out(monkeypatch: pytest.MonkeyPatch) -> None:
