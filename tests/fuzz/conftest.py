@@ -14,11 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import nibabel as nib
+import numpy as np
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
 CASES = int(os.environ.get("BRAINMVP_FUZZ_CASES", "300"))
+STUDY = nib.Nifti1Image(
+    np.random.default_rng(0).random((24, 24, 24), dtype=np.float32), np.diag([2.0, 2.0, 2.0, 1.0])
+).to_bytes()
+"""A study that is served, so that the network is in memory before it is measured."""
 GROWTH = 64 << 20
 """Bytes that the service may grow by: the allocator's play, not a leak's."""
 
@@ -75,6 +81,7 @@ def target(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         try:
             with httpx.Client(base_url=address, timeout=60) as http:
                 service = Target(http, psutil.Process(server.pid), logged)
+                assert service.send(files={"t1": STUDY}).status_code == 200
                 for _ in range(50):
                     service.send(files={"t1": b"warm" * 100_000, "flair": b"up"})
                 before = service.process.memory_info().rss

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import datetime
 import gzip
+import io
 import json
+import os
 import ssl
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +30,8 @@ from cryptography.x509.oid import NameOID
 
 from brainmvp_server.api.security.keys import KeyFile, new_key
 from brainmvp_server.api.security.scopes import Scope
+from dicom_studies import PLANTED as DICOM_PLANTED
+from dicom_studies import write_study
 
 COMMAND = [sys.executable, "-m", "brainmvp_clients.cli", "serve", "--port", "0"]
 PASSWORD = "correct horse"
@@ -154,7 +159,7 @@ def test_what_cannot_be_listened_on_is_one_line_and_exit_code_2(
     assert "certificate" in done.stderr or "listened on" in done.stderr
 
 
-PLANTED = ("Doe", "Jane", "19700101", "MRN4711")
+PLANTED = ("Doe", "Jane", "19700101", "MRN4711", *DICOM_PLANTED)
 NAME = "Doe^Jane_19700101_MRN4711"
 
 
@@ -180,8 +185,18 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return path, key
 
 
+def archive(folder: Path) -> bytes:
+    """A DICOM study as a zip, its folders named after the patient."""
+    study = write_study(folder / "study", contrasts=("t1",), part=True)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for number, file in enumerate(study.files):
+            target.write(file, f"{NAME}/{number}.dcm")
+    return packed.getvalue()
+
+
 def test_no_log_metric_or_error_holds_a_planted_name(
-    bundles: Path, keys_file: tuple[Path, str]
+    bundles: Path, keys_file: tuple[Path, str], tmp_path: Path
 ) -> None:
     path, key = keys_file
     predict = "/v1/models/demo-tissue/predict"
@@ -218,11 +233,17 @@ def test_no_log_metric_or_error_holds_a_planted_name(
                 answer = http.send(request)
                 assert answer.status_code >= 400
                 told += [answer.text, str(answer.headers)]
+            whole = archive(tmp_path)
+            for part in (whole, whole[:-40], whole[:5000] + b"Doe^Jane" + whole[5008:]):
+                for call in (predict, "/v1/studies/identify"):
+                    answer = http.post(call, files={"files": (f"{NAME}.zip", part)})
+                    assert answer.status_code < 500
+                    told += [answer.text if answer.status_code >= 400 else "", str(answer.headers)]
             told.append(http.get("/metrics").text)
     told += process.lines
     lines = [json.loads(line) for line in process.lines if line.startswith("{")]
     access = [line for line in lines if line["logger"] == "brainmvp.access"]
-    assert len(access) == 13
+    assert len(access) == 19
     assert {line.get("caller") for line in access} == {"pacs", None}
     assert all(len(line["request_id"]) == 32 for line in access)
     assert any(line.get("bundle", "").startswith("sha256:") for line in access)
@@ -243,3 +264,21 @@ def test_a_head_beyond_the_limit_is_refused_and_the_service_lives(bundles: Path)
             endless = http.get("/health/live", headers={"x-pad": "x" * 300_000})
             assert endless.status_code == 400
         assert http.get("/health/live").status_code == 200
+
+
+def test_the_commands_show_the_key_that_the_environment_holds(
+    bundles: Path, keys_file: tuple[Path, str]
+) -> None:
+    path, key = keys_file
+    with serving("--models", bundles, "--keys-file", path) as process:
+        command = [sys.executable, "-m", "brainmvp_clients.cli", "models", "--json", "--server"]
+        for given, code in (({}, 2), ({"BRAINMVP_API_KEY": key}, 0)):
+            done = subprocess.run(
+                [*command, process.address],
+                env={**os.environ, **given},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert done.returncode == code, done.stderr
+            assert key not in done.stdout + done.stderr

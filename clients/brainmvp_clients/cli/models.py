@@ -9,9 +9,9 @@ import typer
 
 from brainmvp_clients.answers import Catalogue, parse
 from brainmvp_clients.cli import plugins
+from brainmvp_clients.cli.connection import connected
 from brainmvp_clients.cli.problems import UsageProblem
 from brainmvp_clients.cli.show import show_models
-from brainmvp_clients.client import Client
 from brainmvp_clients.wire import DEFAULT_SERVER
 
 
@@ -39,7 +39,7 @@ def models(
 
 
 def _of_server(server: str) -> tuple[str, Catalogue]:
-    with Client(server) as client:
+    with connected(server) as client:
         catalogue = Catalogue(models=client.models())
     return catalogue.model_dump_json(indent=2, exclude={"refused"}), catalogue
 

@@ -12,10 +12,10 @@ import typer
 from brainmvp_clients.answers import Summary
 from brainmvp_clients.archive import read_summary
 from brainmvp_clients.cli import plugins
+from brainmvp_clients.cli.connection import connected
 from brainmvp_clients.cli.problems import UsageProblem, naming
 from brainmvp_clients.cli.progress import Progress, progress
 from brainmvp_clients.cli.show import show_summary
-from brainmvp_clients.client import Client
 from brainmvp_clients.storage import SUMMARY, staged_folder
 from brainmvp_clients.upload import open_volume
 
@@ -124,7 +124,7 @@ def _study(given: Mapping[str, Files]) -> dict[str, Path]:
 
 
 def _on_server(order: Order, server: str, bars: Progress) -> tuple[Summary, str]:
-    with Client(server) as client:
+    with connected(server) as client:
         summary = client.results(
             order.model,
             order.study,
