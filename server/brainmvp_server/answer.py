@@ -1,4 +1,7 @@
-"""A result as files: ``mask.nii.gz``, ``summary.json``, ``preview.png``, ``probabilities/``."""
+"""A result as files: ``mask.nii.gz``, ``summary.json``, ``preview.png``, ``probabilities/``.
+
+Of a study that came as DICOM also ``segmentation.dcm``, ``report.dcm`` and what else was asked for.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from brainmvp_models.task import ClassOutputs, RegionOutputs
+from brainmvp_server.dicom_out.objects import ObjectOptions, has_objects, object_files
 from brainmvp_server.imaging.nifti import compress, encode_nifti
 from brainmvp_server.inference.result import Result
 from brainmvp_server.preview import preview_png
@@ -26,27 +30,31 @@ def summary_json(result: Result) -> str:
     return Summary.of(result).model_dump_json(indent=2) + "\n"
 
 
-def files_of(result: Result) -> Iterator[tuple[str, bytes]]:
+def files_of(
+    result: Result, objects: ObjectOptions = ObjectOptions()
+) -> Iterator[tuple[str, bytes]]:
     """Every file of a result, one at a time: its name and its bytes."""
     if result.segmentation is not None:
         yield MASK, compress(mask_nifti(result))
     yield SUMMARY, summary_json(result).encode()
     yield PREVIEW, preview_png(result)
     yield from _probability_maps(result)
+    if has_objects(result):
+        yield from object_files(result, objects)
 
 
-def write_files(result: Result, folder: Path) -> None:
+def write_files(result: Result, folder: Path, objects: ObjectOptions = ObjectOptions()) -> None:
     """Write every file of a result into an existing folder."""
-    for name, content in files_of(result):
+    for name, content in files_of(result, objects):
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
 
 
-def write_zip(result: Result, path: Path) -> None:
+def write_zip(result: Result, path: Path, objects: ObjectOptions = ObjectOptions()) -> None:
     """Write every file of a result into one zip; what is compressed already is only stored."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in files_of(result):
+        for name, content in files_of(result, objects):
             archive.writestr(zipfile.ZipInfo(name), content)
 
 

@@ -13,6 +13,7 @@ from starlette.background import BackgroundTask
 from brainmvp_models.task import Task
 from brainmvp_server.answer import MASK, PREVIEW, mask_nifti, summary_json, write_zip
 from brainmvp_server.api.problems import NotAcceptable
+from brainmvp_server.dicom_out.objects import ObjectOptions, has_objects, object_files
 from brainmvp_server.imaging.nifti import compress
 from brainmvp_server.inference.result import Result
 from brainmvp_server.preview import preview_png
@@ -26,6 +27,12 @@ class Form(str, Enum):
     GZIP = "application/gzip"
     ZIP = "application/zip"
     PNG = "image/png"
+    DICOM = "application/dicom"
+
+
+_ALIASES = {"multipart/related": Form.DICOM}
+_BOUNDARY = "brainmvp-dicom-objects"
+_CRLF = b"\r\n"
 
 
 def negotiate(accept: str | None, task: Task, *, probabilities: bool) -> Form:
@@ -52,21 +59,51 @@ def negotiate(accept: str | None, task: Task, *, probabilities: bool) -> Form:
     return form
 
 
-def answer(result: Result, form: Form, scratch: Path, clean_up: Callable[[], None]) -> Response:
-    """The response; ``clean_up`` is called when it has been sent, or here where nothing is left."""
+def answer(
+    result: Result,
+    form: Form,
+    scratch: Path,
+    clean_up: Callable[[], None],
+    objects: ObjectOptions = ObjectOptions(),
+) -> Response:
+    """The response; ``clean_up`` is called when it has been sent, or here where nothing is left.
+
+    Raises:
+        NotAcceptable: DICOM objects of a study that did not come as DICOM.
+    """
     if form is Form.ZIP:
         path = scratch / "result.zip"
-        write_zip(result, path)
+        write_zip(result, path, objects)
         return FileResponse(
             path,
             media_type=form.value,
             filename="result.zip",
             background=BackgroundTask(clean_up),
         )
+    if form is Form.DICOM:
+        response = _related(result, objects)
+        clean_up()
+        return response
     named = _encode(result, form)
     clean_up()
     headers = {"content-disposition": f'attachment; filename="{named.name}"'} if named.name else {}
     return Response(named.content, media_type=form.value, headers=headers)
+
+
+def _related(result: Result, objects: ObjectOptions) -> Response:
+    """The objects as DICOMweb sends them (PS3.18, section 8.6.1.2)."""
+    if not has_objects(result):
+        raise NotAcceptable(
+            "the study did not come as DICOM: objects could not refer to it",
+            remedy="Send the study as DICOM, or accept application/x-nifti",
+        )
+    head = b"Content-Type: application/dicom" + _CRLF + _CRLF
+    delimiter = b"--" + _BOUNDARY.encode()
+    body = b"".join(
+        delimiter + _CRLF + head + content + _CRLF for _, content in object_files(result, objects)
+    )
+    kind = f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}'
+    return Response(body + delimiter + b"--" + _CRLF, media_type=kind)
 
 
 @dataclass(frozen=True)
@@ -93,6 +130,8 @@ def _preferred(accept: str | None) -> Form | None:
     for media, quality in ranges:
         if quality <= 0:
             continue
+        if media in _ALIASES:
+            return _ALIASES[media]
         for form in Form:
             major = form.value.split("/")[0]
             if media in (form.value, "*/*", f"{major}/*"):

@@ -45,7 +45,12 @@ T = TypeVar("T")
 
 _LOOK_S = 0.5
 _QUIET_S = 15.0
-_MEDIA = {".json": "application/json", ".png": "image/png", ".gz": "application/gzip"}
+_MEDIA = {
+    ".json": "application/json",
+    ".png": "image/png",
+    ".gz": "application/gzip",
+    ".dcm": "application/dicom",
+}
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
     404: PROBLEM,

@@ -18,7 +18,14 @@ from brainmvp_server.api.answers import Form, answer, negotiate
 from brainmvp_server.api.attended import attended
 from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
 from brainmvp_server.api.problems import NotReady
-from brainmvp_server.api.studies import Assign, BValue, sources_of, upload_limits, wishes_of
+from brainmvp_server.api.studies import (
+    Assign,
+    BValue,
+    Objects,
+    sources_of,
+    upload_limits,
+    wishes_of,
+)
 from brainmvp_server.api.uploads import receive_study
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.footprint import footprint
@@ -82,6 +89,7 @@ def build_router(service: Service) -> APIRouter:
     async def predict(
         request: Request,
         name: str,
+        objects: Objects,
         version: str | None = None,
         fill: Annotated[
             FillPolicy | None, Query(description="How missing modalities are filled.")
@@ -127,7 +135,7 @@ def build_router(service: Service) -> APIRouter:
                             stop=stop,
                         ),
                     )
-                    return answer(result, form, scratch, clean_up)
+                    return answer(result, form, scratch, clean_up, objects)
 
             try:
                 upload = await receive_study(request, scratch, upload_limits(settings))

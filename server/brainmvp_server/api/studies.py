@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from brainmvp_models.modality import Modality, parse_modality, printable
 from brainmvp_models.task import Task
 from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
 from brainmvp_server.api.problems import InvalidQuery
 from brainmvp_server.api.uploads import Upload, UploadLimits, receive_study
+from brainmvp_server.dicom_out.objects import Encoding, Frames, ObjectOptions
 from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.archive import ArchiveLimits
 from brainmvp_server.imaging.intake import Intake, Wishes, chosen_for, opened, take_in
@@ -36,6 +37,24 @@ Assign = Annotated[
 BValue = Annotated[
     float | None, Query(gt=0, description="The diffusion weighting that is preferred, s/mm².")
 ]
+
+
+def objects_wanted(
+    seg: Annotated[
+        Encoding, Query(description="How the DICOM segmentation is encoded.")
+    ] = "binary",
+    seg_frames: Annotated[
+        Frames, Query(description="Frames without a segment are left out, or not.")
+    ] = "sparse",
+    overlay: Annotated[
+        bool, Query(description="Add secondary captures with the mask in colour.")
+    ] = False,
+) -> ObjectOptions:
+    """What DICOM objects a request asks for, of a study that comes as DICOM."""
+    return ObjectOptions(seg, seg_frames, overlay)
+
+
+Objects = Annotated[ObjectOptions, Depends(objects_wanted)]
 
 
 def build_study_router(service: Service) -> APIRouter:

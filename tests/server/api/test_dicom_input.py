@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import io
 import zipfile
 from collections.abc import Iterable
@@ -13,6 +14,11 @@ import numpy as np
 import pydicom
 import pytest
 
+from brainmvp_models.modality import Modality
+from brainmvp_server.api.studies import parts_of
+from brainmvp_server.imaging.archive import Unpacked
+from brainmvp_server.imaging.intake import chosen_for, opened, take_in
+from brainmvp_server.imaging.sources import read_volume
 from dicom_studies import PLANTED, Study, write_study
 
 from .conftest import Service
@@ -196,3 +202,48 @@ def test_no_word_about_the_patient_leaves_the_service(
     for word in PLANTED:
         assert all(word not in text for text in texts)
         assert word not in caplog.text
+
+
+def test_objects_come_as_dicomweb_sends_them_and_in_the_zip(
+    service: Service, one_grid: Study, scan: Path
+) -> None:
+    body = {"files": zipped(one_grid.files)}
+    answer = service.predict(params=FILL, files=body, headers={"accept": "application/dicom"})
+    assert answer.status_code == 200
+    kind = answer.headers["content-type"]
+    assert kind.startswith('multipart/related; type="application/dicom"')
+    message = email.message_from_bytes(
+        b"Content-Type: " + kind.encode() + b"\r\n\r\n" + answer.content
+    )
+    objects = [
+        pydicom.dcmread(io.BytesIO(part.get_payload(decode=True)))  # type: ignore[arg-type]
+        for part in message.get_payload()
+    ]
+    assert [made.Modality for made in objects] == ["SEG", "SR"]
+    assert {str(made.StudyInstanceUID) for made in objects} == {one_grid.uid}
+    params = {**FILL, "seg": "labelmap", "seg_frames": "all", "overlay": True}
+    whole = service.predict(params=params, files=body, headers={"accept": "application/zip"})
+    with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
+        names = archive.namelist()
+        made = pydicom.dcmread(io.BytesIO(archive.read("segmentation.dcm")))
+    assert {"mask.nii.gz", "report.dcm", "overlay-0001.dcm"} <= set(names)
+    assert made.SegmentationType == "LABELMAP"
+    refused = service.predict(
+        params=FILL, files={"t1": scan.read_bytes()}, headers={"accept": "application/dicom"}
+    )
+    assert refused.status_code == 406 and "did not come as DICOM" in refused.json()["detail"]
+
+
+def test_a_jobs_parts_hold_the_series_that_were_chosen(study: Study, tmp_path: Path) -> None:
+    """A job keeps one file a modality; what it opens later is what was identified at first."""
+    heap = take_in([Unpacked(path, "") for path in study.files], tmp_path)
+    sources = chosen_for(heap, (Modality.T1, Modality.T1C, Modality.FLAIR), {})
+    kept = parts_of(sources, tmp_path)
+    again = opened(kept, tmp_path)
+    assert list(again) == list(sources)
+    for modality, source in sources.items():
+        volume, same = (read_volume(one, modality) for one in (source, again[modality]))
+        assert volume.digest == same.digest
+        assert volume.frame_of_reference == same.frame_of_reference == study.frame
+    first = {m: path.read_bytes() for m, path in kept.items()}
+    assert {m: path.read_bytes() for m, path in parts_of(sources, tmp_path).items()} == first

@@ -1,0 +1,47 @@
+"""Coded terms: a bundle's own where it has them, ours where nobody has one."""
+
+from __future__ import annotations
+
+from highdicom.sr import CodedConcept
+
+from brainmvp_models.task import Code, Label, Region, RegionOutputs, SegmentationOutputs
+
+OWN_SCHEME = "99BRAINMVP"
+"""Codes of schemes that begin with 99 are private (PS3.16, section 8)."""
+_LONGEST_CODE, _LONGEST_MEANING = 16, 64
+
+ABNORMAL = CodedConcept("49755003", "SCT", "Morphologically Abnormal Structure")
+TISSUE = CodedConcept("85756007", "SCT", "Tissue")
+BRAIN = CodedConcept("12738006", "SCT", "Brain")
+VOLUME = CodedConcept("118565006", "SCT", "Volume")
+MILLILITRE = CodedConcept("mL", "UCUM", "mL")
+NO_UNITS = CodedConcept("1", "UCUM", "no units")
+FINDING = CodedConcept("121071", "DCM", "Finding")
+ABSENT = CodedConcept("373572006", "SCT", "Clinical finding absent")
+PROCEDURE = CodedConcept("363679005", "SCT", "Imaging procedure")
+DEVICE = CodedConcept("121007", "DCM", "Device")
+FAMILY = CodedConcept("123109", "DCM", "Artificial Intelligence")
+SCORE = CodedConcept("score", OWN_SCHEME, "Class score")
+
+
+def code_of(name: str, title: str, code: Code | None) -> CodedConcept:
+    """The bundle's code for something; without one, a private code of its name."""
+    if code is not None:
+        return CodedConcept(code.value, code.scheme, code.meaning[:_LONGEST_MEANING])
+    return CodedConcept(name[:_LONGEST_CODE], OWN_SCHEME, (title or name)[:_LONGEST_MEANING])
+
+
+def category_of(outputs: SegmentationOutputs) -> CodedConcept:
+    """Overlapping regions are lesions, exclusive classes are tissues."""
+    return ABNORMAL if isinstance(outputs, RegionOutputs) else TISSUE
+
+
+def labels_of(outputs: SegmentationOutputs) -> tuple[Label, ...]:
+    """The labels of the mask, without the background, by value."""
+    labels = outputs.labels if isinstance(outputs, RegionOutputs) else outputs.classes[1:]
+    return tuple(sorted(labels, key=lambda label: label.value))
+
+
+def entries_of(outputs: SegmentationOutputs) -> tuple[Region | Label, ...]:
+    """What is measured: regions, or classes without the background."""
+    return outputs.regions if isinstance(outputs, RegionOutputs) else outputs.classes[1:]

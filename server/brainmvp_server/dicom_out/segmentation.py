@@ -1,0 +1,89 @@
+"""A mask as a DICOM Segmentation: one segment a label, on the source series' own frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+from highdicom.color import CIELabColor
+from PIL import ImageColor
+from pydicom.dataset import Dataset
+
+from brainmvp_models.task import Label, ScoreOutputs, SegmentationOutputs
+from brainmvp_server.dicom_out.codes import FAMILY, category_of, code_of, labels_of
+from brainmvp_server.dicom_out.identity import Identity, equipment, headers_of, source_of
+from brainmvp_server.dicom_out.objects import Encoding, Frames
+from brainmvp_server.inference.result import Result
+
+_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))
+_NUMBER = 0
+
+
+def segmentation(
+    result: Result, encoding: Encoding = "binary", frames: Frames = "sparse"
+) -> Dataset:
+    """The result's mask as a Segmentation object.
+
+    Segments are numbered from 1 in the order of the mask's values; each segment's description names
+    its value. ``sparse`` leaves out frames without the segment; an empty mask has all its frames,
+    and says so.
+
+    Raises:
+        ValueError: the model classifies, or the study did not come as DICOM.
+    """
+    outputs = result.manifest.task.outputs
+    if isinstance(outputs, ScoreOutputs):
+        raise ValueError("a classifier has no mask")
+    labels = labels_of(outputs)
+    empty = not result.mask.any()
+    kind = encoding.upper()
+    identity = Identity.of(result, "segmentation", _NUMBER)
+    made: Dataset = hd.seg.Segmentation(
+        source_images=headers_of(source_of(result)),
+        pixel_array=_volume(result, labels),
+        segmentation_type=kind,
+        segment_descriptions=[
+            _segment(result, label, number, outputs) for number, label in enumerate(labels, start=1)
+        ],
+        omit_empty_frames=frames == "sparse" and not empty,
+        content_label="SEGMENTATION",
+        content_description="No finding: the mask is empty" if empty else result.manifest.name[:64],
+        series_description=f"{result.manifest.name} segmentation"[:64],
+        **identity.arguments,
+        **equipment(result),
+    )
+    return made
+
+
+def _volume(result: Result, labels: tuple[Label, ...]) -> Any:
+    """Segment numbers (slice, row, column) at their place in L-P-S."""
+    native = result.study.native
+    numbers = np.zeros(256, dtype=np.uint8)
+    for number, label in enumerate(labels, start=1):
+        numbers[label.value] = number
+    return hd.Volume(
+        array=np.ascontiguousarray(numbers[result.mask].T),
+        affine=(_LPS @ native.grid.affine)[:, (2, 1, 0, 3)],
+        coordinate_system="PATIENT",
+        frame_of_reference_uid=native.frame_of_reference,
+    )
+
+
+def _segment(
+    result: Result, label: Label, number: int, outputs: SegmentationOutputs
+) -> hd.seg.SegmentDescription:
+    manifest = result.manifest
+    described = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=label.name[:64],
+        segmented_property_category=category_of(outputs),
+        segmented_property_type=code_of(label.name, label.title, label.code),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=manifest.name, version=manifest.version, family=FAMILY
+        ),
+        display_color=CIELabColor.from_rgb(*ImageColor.getrgb(label.colour)[:3]),
+    )
+    described.SegmentDescription = f"{label.title or label.name}; mask value {label.value}"[:1024]
+    return described
