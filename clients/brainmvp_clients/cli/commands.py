@@ -36,6 +36,7 @@ KNOWN = (
     Listed("serve", "Serve a folder of bundles over HTTP.", "server,cpu"),
     Listed("keys", "Make, list and revoke API keys of a server.", "server"),
     Listed("export", "Turn a checkpoint into a bundle.", "export"),
+    Listed("identify", "Tell which series of a study is which modality.", "server"),
     Listed("synthesize", "Make synthetic studies with gliomas from a real anatomy.", "train"),
     Listed("pretrain", "Learn an encoder and templates from studies without labels.", "train"),
     Listed("finetune", "Fine-tune a network for a task.", "train"),

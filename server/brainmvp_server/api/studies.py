@@ -101,7 +101,7 @@ def wishes_of(settings: Settings, assign: Sequence[str], b_value: float | None) 
     """
     dicom = settings.dicom
     return Wishes(
-        assigned=dict(map(_assignment, assign)),
+        assigned=dict(map(assignment, assign)),
         b_value=dicom.b_value if b_value is None else b_value,
         rules=dicom.identification_rules,
     )
@@ -146,7 +146,12 @@ def parts_of(sources: Mapping[Modality, Source], folder: Path) -> dict[Modality,
     return parts
 
 
-def _assignment(text: str) -> tuple[str, Modality | None]:
+def assignment(text: str) -> tuple[str, Modality | None]:
+    """A series and the modality it is assigned; None to leave it out.
+
+    Raises:
+        InvalidQuery, UnknownModality: it is no assignment.
+    """
     series, _, name = text.rpartition(":")
     if not series or not name:
         raise InvalidQuery(
