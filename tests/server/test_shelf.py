@@ -19,6 +19,12 @@ from brainmvp_server.inference.worker import Worker
 from brainmvp_server.shelf import Shelf
 
 
+@pytest.fixture(scope="module")
+def tiny_bundle(swift_models: Path) -> Bundle:
+    """A bundle that is quick to load."""
+    return Bundle.open(swift_models / "swift" / "1")
+
+
 @pytest.fixture
 def worker() -> Iterator[Worker]:
     worker = Worker(Networks())
@@ -36,7 +42,7 @@ def place(bundle: Bundle, root: Path) -> None:
     """A copy of the bundle as the version that ``root`` is called, put there at once."""
     aside = root.parent.parent / ".aside"
     shutil.copytree(bundle.root, aside)
-    manifest = bundle.manifest.model_copy(update={"version": root.name})
+    manifest = bundle.manifest.model_copy(update={"name": root.parent.name, "version": root.name})
     (aside / "manifest.json").write_text(manifest.model_dump_json())
     root.parent.mkdir(exist_ok=True)
     aside.rename(root)
@@ -140,7 +146,7 @@ def test_a_model_replaced_before_its_network_was_loaded_is_served_anew_not_refus
     content = root.joinpath("manifest.json").read_text()
     shutil.rmtree(root)
     place(tiny_bundle, root)
-    root.joinpath("manifest.json").write_text(content.replace('"demo":false', '"demo":true'))
+    root.joinpath("manifest.json").write_text(content.replace('"demo":true', '"demo":false'))
 
     def work(predictor: Predictor) -> str:
         if predictor.bundle.digest == old:

@@ -33,7 +33,7 @@ class Storage:
 
     def __init__(self, address: str) -> None:
         try:
-            self._fs, self._root = url_to_fs(address, auto_mkdir=True)
+            self._fs, self._root = url_to_fs(address)
             self._fs.makedirs(self._root, exist_ok=True)
         except (ValueError, ImportError, OSError) as error:
             raise InvalidSettings(

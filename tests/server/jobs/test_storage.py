@@ -1,0 +1,116 @@
+"""The jobs' storage: one contract over a folder and over a real S3 server."""
+
+from __future__ import annotations
+
+import socket
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from brainmvp_models.errors import InvalidSettings
+from brainmvp_models.modality import Modality
+from brainmvp_server.jobs.job import Asked, Order
+from brainmvp_server.jobs.storage import Storage
+
+JOB, OTHER = "a" * 32, "b" * 32
+
+
+def order(digest: str = "d1") -> Order:
+    asked = Asked(model="m", version="1")
+    return Order(id=JOB, owner="", asked=asked, digest=digest, modalities=(Modality.T1,))
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The address of an S3 server with a bucket."""
+    import boto3
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
+    server.start()
+    url = f"http://127.0.0.1:{port}"
+    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket="bucket")
+    client.close()
+    yield url
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Storage:
+    if request.param == "folder":
+        return Storage(str(tmp_path / "jobs"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    storage = Storage("s3://bucket/jobs")
+    storage.drop(JOB)
+    return storage
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    path = tmp_path / "scan"
+    path.write_bytes(b"voxels" * 1000)
+    return path
+
+
+def test_a_study_comes_back_as_it_was_and_is_gone_when_dropped(
+    storage: Storage, scan: Path, tmp_path: Path
+) -> None:
+    storage.put_study(order(), {Modality.T1: scan})
+    storage.put_study(order("d2"), {Modality.T1: scan})
+    (tmp_path / "out").mkdir()
+    files = storage.fetch_study(order(), tmp_path / "out")
+    assert files[Modality.T1].read_bytes() == scan.read_bytes()
+    storage.drop_study(order("d2"))
+    assert storage.fetch_study(order(), tmp_path / "out")
+    storage.drop_study(order())
+    with pytest.raises(FileNotFoundError):
+        storage.fetch_study(order(), tmp_path / "out")
+
+
+def test_results_are_named_read_packed_and_dropped(
+    storage: Storage, scan: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "results"
+    (folder / "probabilities").mkdir(parents=True)
+    (folder / "summary.json").write_text("{}")
+    (folder / "probabilities" / "WT.nii.gz").write_bytes(scan.read_bytes())
+    names = storage.put_results(JOB, folder)
+    assert names == ("probabilities/WT.nii.gz", "summary.json")
+    assert storage.size(JOB, "summary.json") == 2
+    assert b"".join(storage.pieces(JOB, names[0])) == scan.read_bytes()
+    storage.pack(JOB, names, tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as pack:
+        assert tuple(pack.namelist()) == names
+        assert pack.read(names[0]) == scan.read_bytes()
+    storage.drop(JOB)
+    storage.drop(JOB)  # what is gone may be dropped again
+    with pytest.raises(FileNotFoundError):
+        storage.size(JOB, "summary.json")
+
+
+def test_files_that_no_job_knows_are_found_but_not_those_just_written(
+    storage: Storage, scan: Path
+) -> None:
+    storage.put_study(order(), {Modality.T1: scan})
+    assert storage.left_behind({JOB}, older_than_s=-60) == []
+    assert storage.left_behind({OTHER}, older_than_s=60) == []
+    assert storage.left_behind({OTHER}, older_than_s=-60) == [JOB]
+
+
+def test_an_address_that_is_none_is_refused_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for address in ("nowhere://x", str(tmp_path / "file" / "folder")):
+        with pytest.raises(InvalidSettings, match="storage cannot be used"):
+            Storage(address)
