@@ -6,7 +6,7 @@ PYTHON ?= python3
 DEMO := .venv-demo
 DEV := .venv
 
-.PHONY: demo serve system test test-slow faults fuzz load check format demo-models bench clean
+.PHONY: demo serve system test test-slow faults fuzz load check docs lock format demo-models bench clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python examples/demo.py
@@ -37,6 +37,11 @@ check: $(DEV)/.ready
 
 docs: $(DEV)/.ready
 	$(DEV)/bin/python docs/generate.py
+	$(DEV)/bin/python helm/generate.py
+
+# What the images are made of, anew: the newest packages that fit.
+lock: $(DEV)/.ready
+	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" locks/lock.sh
 
 format: $(DEV)/.ready
 	$(DEV)/bin/ruff check --fix .

@@ -35,6 +35,7 @@ OWN = (
 KNOWN = (
     Listed("serve", "Serve a folder of bundles over HTTP.", "server,cpu"),
     Listed("keys", "Make, list and revoke API keys of a server.", "server"),
+    Listed("fetch", "Fetch bundles from an archive, checked by its digest.", "server"),
     Listed("export", "Turn a checkpoint into a bundle.", "export"),
     Listed("identify", "Tell which series of a study is which modality.", "server"),
     Listed("synthesize", "Make synthetic studies with gliomas from a real anatomy.", "train"),

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Write the lock files that the Dockerfile installs from: every package with its digests.
+# Called by `make lock`, with uv on the path; it asks the package index that uv is set up for.
+set -eu
+cd "$(dirname "$0")/.."
+
+# The one torch that is tested.
+torch=$(mktemp)
+trap 'rm -f "$torch"' EXIT
+sed -n "s/.*'\(torch==[^']*\)'.*/\1/p" Makefile >"$torch"
+
+lock() { # NAME EXTRA…
+  name=$1
+  shift
+  extras=""
+  for extra in "$@"; do extras="$extras --extra $extra"; done
+  # shellcheck disable=SC2086
+  uv pip compile --quiet pyproject.toml $extras --universal --python-version 3.11 \
+    --constraints "$torch" --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade \
+    --output-file "locks/$name.txt"
+}
+
+lock cpu server cpu otel pacs s3
+lock gpu server gpu otel pacs s3
+lock export export cpu
+printf 'setuptools>=77\nwheel\n' | uv pip compile --quiet - --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade \
+  --output-file locks/build.txt
