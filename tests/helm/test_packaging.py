@@ -51,6 +51,14 @@ def test_every_value_is_described(chart: helm.Chart) -> None:
     assert set(leaves(chart.values)) == set(rows)
 
 
+def test_the_chart_takes_the_values_that_the_docs_show(chart: helm.Chart) -> None:
+    text = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(shown) > 5
+    for block in shown:
+        chart.validate_schema(yaml.safe_load(block.replace("sha256:…", "sha256:" + "a" * 64)))
+
+
 def test_the_chart_is_of_this_version(chart: helm.Chart) -> None:
     assert chart.metadata["appVersion"] == __version__
 
