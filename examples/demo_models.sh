@@ -38,7 +38,7 @@ tune() { # NAME TASK OPTIONS…
 }
 python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/templates"
 tune glioma examples/demo_glioma/task.yaml --window 64 --on-label 0.6 --epochs 12 --validate-every 6
-tune grade examples/demo_grade/task.yaml --window 96 --on-label 0 --epochs 8 --validate-every 2
+tune grade examples/demo_grade/task.yaml --window 64 --on-label 0 --epochs 8 --validate-every 2
 
 for name in glioma grade; do
   brainmvp export "$runs/$name/finetuned.pt" "$runs/bundles" --task examples/demo_$name/task.yaml \

@@ -162,7 +162,7 @@ def _transforms(case: Case, preprocessing: Preprocessing) -> Compose:
     low, high = preprocessing.percentiles
     return Compose(
         [
-            LoadImaged(keys, dtype=np.float32),
+            LoadImaged(keys, reader="NibabelReader", dtype=np.float32),
             EnsureChannelFirstd(keys),
             ScaleIntensityRangePercentilesd("image", low, high, 0, 1, channel_wise=True),
             Orientationd(keys, axcodes=preprocessing.orientation, labels=None),

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Three questions at small scale, three seeds each; docs/experiments.md holds the answers.
+#   (a) fine-tuning from pre-training against from scratch
+#   (b) a missing modality filled by its distilled template, by zeros, by a plain mean image
+#   (c) training with template mixing against without
+#
+#     sh examples/experiments/run.sh [RUNS]     after examples/demo_models.sh RUNS
+#
+# What is in RUNS/experiments already is used, so the call can be repeated after an interruption.
+set -eu
+cd "$(dirname "$0")/../.."
+runs=${1:-runs/demo}
+out=$runs/experiments
+export MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
+precision=32
+grep -qs avx512_bf16 /proc/cpuinfo && precision=bf16
+
+[ -d "$out/mean" ] || python examples/experiments/mean_templates.py "$runs/studies/datalist.json" \
+  "$runs/cache" "$out/mean"
+
+arm() { # NAME SEED OPTIONS…
+  run=$out/$1-$2
+  name=$1-$2
+  seed=$2
+  shift 2
+  [ -f "$run/done" ] && return
+  brainmvp finetune "$runs/studies/datalist.json" --out "$run" --cache "$runs/cache" --size tiny \
+    --task examples/experiments/task.yaml --templates "$runs/templates" --precision $precision \
+    --window 48 --on-label 0.6 --epochs 2 --batch 1 --rate 3e-3 --warmup 40 --clip 1 \
+    --average 0.98 --validation '' --seed "$seed" --resume "$@"
+  brainmvp export "$run/finetuned.pt" "$out/bundles" --task examples/experiments/task.yaml \
+    --templates "$runs/templates" --name "$name" --demo --overwrite
+  touch "$run/done"
+}
+
+measure() { # ARM SEED FILLING OPTIONS…
+  result=$out/$1-$2-$3
+  bundle=$out/bundles/$1-$2
+  shift 3
+  [ -f "$result/evaluation.json" ] && return
+  brainmvp evaluate "$bundle" "$runs/held-out/datalist.json" --limit 10 --out "$result" \
+    --subsets 't1,t1c,t2,flair;t1c,t2,flair;t1,t2,flair;t1,t1c,flair;t1,t1c,t2' "$@"
+}
+
+for seed in 0 1 2; do
+  arm pretrained $seed --pretrained "$runs/pretrain/pretrained.pt"
+  arm scratch $seed
+  arm unmixed $seed --pretrained "$runs/pretrain/pretrained.pt" --mix 0
+  for name in pretrained scratch unmixed; do measure $name $seed template; done
+  measure pretrained $seed zeros --fill zeros
+  measure pretrained $seed mean --templates "$out/mean"
+done
+python examples/experiments/report.py "$out" docs/experiments.md
