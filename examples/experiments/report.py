@@ -18,9 +18,9 @@ FULL = frozenset(("t1", "t1c", "t2", "flair"))
 HEAD = """# Experiments at small scale
 
 What of the paper's claims shows with a tiny network, synthetic gliomas and hours of two cores, not
-with the published sizes. Reported as it came out. Mean Dice over ten studies of the held-out anatomy
-(Colin27), on the served pipeline; then the mean over three seeds of fine-tuning, ± their standard
-deviation. There is one pre-training run, so the spread does not hold its own chance.
+with the published sizes. Reported as it came out. Mean Dice over eight studies of the held-out
+anatomy (Colin27), on the served pipeline; then the mean over three seeds of fine-tuning, ± their
+standard deviation. There is one pre-training run, so the spread does not hold its chance.
 
 ```sh
 sh examples/demo_models.sh runs/demo
@@ -86,7 +86,7 @@ def main() -> None:
         "## (a) From pre-training against from scratch\n",
         arms(runs, "pretrained", "scratch"),
         "\n## (b) What fills a missing modality\n",
-        "The networks of arm `pretrained`, which were trained with distilled templates as fillers.\n",
+        "Networks of arm `pretrained`, which saw distilled templates as fillers in training.\n",
         fillings(runs),
         "\n## (c) With template mixing against without\n",
         arms(runs, "pretrained", "unmixed"),

@@ -38,7 +38,7 @@ measure() { # ARM SEED FILLING OPTIONS…
   bundle=$out/bundles/$1-$2
   shift 3
   [ -f "$result/evaluation.json" ] && return
-  brainmvp evaluate "$bundle" "$runs/held-out/datalist.json" --limit 10 --out "$result" \
+  brainmvp evaluate "$bundle" "$runs/held-out/datalist.json" --limit 8 --out "$result" \
     --subsets 't1,t1c,t2,flair;t1c,t2,flair;t1,t2,flair;t1,t1c,flair;t1,t1c,t2' "$@"
 }
 
