@@ -1,10 +1,8 @@
-"""The demonstration: start the server, send it two studies with modalities missing.
+"""The demonstration: start the server, send it a real scan with three of four modalities missing.
 
     make demo
 
-One study is a synthetic glioma without its FLAIR, the other a real, healthy T1 and nothing else.
-Both are segmented and graded. Masks, previews and summaries go to ``demo-output/``; the server is
-stopped again.
+It writes ``demo-output/`` (mask, preview, summary) and stops the server again.
 """
 
 from __future__ import annotations
@@ -21,16 +19,7 @@ from brainmvp_clients.cli.progress import progress
 from brainmvp_clients.cli.show import show_summary
 
 EXAMPLES = Path(__file__).parent
-GLIOMA = EXAMPLES / "glioma_study"
-STUDIES = {
-    "glioma": {name: GLIOMA / f"{name}.nii.gz" for name in ("t1", "t1c", "t2")},
-    "colin27": {"t1": EXAMPLES / "colin27" / "colin27_t1.nii.gz"},
-}
-WORDS = {
-    "glioma": "a synthetic glioma: T1, T1c and T2; its FLAIR is missing",
-    "colin27": "Colin27, a real and healthy brain: its T1; T1c, T2 and FLAIR are missing",
-}
-MODELS = ("demo-glioma", "demo-grade")
+SCAN = EXAMPLES / "colin27" / "colin27_t1.nii.gz"
 
 
 @contextmanager
@@ -55,19 +44,21 @@ def server(models: Path) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=EXAMPLES / "bundles")
+    parser.add_argument("--model", default="demo-tissue")
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
     options = parser.parse_args()
     print("Starting the server")
     with server(options.models) as address, Client(address) as client:
-        for study, files in STUDIES.items():
-            print(f"\nSending {WORDS[study]}")
-            for model in MODELS:
-                out = options.out / study / model
-                with progress(shown=sys.stderr.isatty()) as bar:
-                    summary = client.results(
-                        model, files, out, overwrite=True, on_upload=bar.upload
-                    )
-                show_summary(summary, out)
+        print("Sending Colin27's T1; T1c, T2 and FLAIR are missing")
+        with progress(shown=sys.stderr.isatty()) as bar:
+            summary = client.results(
+                options.model,
+                {"t1": SCAN},
+                options.out,
+                overwrite=True,
+                on_upload=bar.upload,
+            )
+    show_summary(summary, options.out)
 
 
 if __name__ == "__main__":
