@@ -33,12 +33,15 @@ tune() { # NAME TASK OPTIONS…
   [ -f "$runs/$name/done" ] && return
   brainmvp finetune "$runs/studies/datalist.json" --out "$runs/$name" --task "$task" $train \
     --pretrained "$runs/pretrain/pretrained.pt" --templates "$runs/templates" \
-    --rate 3e-3 --warmup 100 --clip 1 --average 0.99 --batch 1 "$@"
+    --clip 1 "$@"
   touch "$runs/$name/done"
 }
 python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/templates"
-tune glioma examples/demo_glioma/task.yaml --window 64 --on-label 0.6 --epochs 12 --validate-every 6
-tune grade examples/demo_grade/task.yaml --window 64 --on-label 0 --epochs 8 --validate-every 2
+tune glioma examples/demo_glioma/task.yaml --window 64 --on-label 0.6 --epochs 12 --batch 1 \
+  --rate 3e-3 --warmup 100 --average 0.99 --validate-every 6
+# Batch norm must see several studies at once, or it takes from a pooled feature what tells them apart.
+tune grade examples/demo_grade/task.yaml --window 64 --on-label 0 --epochs 10 --batch 8 \
+  --rate 2e-3 --warmup 20 --average 0.95 --validate-every 2
 
 for name in glioma grade; do
   brainmvp export "$runs/$name/finetuned.pt" "$runs/bundles" --task examples/demo_$name/task.yaml \

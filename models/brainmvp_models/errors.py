@@ -19,6 +19,7 @@
     ├── InvalidTask             a task file does not validate
     ├── InvalidRules            a file of identification rules does not validate
     ├── InvalidDatalist         a list of training or test cases that cannot be used
+    ├── TrainingFailed          a training that cannot begin here, or whose loss is not finite
     ├── InvalidBundle           a bundle whose schema or digests do not hold
     ├── UnknownModel            a model name or version that is not served
     ├── InvalidCheckpoint       a file torch refuses, or one that does not fit its task
@@ -181,6 +182,13 @@ class InvalidRules(BrainMVPError):
 
     code = "invalid-rules"
     title = "The identification rules are not valid"
+
+
+class TrainingFailed(BrainMVPError):
+    """A training that cannot begin on this machine, or cannot go on."""
+
+    code = "training-failed"
+    title = "The training cannot go on"
 
 
 class InvalidBundle(BrainMVPError):

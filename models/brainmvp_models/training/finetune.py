@@ -57,6 +57,10 @@ class FinetuneOrder:
     resume: bool = False
 
 
+def _silent(_: object) -> None:
+    """What the other processes have to say."""
+
+
 def run_finetuning(
     order: FinetuneOrder,
     *,
@@ -70,6 +74,8 @@ def run_finetuning(
         InvalidCheckpoint, TemplateMismatch, InvalidDatalist: a part does not fit the task.
     """
     fabric = make_fabric(order.precision, order.accelerator)
+    if not fabric.is_global_zero:  # one process speaks for all
+        on_step, say = _silent, _silent
     order.run.mkdir(parents=True, exist_ok=True)
     prepare = order.task.preprocessing
     studies = prepare_studies(order.cases, prepare, order.cache, on_study=on_study)

@@ -19,11 +19,12 @@ from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.tensorboard import SummaryWriter
 
-from brainmvp_models.errors import InvalidCheckpoint
+from brainmvp_models.errors import InvalidCheckpoint, TrainingFailed
 
 RESUME_FILE = "last.ckpt"
 LOSSES_FILE = "losses.jsonl"
@@ -88,19 +89,29 @@ def make_fabric(precision: str, accelerator: str = "auto") -> Fabric:
     Args:
         precision: ``auto`` (bf16 on a GPU that has it, fp16 on another, fp32 on a CPU), ``32``,
             ``bf16`` or ``16``.
+
+    Raises:
+        TrainingFailed: there is no such device, or it has no such precision.
     """
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if precision == "auto":
         gpu = accelerator != "cpu" and torch.cuda.is_available()
         precision = ("bf16" if torch.cuda.is_bf16_supported() else "16") if gpu else "32"
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=local,
-        num_nodes=max(world // local, 1),
-        strategy="ddp" if world > 1 else "auto",
-        precision={"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision],  # type: ignore[arg-type]
-    )
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=local,
+            num_nodes=max(world // local, 1),
+            strategy="ddp" if world > 1 else "auto",
+            precision={"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision],  # type: ignore[arg-type]
+        )
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        raise TrainingFailed(
+            f"accelerator '{accelerator}' cannot train in precision '{precision}' here: "
+            f"{' '.join(str(error).split())}",
+            remedy="Choose --accelerator cpu with --precision 32 or bf16, or install a GPU's torch",
+        ) from None
     fabric.launch()
     return fabric
 
@@ -126,6 +137,7 @@ def train(
 
     Raises:
         InvalidCheckpoint: ``resume``, and the run's resume file is not of this training.
+        TrainingFailed: the loss is not finite; the resume file is of before.
     """
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
@@ -161,6 +173,11 @@ def train(
             sums = terms.detach() if sums is None else sums + terms.detach()
             if not stepping:
                 continue
+            if not torch.isfinite(sums[0]):
+                raise TrainingFailed(
+                    f"the loss is not finite in epoch {epoch + 1}",
+                    remedy="Resume with a lower --rate, a --clip, or --precision 32",
+                )
             if plan.clip:
                 _clip(optimiser, plan.clip)
             wrapped.step()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.losses import DiceCELoss
+from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from brainmvp_models.task import ClassOutputs, RegionOutputs, SegmentationOutputs
+
+_DICE_SHARE = 0.7
 
 
 def contrastive_loss(one: Tensor, other: Tensor, temperature: float = 1.0) -> Tensor:
@@ -35,12 +37,12 @@ class SegmentationLoss(nn.Module):
     def __init__(self, outputs: SegmentationOutputs) -> None:
         super().__init__()
         self.outputs = outputs
-        regions = isinstance(outputs, RegionOutputs)
-        self.judge = DiceCELoss(
-            sigmoid=regions,
-            softmax=not regions,
-            lambda_dice=0.7,
-            lambda_ce=0.3,
+        self.regions = isinstance(outputs, RegionOutputs)
+        # MONAI's DiceCELoss takes the softmax cross-entropy also of overlapping regions, which is
+        # zero where there is no lesion: a network would never learn to leave tissue alone.
+        self.dice = DiceLoss(
+            sigmoid=self.regions,
+            softmax=not self.regions,
             squared_pred=True,
             batch=True,
             smooth_nr=1.0,
@@ -53,7 +55,7 @@ class SegmentationLoss(nn.Module):
         truth = one_hot(label, self.outputs)
         size = truth.shape[2:]
         terms = [
-            self.judge(
+            self._judged(
                 x.float()
                 if x.shape[2:] == size
                 else F.interpolate(x.float(), size, mode="trilinear", align_corners=True),
@@ -62,6 +64,14 @@ class SegmentationLoss(nn.Module):
             for x in logits
         ]
         return torch.stack(terms).mean()
+
+    def _judged(self, logits: Tensor, truth: Tensor) -> Tensor:
+        if self.regions:
+            entropy = F.binary_cross_entropy_with_logits(logits, truth)
+        else:
+            entropy = F.cross_entropy(logits, truth)
+        dice: Tensor = self.dice(logits, truth)
+        return _DICE_SHARE * dice + (1 - _DICE_SHARE) * entropy
 
 
 def one_hot(label: Tensor, outputs: SegmentationOutputs) -> Tensor:

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from monai.transforms import (
     Compose,
     CropForegroundd,
-    EnsureChannelFirstd,
-    LoadImaged,
     Orientationd,
     ScaleIntensityRangePercentilesd,
     Spacingd,
@@ -109,7 +109,7 @@ def _key(case: Case, preprocessing: Preprocessing) -> str:
 def _write(case: Case, preprocessing: Preprocessing, folder: Path) -> None:
     aside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
     try:
-        prepared = _transforms(case, preprocessing)(_paths(case))
+        prepared = _transforms(case, preprocessing)(_loaded(case))
         image = prepared["image"].as_tensor().numpy()
         if not np.isfinite(image).all():
             raise InvalidDatalist(
@@ -149,11 +149,17 @@ def _open(case: Case, folder: Path) -> PreparedStudy:
     )
 
 
-def _paths(case: Case) -> dict[str, Any]:
-    paths: dict[str, Any] = {"image": [str(path) for path in case.images.values()]}
+def _loaded(case: Case) -> dict[str, MetaTensor]:
+    """The case's scans as one (M, i, j, k) stack, and its label, on their native grid."""
+    files = {"image": list(case.images.values())}
     if case.label is not None:
-        paths["label"] = str(case.label)
-    return paths
+        files["label"] = [case.label]
+    data = {}
+    for key, paths in files.items():
+        images: list[Any] = [nib.load(path) for path in paths]
+        stack = np.stack([np.asarray(image.dataobj, np.float32) for image in images])
+        data[key] = MetaTensor(torch.from_numpy(stack), affine=torch.from_numpy(images[0].affine))
+    return data
 
 
 def _transforms(case: Case, preprocessing: Preprocessing) -> Compose:
@@ -162,8 +168,6 @@ def _transforms(case: Case, preprocessing: Preprocessing) -> Compose:
     low, high = preprocessing.percentiles
     return Compose(
         [
-            LoadImaged(keys, reader="NibabelReader", dtype=np.float32),
-            EnsureChannelFirstd(keys),
             ScaleIntensityRangePercentilesd("image", low, high, 0, 1, channel_wise=True),
             Orientationd(keys, axcodes=preprocessing.orientation, labels=None),
             Spacingd(keys, pixdim=preprocessing.spacing_mm, mode=modes),

@@ -51,6 +51,10 @@ class PretrainOrder:
     resume: bool = False
 
 
+def _silent(_: object) -> None:
+    """What the other processes have to say."""
+
+
 def run_pretraining(
     order: PretrainOrder,
     *,
@@ -69,6 +73,8 @@ def run_pretraining(
             remedy="Give --batch 2 or more, or a --contrast-from beyond the last epoch",
         )
     fabric = make_fabric(order.precision, order.accelerator)
+    if not fabric.is_global_zero:  # one process speaks for all
+        on_step, say = _silent, _silent
     order.run.mkdir(parents=True, exist_ok=True)
     modalities = _bank_of(order.cases)
     studies = prepare_studies(order.cases, Preprocessing(), order.cache, on_study=on_study)

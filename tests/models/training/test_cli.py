@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 TASK = """
 name: small
@@ -95,6 +96,11 @@ def test_a_dry_run_lists_every_fault_and_trains_nothing(
         (("--size", "huge"), "there is no size 'huge'"),
         (("--batch", "1", "--contrast-from", "0"), "needs two studies a batch"),
         (("--section", "nowhere"), "nowhere"),
+        pytest.param(
+            ("--accelerator", "cuda"),
+            "accelerator 'cuda' cannot train",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
     ],
 )
 def test_wrong_options_end_in_one_line(
@@ -103,3 +109,20 @@ def test_wrong_options_end_in_one_line(
     done = brainmvp("pretrain", small_studies, "--out", tmp_path, *options)
     assert done.returncode == 2
     assert problem in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_two_processes_fine_tune_together_and_one_of_them_speaks(
+    runs: Path, small_studies: Path
+) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = [
+        "finetune", small_studies, "--out", runs / "two", "--task", runs / "task.yaml",
+        "--pretrained", runs / "pretrain" / "pretrained.pt", "--size", "tiny", "--window", "32",
+        "--cache", runs / "cache", "--epochs", "1", "--batch", "1", "--accelerator", "cpu",
+    ]  # fmt: skip
+    command = [*launch, "-m", "brainmvp_clients.cli", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("validation score") == 1
+    lines = (runs / "two" / "losses.jsonl").read_text().splitlines()
+    assert len(lines) == 2, "four studies, two processes, one window each"

@@ -54,3 +54,17 @@ def test_the_true_segmentation_costs_least_at_every_resolution(preset: str) -> N
     assert right < 0.25
     assert right < loss((coarse, -truth), label)
     assert right < loss((-coarse, truth), label)
+
+
+@pytest.mark.parametrize("preset", ["upenn-gbm", "mrbrains13"])
+def test_a_lesion_found_where_there_is_none_costs_and_pushes_back(preset: str) -> None:
+    outputs = load_task(preset).outputs
+    loss = SegmentationLoss(outputs)  # type: ignore[arg-type]
+    healthy = torch.zeros(1, 16, 16, 16, dtype=torch.long)
+    found = torch.full((1, outputs.count, 16, 16, 16), 3.0, requires_grad=True)
+    with torch.no_grad():
+        found[:, 0] = 0 if preset == "mrbrains13" else 3
+    cost = loss((found,), healthy)
+    cost.backward()
+    assert cost > 1
+    assert found.grad is not None and (found.grad[:, -1] > 1e-6).all()
