@@ -91,7 +91,7 @@ def load_network(checkpoint: Checkpoint, task: Task) -> nn.Module:
         )
     build = SegmentationNetwork if task.kind == "segmentation" else ClassificationNetwork
     network = build(checkpoint.size, len(task.channels), task.outputs.count)
-    differences = _key_differences(network.state_dict(), checkpoint.state)
+    differences = key_differences(network.state_dict(), checkpoint.state)
     if differences:
         raise InvalidCheckpoint(
             f"does not fit the {checkpoint.size.name} network: {'; '.join(differences)}",
@@ -210,7 +210,8 @@ def _unfit(checkpoint: Checkpoint, task: Task) -> list[str]:
     return differences
 
 
-def _key_differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+def key_differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """What keeps one state dict from fitting another, in words; empty where it fits."""
     reshaped = [
         f"{key} is {tuple(given[key].shape)}, not {tuple(wanted[key].shape)}"
         for key in wanted

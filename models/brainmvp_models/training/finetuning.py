@@ -16,7 +16,7 @@ from monai.transforms import Compose, RandAdjustContrast, RandGaussianNoise, Ran
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from brainmvp_models.checkpoint import Checkpoint
+from brainmvp_models.checkpoint import Checkpoint, key_differences
 from brainmvp_models.errors import InvalidCheckpoint
 from brainmvp_models.networks.build import (
     ClassificationNetwork,
@@ -116,8 +116,9 @@ def build_network(
 ) -> tuple[SegmentationNetwork | ClassificationNetwork, tuple[str, ...]]:
     """The task's network with a pre-trained encoder, and a line on what was taken and left.
 
-    The first convolution is left where the channels differ. The decoder learns afresh: the
-    pre-trained one has no skips.
+    A file that was fine-tuned for a task of the same form is taken whole. Of a pre-trained one the
+    first convolution is left where the channels differ, and the decoder learns afresh, because
+    pre-training's has no skips.
 
     Raises:
         InvalidCheckpoint: the file is of another size, or fits nowhere.
@@ -132,6 +133,9 @@ def build_network(
             remedy=f"Choose --size {pretrained.size.name}",
         )
     wanted = network.state_dict()
+    if pretrained.kind == task.kind and not key_differences(wanted, pretrained.state):
+        network.load_state_dict(dict(pretrained.state))
+        return network, ("the whole network goes on from a fine-tuned file",)
     encoder = {k: v for k, v in pretrained.state.items() if k.startswith("encoder.")}
     fitting = {k: v for k, v in encoder.items() if k in wanted and v.shape == wanted[k].shape}
     left = sorted(set(encoder) - set(fitting))

@@ -168,6 +168,18 @@ def test_a_classification_learns_from_targets_and_keeps_its_best(
     assert isinstance(network, ClassificationNetwork)
 
 
+def test_a_fine_tuned_file_of_the_same_form_is_taken_whole(
+    task: Task, grading: Task, tiny_checkpoint: Path
+) -> None:
+    first = read_checkpoint(tiny_checkpoint)
+    network, notes = build_network(task, TINY, first)
+    assert notes == ("the whole network goes on from a fine-tuned file",)
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, first.state[key]), key
+    _, notes = build_network(grading, TINY, first)
+    assert "arrays of the encoder are pre-trained" in notes[0]
+
+
 def test_a_missing_template_or_a_network_of_another_size_is_refused(
     order: FinetuneOrder, bank: TemplateBank, tiny_checkpoint: Path
 ) -> None:
