@@ -47,7 +47,7 @@ format: $(DEV)/.ready
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
 
-# About two hours on two cores; what an earlier call made is used.
+# Hours on two cores; what an earlier call made is used.
 demo-models: $(DEV)/.ready
 	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" sh examples/demo_models.sh runs/demo
 

@@ -1,4 +1,4 @@
-"""Make a template bank small: its values, 0 to 1, in 32 steps.
+"""Make a template bank small: its values, 0 to 1, in 16 steps.
 
     python examples/coarse_templates.py FOLDER OUT
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-STEPS = 32
+STEPS = 16
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make the two demonstration models from nothing but this repository: synthetic studies, distilled
-# templates, fine-tuning, bundles, evaluation on the anatomy held out. About two hours on two cores.
+# templates, fine-tuning, bundles, evaluation on the anatomy held out. Hours on two cores.
 #
 #     sh examples/demo_models.sh [RUNS]
 #
@@ -37,13 +37,11 @@ tune() { # NAME TASK OPTIONS…
   touch "$runs/$name/done"
 }
 python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/templates"
-tune glioma-first examples/demo_glioma/task.yaml --window 64 --on-label 0.6 --epochs 12 --batch 1 \
-  --rate 3e-3 --warmup 100 --average 0.99 --validate-every 6
 # Dice over several windows at once: a window without a lesion teaches little by its own Dice.
-tune glioma examples/demo_glioma/task.yaml --window 64 --on-label 0.5 --epochs 6 --batch 4 \
-  --rate 2e-3 --warmup 10 --average 0.97 --pretrained "$runs/glioma-first/finetuned.pt"
+tune glioma examples/demo_glioma/task.yaml --window 64 --on-label 0.5 --epochs 24 --batch 4 \
+  --rate 2e-3 --warmup 30 --average 0.98 --validate-every 6
 # Batch norm must see several studies at once, or it takes from a pooled feature what tells them apart.
-tune grade examples/demo_grade/task.yaml --window 64 --on-label 0 --epochs 10 --batch 8 \
+tune grade examples/demo_grade/task.yaml --window 64 --on-label 0 --epochs 40 --batch 8 \
   --rate 2e-3 --warmup 20 --average 0.95 --validate-every 2
 
 for name in glioma grade; do

@@ -27,7 +27,7 @@ sh examples/demo_models.sh runs/demo
 sh examples/experiments/run.sh runs/demo
 ```
 
-Each arm: 240 steps of one 48³ window in two views (one, without mixing), batch 1, AdamW 3e-3 with
+Each arm: 240 steps of four 48³ windows in two views (one, without mixing), AdamW 2e-3 with
 cosine, 120 training studies, no choice of checkpoint. The pre-training: 1,080 steps of two 64³
 windows in two views.
 """
