@@ -6,7 +6,7 @@ PYTHON ?= python3
 DEMO := .venv-demo
 DEV := .venv
 
-.PHONY: demo serve system test test-slow faults fuzz load check docs lock format demo-models bench clean
+.PHONY: demo serve system test test-slow faults fuzz load container-test check docs lock format demo-models bench clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python examples/demo.py
@@ -34,6 +34,10 @@ check: $(DEV)/.ready
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
+
+# Build the image and run the demo in it; as root, with Debian's buildah and debootstrap.
+container-test:
+	tests/container/run.sh
 
 docs: $(DEV)/.ready
 	$(DEV)/bin/python docs/generate.py
