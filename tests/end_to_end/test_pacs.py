@@ -96,7 +96,9 @@ def _check_segmentation(content: bytes, mask: nib.Nifti1Image) -> None:
     indices = np.argwhere(volume.array > 0)
     places = indices @ to_mask[:3, :3].T + to_mask[:3, 3]
     assert np.abs(places - np.rint(places)).max(initial=0.0) < 1e-3
-    seen[tuple(np.rint(places).astype(int).T)] = volume.array[tuple(indices.T)]
+    # Segments are numbered in the order of the task's labels, whose values are BraTS's.
+    values = np.array([0, 1, 2, 4], labels.dtype)
+    seen[tuple(np.rint(places).astype(int).T)] = values[volume.array[tuple(indices.T)]]
     assert np.array_equal(seen, labels)
 
 
