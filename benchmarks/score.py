@@ -43,6 +43,7 @@ from serving import serving  # noqa: E402
 
 PAGE = HERE.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- score: begin -->", "<!-- score: end -->"
+KEPT = "Kept by `python benchmarks/score.py --write`."
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ def main() -> None:
     print(text)
     if options.write:
         page = PAGE.read_text(encoding="utf-8")
+        if BEGIN not in page:
+            page += f"\n## Scoring, from a PACS to a PACS\n\n{KEPT}\n\n{BEGIN}\n{END}\n"
         start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
         PAGE.write_text(f"{page[:start]}\n{text}\n{page[end:]}", encoding="utf-8")
 
@@ -105,7 +108,7 @@ def measured(folder: Path, studies: int, concurrency: int) -> Figures:
 
 def write_zips(folder: Path, studies: int) -> list[Path]:
     """One small study under as many identities; a zip each."""
-    study = write_study(folder / "one", "siemens", ("t1",), same_grid=True)
+    study = write_study(folder / "one", "siemens", ("t1",), part=True)
     datasets = [dcmread(path) for path in study.files]
     originals = [(d.StudyInstanceUID, d.SeriesInstanceUID, d.SOPInstanceUID) for d in datasets]
     zips = []
@@ -202,8 +205,8 @@ def shown(figures: Figures) -> str:
             f"| `brainmvp score`, Orthanc to Orthanc | {scored:.0f} |",
             f"| share | {100 * figures.share:.0f} % |",
             "",
-            f"Memory of the scoring process: {top:.0f} MB at most, {100 * figures.growth:+.1f} % from",
-            "the second fifth of the run to the last. No study lost or doubled.",
+            f"Memory of the scoring process: {top:.0f} MB at most, {100 * figures.growth:+.1f} %",
+            "from the second fifth of the run to the last. No study lost or doubled.",
             "",
             f"{date.today().isoformat()}, {platform.processor() or platform.machine()}, "
             f"Python {platform.python_version()}.",

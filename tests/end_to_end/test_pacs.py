@@ -30,12 +30,13 @@ KEY = "a key that nobody guesses"
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, ...]:
-    """Both brains, three vendors, classic and enhanced."""
+    """Both brains, three vendors, classic and enhanced; as much of a head as one window holds."""
     root = tmp_path_factory.mktemp("studies")
+    both = ("t1", "flair")
     return (
-        write_study(root / "a", "siemens", ("t1", "flair"), seed="a"),
-        write_study(root / "b", "ge", ("t1", "flair"), seed="b", source="mni152"),
-        write_study(root / "c", "philips", ("t1", "flair"), seed="c", enhanced=True),
+        write_study(root / "a", "siemens", both, seed="a", part=True),
+        write_study(root / "b", "ge", both, seed="b", part=True, source="mni152"),
+        write_study(root / "c", "philips", both, seed="c", part=True, enhanced=True),
     )
 
 
@@ -87,6 +88,7 @@ def _uids(pacs: Orthanc) -> list[str]:
 def _check_segmentation(content: bytes, mask: nib.Nifti1Image) -> None:
     """A SEG says what the NIfTI mask says, voxel for voxel, at the same millimetres."""
     labels = np.asarray(mask.dataobj)
+    assert labels.any(), "an empty mask would prove nothing"
     volume = hd.seg.segread(BytesIO(content)).get_volume(
         combine_segments=True, allow_missing_positions=True
     )
@@ -177,9 +179,12 @@ def test_a_run_killed_at_a_random_point_and_resumed_doubles_and_loses_nothing(
     secrets = {USER_NAME: USER, PASSWORD_NAME: PASSWORD}
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **secrets})
-    time.sleep(random.uniform(1.0, 8.0))
-    process.kill()
-    process.wait()
+        # Past the start of Python, up to the run's end.
+        while process.poll() is None and not (out / ".work").exists():
+            time.sleep(0.01)
+        time.sleep(random.uniform(0.0, 6.0))
+        process.kill()
+        process.wait()
     done = _run(command)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["failed"] == 0
