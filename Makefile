@@ -66,15 +66,15 @@ load: $(DEV)/.ready
 bench: $(DEV)/.ready
 	$(DEV)/bin/python benchmarks/study.py
 
-$(DEMO)/.ready: pyproject.toml
+$(DEMO)/.ready: pyproject.toml locks/dev.txt
 	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/pip install --quiet -e '.[server,cpu]'
+	$(DEMO)/bin/pip install --quiet -c locks/dev.txt -e '.[server,cpu]'
 	touch $@
 
 # torch is named here so that one release is tested; on Linux, its CPU build is much smaller.
-$(DEV)/.ready: pyproject.toml
+$(DEV)/.ready: pyproject.toml locks/dev.txt
 	$(PYTHON) -m venv $(DEV)
-	$(DEV)/bin/pip install --quiet 'torch==2.13.0' -e '.[dev,cpu]'
+	$(DEV)/bin/pip install --quiet -c locks/dev.txt 'torch==2.13.0' -e '.[dev,cpu]'
 	touch $@
 
 clean:

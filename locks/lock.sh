@@ -1,5 +1,6 @@
 #!/bin/sh
-# Write the lock files that the Dockerfile installs from: every package with its digests.
+# Write the lock files that the Dockerfile installs from, every package with its digests, and the
+# constraints of the tests' environment.
 # Called by `make lock`, with uv on the path; it asks the package index that uv is set up for.
 set -eu
 cd "$(dirname "$0")/.."
@@ -23,6 +24,10 @@ lock() { # NAME EXTRA…
 lock cpu server cpu otel pacs s3
 lock gpu server gpu otel pacs s3
 lock export export cpu
+# What the tests run with: versions alone, since torch's build for the machine has other digests.
+uv pip compile --quiet pyproject.toml --extra dev --extra cpu --universal --python-version 3.10 \
+  --constraints "$torch" --no-emit-index-url --no-header --no-annotate --upgrade |
+  grep -vE '^(torch|triton|nvidia-|cuda-)' >locks/dev.txt
 printf 'setuptools>=77\nwheel\n' | uv pip compile --quiet - --universal --python-version 3.11 \
   --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade \
   --output-file locks/build.txt
