@@ -24,6 +24,7 @@ from brainmvp_clients.answers import (
     Summary,
 )
 from brainmvp_clients.client import Client
+from brainmvp_clients.dicom import DicomOptions
 from brainmvp_clients.errors import (
     ClientError,
     LocalFileError,
@@ -41,6 +42,7 @@ __all__ = [
     "Channel",
     "Client",
     "ClientError",
+    "DicomOptions",
     "Engine",
     "ExpectedQuality",
     "FilledModality",

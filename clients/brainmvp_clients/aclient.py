@@ -15,6 +15,7 @@ from anyio import to_thread
 from brainmvp_clients import wire
 from brainmvp_clients.answers import Catalogue, Findings, Job, JobList, Model, Summary, parse
 from brainmvp_clients.archive import unpack
+from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import ServerUnreachable
 from brainmvp_clients.storage import append, check_gzip, scratch, staged_file, staged_folder
 from brainmvp_clients.upload import OnUpload, Study, StudyPath, Upload, opened
@@ -80,10 +81,17 @@ class AsyncClient:
         call = wire.model_call(name, version)
         return parse(Model, await self._text(call), subject=self.server)
 
-    async def identify(self, study: Study, *, on_upload: OnUpload | None = None) -> Findings:
+    async def identify(
+        self,
+        study: Study,
+        *,
+        dicom: DicomOptions = AS_SERVED,
+        on_upload: OnUpload | None = None,
+    ) -> Findings:
         """Which of a study's images is which modality, and why; no model is run."""
+        call = wire.identify_call(dicom)
         with opened(study, on_upload) as upload:
-            return parse(Findings, await self._text(wire.IDENTIFY, upload), subject=self.server)
+            return parse(Findings, await self._text(call, upload), subject=self.server)
 
     async def predict(
         self,
@@ -131,6 +139,7 @@ class AsyncClient:
         probabilities: bool = False,
         version: str | None = None,
         fill: str | None = None,
+        dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Summary:
@@ -139,7 +148,9 @@ class AsyncClient:
         The folder appears when all of it is there. One that holds anything is refused, unless
         ``overwrite`` is set and it holds nothing but earlier results.
         """
-        call = wire.predict_call(model, version, fill, accept=wire.ZIP, probabilities=probabilities)
+        call = wire.predict_call(
+            model, version, fill, accept=wire.ZIP, probabilities=probabilities, dicom=dicom
+        )
         with (
             staged_folder(Path(into), overwrite=overwrite) as folder,
             scratch(folder) as archive,

@@ -13,6 +13,7 @@ import httpx
 from brainmvp_clients import wire
 from brainmvp_clients.answers import Catalogue, Findings, Job, JobList, Model, Summary, parse
 from brainmvp_clients.archive import unpack
+from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import ServerUnreachable
 from brainmvp_clients.storage import append, check_gzip, scratch, staged_file, staged_folder
 from brainmvp_clients.upload import OnUpload, Study, StudyPath, Upload, opened
@@ -83,10 +84,17 @@ class Client:
         call = wire.model_call(name, version)
         return parse(Model, self._text(call), subject=self.server)
 
-    def identify(self, study: Study, *, on_upload: OnUpload | None = None) -> Findings:
+    def identify(
+        self,
+        study: Study,
+        *,
+        dicom: DicomOptions = AS_SERVED,
+        on_upload: OnUpload | None = None,
+    ) -> Findings:
         """Which of a study's images is which modality, and why; no model is run."""
+        call = wire.identify_call(dicom)
         with opened(study, on_upload) as upload:
-            return parse(Findings, self._text(wire.IDENTIFY, upload), subject=self.server)
+            return parse(Findings, self._text(call, upload), subject=self.server)
 
     def predict(
         self,
@@ -132,6 +140,7 @@ class Client:
         probabilities: bool = False,
         version: str | None = None,
         fill: str | None = None,
+        dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Summary:
@@ -140,7 +149,9 @@ class Client:
         The folder appears when all of it is there. One that holds anything is refused, unless
         ``overwrite`` is set and it holds nothing but earlier results.
         """
-        call = wire.predict_call(model, version, fill, accept=wire.ZIP, probabilities=probabilities)
+        call = wire.predict_call(
+            model, version, fill, accept=wire.ZIP, probabilities=probabilities, dicom=dicom
+        )
         with (
             staged_folder(Path(into), overwrite=overwrite) as folder,
             scratch(folder) as archive,

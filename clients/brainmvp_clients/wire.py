@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import ValidationError
 
+from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import (
     ClientError,
     Problem,
@@ -43,7 +44,7 @@ class Call:
     """One request: where it goes and the one kind of answer it takes."""
 
     path: str
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     accept: str = JSON
     method: str = "GET"
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -71,10 +72,17 @@ def predict_call(
     *,
     accept: str = JSON,
     probabilities: bool = False,
+    dicom: DicomOptions = AS_SERVED,
 ) -> Call:
     """Asks for one study's result."""
     params = _given(version=version, fill=fill, probabilities="true" if probabilities else None)
-    return Call(f"/v1/models/{quote(model, safe='')}/predict", params, accept, "POST")
+    path = f"/v1/models/{quote(model, safe='')}/predict"
+    return Call(path, {**params, **dicom.query}, accept, "POST")
+
+
+def identify_call(dicom: DicomOptions) -> Call:
+    """Asks what a study holds."""
+    return Call("/v1/studies/identify", dicom.reading, method="POST")
 
 
 def job_post(
@@ -109,7 +117,6 @@ def job_end(job: str) -> Call:
 
 
 JOBS = Call("/v1/jobs")
-IDENTIFY = Call("/v1/studies/identify", method="POST")
 
 
 def address(server: str) -> httpx.URL:

@@ -20,6 +20,7 @@ def test_public_names_do_not_change_by_accident() -> None:
         "Channel",
         "Client",
         "ClientError",
+        "DicomOptions",
         "Engine",
         "ExpectedQuality",
         "FilledModality",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from brainmvp_clients import Client, LocalFileError, ServerUnreachable
+from brainmvp_clients import Client, DicomOptions, LocalFileError, ServerUnreachable
 
 MIB = 1 << 20
 
@@ -67,6 +67,24 @@ def test_options_go_into_the_query_and_absent_ones_do_not(
     assert full.query == {"version": ["1"], "fill": ["zeros"], "probabilities": ["true"]}
     assert full.headers["accept"] == "application/zip"
     assert full.headers["accept-encoding"] == "identity"
+
+
+def test_choices_about_dicom_go_into_the_query(
+    peer: Any, call: Any, study: dict[str, Path], tmp_path: Path
+) -> None:
+    peer.serves_results()
+    chosen = DicomOptions(("5:t1c", "6:none"), 800.0, "labelmap", "all", overlay=True)
+    call(peer.url, "results", "tumour", study, tmp_path / "r", dicom=chosen)
+    (request,) = peer.requests
+    assert request.query == {
+        "assign": ["5:t1c", "6:none"],
+        "b_value": ["800"],
+        "seg": ["labelmap"],
+        "seg_frames": ["all"],
+        "overlay": ["true"],
+    }
+    with pytest.raises(ValueError, match="assignment"):
+        DicomOptions(("t1c",))
 
 
 def test_headers_of_the_caller_are_sent_and_the_client_names_itself(peer: Any, call: Any) -> None:

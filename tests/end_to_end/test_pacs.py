@@ -130,6 +130,18 @@ def test_studies_are_scored_and_stored_back_and_a_second_run_does_nothing(
     assert _uids(pacs) == before
 
 
+def test_a_label_map_and_overlays_are_stored_when_they_are_asked_for(
+    pacs: Orthanc, tiny_server: str, tmp_path: Path
+) -> None:
+    asked = ("--seg", "labelmap", "--overlay", "--limit", 1)
+    done = _run(_score(pacs, tiny_server, tmp_path / "out", *asked, "--dicomweb", pacs.dicomweb))
+    assert done.returncode == 0, done.stderr
+    objects = _objects(pacs)
+    (content,) = objects["SEG"]
+    assert dcmread(BytesIO(content)).SegmentationType == "LABELMAP"
+    assert objects["OT"]
+
+
 def test_dry_run_says_which_series_would_be_which_modality(
     pacs: Orthanc, written: tuple[Study, ...], tiny_server: str, tmp_path: Path
 ) -> None:

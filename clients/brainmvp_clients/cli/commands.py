@@ -28,6 +28,7 @@ class Listed:
 
 OWN = (
     Listed("predict", "Segment or classify one study, here or on a server."),
+    Listed("identify", "Tell which series of a study is which modality, here or on a server."),
     Listed("models", "List the models of a server or of a folder of bundles."),
     Listed("dicom-listen", "Take studies that a PACS sends, score them, send results on."),
     Listed("score", "Score many studies from folders, a worklist or a PACS, resumable."),
@@ -37,7 +38,6 @@ KNOWN = (
     Listed("keys", "Make, list and revoke API keys of a server.", "server"),
     Listed("fetch", "Fetch bundles from an archive, checked by its digest.", "server"),
     Listed("export", "Turn a checkpoint into a bundle.", "export"),
-    Listed("identify", "Tell which series of a study is which modality.", "server"),
     Listed("synthesize", "Make synthetic studies with gliomas from a real anatomy.", "train"),
     Listed("pretrain", "Learn an encoder and templates from studies without labels.", "train"),
     Listed("finetune", "Fine-tune a network for a task.", "train"),

@@ -43,6 +43,11 @@ def dicom_listen(
     version: o.Version = None,
     fill: o.Fill = None,
     probabilities: o.Probabilities = False,
+    assign: o.Assign = None,
+    b_value: o.BValue = None,
+    seg: o.Seg = None,
+    seg_frames: o.SegFrames = None,
+    overlay: o.Overlay = False,
     concurrency: o.Concurrency = 2,
     rate: o.Rate = None,
     attempts: o.Attempts = 6,
@@ -71,6 +76,7 @@ def dicom_listen(
     ways = Ways(aet, credentials, ca, cert, key, dimse_tls)
     goals = Goals(tuple(send_dicomweb or ()), tuple(send_dimse or ()), deidentify)
     pace = Pace(concurrency, rate, Backoff(attempts))
+    dicom = o.dicom_options(assign, b_value, seg, seg_frames, overlay)
     stop = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(stopped_by_signals(stop, lambda: os._exit(INTERRUPTED)))
@@ -78,7 +84,7 @@ def dicom_listen(
         source, sinks, pseudonyms = delivered(spool, goals, ways, stack)
         batch = Batch(
             model, version, source, sinks, out, pace, fill, probabilities, pseudonyms,
-            resume=True, stop=stop,
+            resume=True, dicom=dicom, stop=stop,
         )  # fmt: skip
         client = stack.enter_context(ways.client(server))
         batch.served(client)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from brainmvp_clients.cli.problems import MissingExtra
+from brainmvp_clients.cli.problems import MissingExtra, UsageProblem
+from brainmvp_clients.dicom import DicomOptions, Frames, Segmentation
 
 
 def option(metavar: str | None, description: str, panel: str, *names: str) -> Any:
@@ -17,7 +20,9 @@ def option(metavar: str | None, description: str, panel: str, *names: str) -> An
     return typer.Option(*names, metavar=metavar, help=description, rich_help_panel=panel)
 
 
-RUN, SEND, DOORS = "Run", "Results", "Doors"
+RUN, SEND, DOORS, DICOM = "Run", "Results", "Doors", "Studies as DICOM"
+
+_NUMBERED = re.compile(r"[0-9]+(\.[0-9]+)?:[A-Za-z0-9]+")
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name on the server.")]
 Out = Annotated[Path, option("DIR", "Folder for ledger, table and results.", RUN)]
@@ -44,6 +49,22 @@ SendDimse = Annotated[
 Deidentify = Annotated[
     bool, option(None, "Send the server pseudonyms; results regain their names.", SEND)
 ]
+Assign = Annotated[
+    list[str] | None,
+    option("NUMBER:MODALITY", "What a series is; NUMBER:none leaves it out; repeatable.", DICOM),
+]
+BValue = Annotated[
+    float | None, option("S/MM2", "The diffusion weighting that is preferred.", DICOM)
+]
+Seg = Annotated[
+    Segmentation | None, option(None, "How the segmentation is encoded.", DICOM, "--seg")
+]
+SegFrames = Annotated[
+    Frames | None, option(None, "Frames without a segment are left out, or not.", DICOM)
+]
+Overlay = Annotated[
+    bool, option(None, "Secondary captures with the mask in colour, too.", DICOM, "--overlay")
+]
 Aet = Annotated[str, option("TITLE", "Our application entity title.", DOORS)]
 File = Annotated[
     Path | None, option("FILE", "NAME=VALUE lines that override the environment's.", DOORS)
@@ -54,6 +75,30 @@ Key = Annotated[Path | None, option("FILE", "Its key, PEM.", DOORS)]
 DimseTls = Annotated[bool, option(None, "TLS for DIMSE.", DOORS, "--dimse-tls")]
 Json = Annotated[bool, option(None, "Print the report as JSON.", RUN, "--json")]
 Quiet = Annotated[bool, option(None, "Print nothing but errors.", RUN, "--quiet")]
+
+
+def dicom_options(
+    assign: list[str] | None,
+    b_value: float | None,
+    seg: Segmentation | None,
+    seg_frames: Frames | None,
+    overlay: bool,
+) -> DicomOptions:
+    """What is asked about every study alike.
+
+    Raises:
+        UsageProblem: an assignment is none, or names one study's series; or a b-value is none.
+    """
+    for entry in assign or ():
+        if not _NUMBERED.fullmatch(entry):
+            raise UsageProblem(
+                "is no assignment for many studies",
+                remedy="Write it as NUMBER:MODALITY, with the number that the series always has",
+                subject="--assign",
+            )
+    if b_value is not None and not 0 < b_value < math.inf:
+        raise UsageProblem("is no b-value", remedy="Give s/mm² above 0", subject="--b-value")
+    return DicomOptions(tuple(assign or ()), b_value, seg, seg_frames, overlay)
 
 
 @contextmanager

@@ -64,6 +64,11 @@ def score(
     version: o.Version = None,
     fill: o.Fill = None,
     probabilities: o.Probabilities = False,
+    assign: o.Assign = None,
+    b_value: o.BValue = None,
+    seg: o.Seg = None,
+    seg_frames: o.SegFrames = None,
+    overlay: o.Overlay = False,
     resume: Annotated[bool, o.option(None, "Go on with an earlier run.", o.RUN)] = False,
     retry_refused: Annotated[
         bool, o.option(None, "Try again what was refused for good.", o.RUN)
@@ -92,11 +97,12 @@ def score(
         since, until, tuple(match or ()), only, limit,
     )  # fmt: skip
     goals = Goals(tuple(send_dicomweb or ()), tuple(send_dimse or ()), deidentify)
+    dicom = o.dicom_options(assign, b_value, seg, seg_frames, overlay)
     with ExitStack() as stack:
         source, sinks, pseudonyms = places(wanted, goals, ways, stack)
         pace = Pace(concurrency, rate, Backoff(attempts), retry_refused)
         batch = Batch(
-            model, version, source, sinks, out, pace, fill, probabilities, pseudonyms, resume
+            model, version, source, sinks, out, pace, fill, probabilities, pseudonyms, resume, dicom
         )
         client = stack.enter_context(ways.client(server))
         if dry_run:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from brainmvp_clients.answers import Catalogue, ExpectedQuality, Model, Summary
+from brainmvp_clients.answers import Catalogue, ExpectedQuality, Finding, Findings, Model, Summary
 from brainmvp_clients.errors import one_line, sentence
 
 DEMO = "Demo model: it shows the software. Its results mean nothing."
@@ -69,6 +69,26 @@ def show_models(catalogue: Catalogue, console: Console | None = None) -> None:
     for entry in catalogue.refused:
         line = sentence(entry.name, entry.problem, entry.remedy or "Export it again")
         _line(console, "Refused", line, style="yellow")
+
+
+def show_findings(findings: Findings, console: Console | None = None) -> None:
+    """Print a study's volumes, what they are and why; those that are used have an asterisk."""
+    console = console or Console()
+    heads = ("Volume", "Modality", "Confidence", "Description", "Why")
+    rows = [_finding_row(finding) for finding in findings.volumes]
+    console.print(_table(f"{len(rows)} volume(s), * used", heads, rows))
+    if findings.other or findings.unreadable:
+        console.print(Text(f"{findings.other} other and {findings.unreadable} unreadable files"))
+
+
+def _finding_row(finding: Finding) -> tuple[Text, ...]:
+    return (
+        _plain(finding.label),
+        _plain(f"{finding.modality or '-'}{'*' if finding.used else ''}"),
+        _plain(finding.confidence),
+        _plain(finding.description or ""),
+        _plain("; ".join(filter(None, (finding.reason, *finding.evidence)))),
+    )
 
 
 def _structures(summary: Summary) -> Table:

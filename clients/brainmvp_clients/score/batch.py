@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from brainmvp_clients.client import Client
+from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import OutputExists
 from brainmvp_clients.score.disk import FolderSink
 from brainmvp_clients.score.ledger import Ledger
@@ -38,6 +39,7 @@ class Batch:
     probabilities: bool = False
     pseudonyms: str = ""
     resume: bool = False
+    dicom: DicomOptions = AS_SERVED
     stop: threading.Event = field(default_factory=threading.Event)
 
     def served(self, client: Client) -> ServedModel:
@@ -55,6 +57,7 @@ class Batch:
                 self.probabilities,
                 self.pseudonyms,
                 tuple(sorted(sink.label for sink in self.sinks)),
+                self.dicom,
             ),
         )
 

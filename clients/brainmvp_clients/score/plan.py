@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from brainmvp_clients.answers import Model
 from brainmvp_clients.client import Client
+from brainmvp_clients.dicom import DicomOptions
 from brainmvp_clients.errors import ClientError
 from brainmvp_clients.score.batch import Batch
 from brainmvp_clients.score.run import reason_of
@@ -52,19 +53,22 @@ def plans(batch: Batch, client: Client) -> Iterator[Plan]:
             images.mkdir()
             try:
                 material = batch.source.fetch(study, images)
-                yield planned(study.name, uses_of(material, client, images.parent), model)
+                uses = uses_of(material, client, images.parent, batch.dicom)
+                yield planned(study.name, uses, model)
             except ClientError as error:
                 problem = reason_of(error)
                 yield Plan(study=study.name, state="would be refused", problem=problem)
 
 
-def uses_of(material: Material, client: Client, scratch: Path) -> tuple[Use, ...]:
+def uses_of(
+    material: Material, client: Client, scratch: Path, dicom: DicomOptions
+) -> tuple[Use, ...]:
     """Which image would be which modality: by name, or as the server identifies it."""
     if material.volumes:
         return tuple(
             Use(modality=name, source=path.name) for name, path in material.volumes.items()
         )
-    found = client.identify(parts_of(material, scratch))
+    found = client.identify(parts_of(material, scratch), dicom=dicom)
     return tuple(
         Use(
             modality=(volume.modality or "") if volume.used else "",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from brainmvp_clients.answers import Model, Summary
 from brainmvp_clients.client import Client
+from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import UnexpectedAnswer
 from brainmvp_clients.score.ledger import Run
 from brainmvp_clients.score.study import FILES, Material, UnusableStudy
@@ -24,6 +25,7 @@ class Settings:
     probabilities: bool = False
     pseudonyms: str = ""
     sinks: tuple[str, ...] = ()
+    dicom: DicomOptions = AS_SERVED
 
     @property
     def digest(self) -> str:
@@ -62,6 +64,7 @@ class ServedModel:
             probabilities=self._settings.probabilities,
             version=self.model.version,
             fill=self._settings.fill,
+            dicom=self._settings.dicom,
         )
         if self.model.digest and summary.bundle and summary.bundle != self.model.digest:
             raise UnexpectedAnswer(

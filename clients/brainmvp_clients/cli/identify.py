@@ -1,0 +1,100 @@
+"""``brainmvp identify``: which series of a study is which modality, here or on a server."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainmvp_clients.answers import Findings, parse
+from brainmvp_clients.cli import plugins
+from brainmvp_clients.cli.connection import connected
+from brainmvp_clients.cli.problems import UsageProblem
+from brainmvp_clients.cli.show import show_findings
+from brainmvp_clients.dicom import DicomOptions
+from brainmvp_clients.errors import LocalFileError
+from brainmvp_clients.score.folders import files_below, is_dicom
+from brainmvp_clients.score.modality import is_nifti, modality_of
+from brainmvp_clients.score.study import FILES
+from brainmvp_clients.storage import writing
+
+
+def identify(
+    study: Annotated[Path, typer.Argument(help="A folder of DICOM or NIfTI files, or a zip.")],
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask this server, by its rules.")
+    ] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option(help="NUMBER:MODALITY, or NUMBER:none; may be repeated.")
+    ] = None,
+    b_value: Annotated[
+        float | None, typer.Option(help="Preferred diffusion weighting, s/mm²; 1000 by default.")
+    ] = None,
+    rules: Annotated[Path | None, typer.Option(help="A site's own rules (YAML).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell which series or file is which modality, and on what evidence."""
+    if server and rules:
+        raise UsageProblem(
+            "has no effect with --server", remedy="A server has its own", subject="--rules"
+        )
+    if not study.exists():
+        raise LocalFileError(
+            "there is no such study", remedy="Give a folder or a zip", subject=str(study)
+        )
+    try:
+        wishes = DicomOptions(tuple(assign or ()), b_value)
+    except ValueError as error:
+        raise UsageProblem(
+            str(error).partition(":")[0], remedy="Write it as 5:t1c", subject="--assign"
+        ) from None
+    if server is None:
+        text = _here(study, wishes, rules)
+        findings = parse(Findings, text, subject=str(study))
+    else:
+        findings = _on_server(study, wishes, server)
+        text = findings.model_dump_json(indent=2)
+    if as_json:
+        typer.echo(text)
+    else:
+        show_findings(findings)
+
+
+def _here(study: Path, wishes: DicomOptions, rules: Path | None) -> str:
+    run = plugins.load(
+        plugins.LOCAL,
+        "identify",
+        needed_for="brainmvp identify without --server",
+        extras="server",
+    )
+    return str(run(study, wishes.assign, wishes.b_value, rules))
+
+
+def _on_server(study: Path, wishes: DicomOptions, server: str) -> Findings:
+    with tempfile.TemporaryDirectory(prefix="brainmvp-") as scratch, connected(server) as client:
+        sent = packed(study, Path(scratch)) if study.is_dir() else study
+        return client.identify({FILES: sent}, dicom=wishes)
+
+
+def packed(folder: Path, scratch: Path) -> Path:
+    """A zip of a folder's images, without their names; of a NIfTI file's the modality is kept.
+
+    Raises:
+        LocalFileError: the folder holds no image, or cannot be read.
+    """
+    files = [path for path in files_below(folder) if is_nifti(path) or is_dicom(path)]
+    if not files:
+        raise LocalFileError("holds no image", remedy="Check the path", subject=str(folder))
+    archive = scratch / "study.zip"
+    with (
+        writing(archive),
+        zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED, strict_timestamps=False) as zipped,
+    ):
+        for number, path in enumerate(files, start=1):
+            # A NIfTI file's modality is told by its name; the rest of a name can be a patient's.
+            word = f"_{modality_of(path) or 'unnamed'}.nii" if is_nifti(path) else ".dcm"
+            zipped.write(path, f"{number:06d}{word}")
+    return archive
