@@ -5,8 +5,6 @@
 The same call as ours, as ``plain.py`` answers it. Prints ``listening on URL``.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 import litserve
 import onnxruntime
 import torch
-from fastapi import Response
+from fastapi import Request, Response
 from plain import evaluate, free_port
 
 from brainmvp_models.bundle import Bundle
@@ -33,8 +31,10 @@ class Served(litserve.LitAPI):  # type: ignore[misc]
             self.network, providers=["CPUExecutionProvider"]
         )
 
-    def decode_request(self, request: Any) -> dict[str, bytes]:
-        return {name: part.file.read() for name, part in request.items()}
+    # LitServe reads these annotations, so they must not be strings; what it hands over is the form.
+    def decode_request(self, request: Request) -> dict[str, bytes]:
+        form: Any = request
+        return {name: part.file.read() for name, part in form.items()}
 
     def predict(self, parts: dict[str, bytes]) -> bytes:
         def network(image: torch.Tensor) -> torch.Tensor:

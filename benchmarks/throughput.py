@@ -3,13 +3,15 @@
     pip install litserve
     python benchmarks/throughput.py [--size tiny] [--seconds 60] [--times 2] [--write]
 
-Each side is a process of its own and gets the same studies of one window; the sides take turns, so
-that noise of the machine hits all. Also measured on ours: a small study behind a large one.
+Each side is a process of its own and gets the same studies of one window; before anything is
+timed, each answers all of them, and its masks are held against ours. The sides take turns, so that
+noise of the machine hits all. Also measured on ours: a small study behind a large one.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import os
 import signal
 import statistics
@@ -19,13 +21,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import nibabel as nib
+import numpy as np
 from inputs import write_bundle, write_checkpoint
 from load import quantile, served
+from numpy.typing import NDArray
 from studies import LARGE, MODALITIES, SMALL, Study, write_study
 from study import machine, say
 
@@ -34,15 +40,13 @@ from brainmvp_models.bundle import Bundle
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- throughput: begin -->", "<!-- throughput: end -->"
+OURS = "ours"
+SIDES = (OURS, "plain", "LitServe")
 LEVELS = (1, 4, 16)
+ALIKE = 0.999
+"""Least share of voxels with the same label on two sides."""
 
-
-@dataclass(frozen=True)
-class Side:
-    """One way to serve: its name and the model's name there."""
-
-    name: str
-    model: str
+Mask = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,34 @@ class Measured:
     def __str__(self) -> str:
         p50, p95, p99 = (quantile(list(self.seconds), q) for q in (0.5, 0.95, 0.99))
         return f"{self.per_minute:.1f} / min; {p50:.2f}, {p95:.2f}, {p99:.2f} s"
+
+
+@dataclass
+class Run:
+    """What came of all turns.
+
+    Attributes:
+        taken: by side and number of clients, one entry a turn.
+        alone, among: seconds of a small study alone, and behind large ones.
+        masks: what the first side answered.
+        alike: least share of voxels with the same label on two sides.
+        load: of the machine, when it began.
+    """
+
+    taken: dict[tuple[str, int], list[Measured]] = field(default_factory=dict)
+    alone: list[float] = field(default_factory=list)
+    among: list[float] = field(default_factory=list)
+    masks: list[Mask] = field(default_factory=list)
+    alike: float = 1.0
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
+
+    def compare(self, masks: list[Mask]) -> None:
+        """Hold a side's masks against the first side's; ends the run where they differ."""
+        self.masks = self.masks or masks
+        for one, two in zip(self.masks, masks, strict=True):
+            self.alike = min(self.alike, float((one == two).mean()))
+        if self.alike < ALIKE:
+            sys.exit(f"the sides do not answer alike: {self.alike:.5f} of the voxels")
 
 
 @contextmanager
@@ -73,53 +105,67 @@ def other(script: str, *arguments: str) -> Iterator[str]:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def ask(http: httpx.Client, model: str, study: Study) -> float:
-    """Seconds of one prediction."""
-    start = time.perf_counter()
-    http.post(
+def ask(http: httpx.Client, model: str, study: Study) -> bytes:
+    """One prediction's mask."""
+    answer = http.post(
         f"/v1/models/{model}/predict",
         files=study.parts(),
         params={"fill": "zeros"},
         headers={"accept": "application/x-nifti"},
-    ).raise_for_status()
+    )
+    return answer.raise_for_status().content
+
+
+def timed(http: httpx.Client, model: str, study: Study) -> float:
+    """Seconds of one prediction."""
+    start = time.perf_counter()
+    ask(http, model, study)
     return time.perf_counter() - start
 
 
-def warm(url: str, model: str, study: Study) -> None:
-    """The first answer, however long the side takes to start."""
+def opened(content: bytes) -> Mask:
+    """A mask's voxels, from ``.nii`` or ``.nii.gz``."""
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    return np.asarray(nib.Nifti1Image.from_bytes(content).dataobj)
+
+
+def warm(url: str, model: str, studies: list[Study]) -> list[Mask]:
+    """Every study's mask; waits for the first one, however long the side takes to start."""
     deadline = time.monotonic() + 120
     with httpx.Client(base_url=url, timeout=600) as http:
         while True:
             try:
-                ask(http, model, study)
-                return
-            except httpx.HTTPError:
+                ask(http, model, studies[0])
+                break
+            except httpx.ConnectError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)
+        return [opened(ask(http, model, study)) for study in studies]
 
 
 def loaded(url: str, model: str, studies: list[Study], clients: int, seconds: float) -> Measured:
     """So many clients, each one study after another."""
-    taken: list[float] = []
     until = time.monotonic() + seconds
 
-    def work(number: int) -> None:
+    def work(number: int) -> list[float]:
+        taken = []
         with httpx.Client(base_url=url, timeout=600) as http:
             while time.monotonic() < until:
-                taken.append(ask(http, model, studies[number % len(studies)]))
+                taken.append(timed(http, model, studies[(number + len(taken)) % len(studies)]))
+        return taken
 
     start = time.monotonic()
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(clients) as pool:
+        taken = [second for one in pool.map(work, range(clients)) for second in one]
     return Measured(60 * len(taken) / (time.monotonic() - start), tuple(taken))
 
 
-def behind(url: str, model: str, small: Study, large: Study, times: int) -> tuple[float, float]:
-    """Seconds of a small study alone (median), and behind large ones (95th percentile)."""
+def behind(
+    url: str, model: str, small: Study, large: Study, times: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of a small study alone, and beside a client that sends large ones all the time."""
     over = threading.Event()
 
     def keep_busy() -> None:
@@ -127,15 +173,16 @@ def behind(url: str, model: str, small: Study, large: Study, times: int) -> tupl
             while not over.is_set():
                 ask(http, model, large)
 
-    with httpx.Client(base_url=url, timeout=600) as http:
-        alone = [ask(http, model, small) for _ in range(times)]
-        busy = threading.Thread(target=keep_busy)
-        busy.start()
-        time.sleep(2)
-        among = [ask(http, model, small) for _ in range(times)]
-    over.set()
-    busy.join()
-    return statistics.median(alone), quantile(among, 0.95)
+    with httpx.Client(base_url=url, timeout=600) as http, ThreadPoolExecutor(1) as pool:
+        alone = [timed(http, model, small) for _ in range(times)]
+        busy = pool.submit(keep_busy)
+        try:
+            time.sleep(2)
+            among = [timed(http, model, small) for _ in range(times)]
+        finally:
+            over.set()
+        busy.result()
+    return alone, among
 
 
 def merged(parts: list[Measured]) -> Measured:
@@ -145,8 +192,8 @@ def merged(parts: list[Measured]) -> Measured:
     )
 
 
-def measure(options: argparse.Namespace, scratch: Path) -> list[str]:
-    """The table."""
+def measure(options: argparse.Namespace, scratch: Path) -> Run:
+    """All sides, in turn."""
     checkpoint = scratch / "checkpoint.pt"
     write_checkpoint(options.size, checkpoint)
     bundle = write_bundle(checkpoint, scratch / "bundles")
@@ -154,51 +201,56 @@ def measure(options: argparse.Namespace, scratch: Path) -> list[str]:
         write_study(scratch, f"small{n}", SMALL, MODALITIES[: 1 + n % 4], n) for n in range(8)
     ]
     large = write_study(scratch, "large", LARGE, ("t1", "flair"), 99)
-    ours = Side("ours", bundle.manifest.name)
-    sides = [ours, Side("plain", "any"), Side("LitServe", "any")]
-    taken: dict[tuple[str, int], list[Measured]] = {}
-    waits: list[tuple[float, float]] = []
+    run = Run()
     for turn in range(options.times):
-        for side in sides:
-            say(f"turn {turn + 1}: {side.name}")
-            with starting(side, checkpoint, bundle) as url:
-                warm(url, side.model, studies[0])
+        for name in SIDES:
+            say(f"turn {turn + 1}: {name}")
+            model = bundle.manifest.name if name == OURS else "any"
+            with starting(name, checkpoint, bundle) as url:
+                run.compare(warm(url, model, studies))
                 for clients in LEVELS:
-                    result = loaded(url, side.model, studies, clients, options.seconds)
-                    taken.setdefault((side.name, clients), []).append(result)
-                if side is ours:
-                    waits.append(behind(url, side.model, studies[0], large, 10))
+                    result = loaded(url, model, studies, clients, options.seconds)
+                    run.taken.setdefault((name, clients), []).append(result)
+                    say(f"  {clients}: {result}")
+                if name == OURS:
+                    alone, among = behind(url, model, studies[0], large, 20)
+                    run.alone += alone
+                    run.among += among
+    return run
+
+
+def table(run: Run, options: argparse.Namespace) -> list[str]:
+    """The lines of the page."""
     rows = []
     for clients in LEVELS:
-        ours_now, *rest = (merged(taken[side.name, clients]) for side in sides)
-        ratios = [ours_now.per_minute / theirs.per_minute for theirs in rest]
-        cells = [f"{ratio:.2f} ×" for ratio in ratios]
-        rows.append(f"| {clients} | {' | '.join(map(str, [ours_now, *rest]))} "
-                    f"| {' | '.join(cells)} |")  # fmt: skip
-    alone, among = (statistics.mean(values) for values in zip(*waits, strict=True))
+        ours, *rest = (merged(run.taken[name, clients]) for name in SIDES)
+        ratios = [f"{ours.per_minute / theirs.per_minute:.2f} ×" for theirs in rest]
+        rows.append(f"| {' | '.join(map(str, [clients, ours, *rest, *ratios]))} |")
+    usual, late = statistics.median(run.alone), quantile(run.among, 0.95)
     return [
         f"Studies of one window, network size {options.size}; {options.times} turns of "
-        f"{options.seconds:g} s each; studies a minute; p50, p95, p99.",
+        f"{options.seconds:g} s each; studies a minute; p50, p95, p99 of the seconds a study "
+        f"takes. Masks of the three agree to {run.alike:.5f}.",
         "",
         "| clients | ours | plain | LitServe, ONNX | ours / plain | ours / LitServe |",
         "| --- | --- | --- | --- | --- | --- |",
         *rows,
         "",
-        f"A small study takes {alone:.2f} s alone (median) and {among:.2f} s behind whole heads "
-        f"(95th percentile): {among / alone:.2f} ×.",
+        f"A small study takes {usual:.2f} s alone (median) and {late:.2f} s behind whole heads "
+        f"(95th percentile of {len(run.among)}): {late / usual:.2f} ×.",
         "",
-        machine(),
+        f"{machine()[:-1]}; {os.cpu_count()} cores, load before the run {run.load:.1f}.",
     ]
 
 
 @contextmanager
-def starting(side: Side, checkpoint: Path, bundle: Bundle) -> Iterator[str]:
+def starting(name: str, checkpoint: Path, bundle: Bundle) -> Iterator[str]:
     """One side, running."""
-    if side.name == "ours":
-        with served(bundle.root.parent.parent) as (url, _):
+    if name == OURS:
+        with served(bundle.root.parent.parent, "--log-level", "warning") as (url, _):
             yield url
         return
-    if side.name == "LitServe":
+    if name == "LitServe":
         command = ["lit.py", str(bundle.root)]
     else:
         command = ["plain.py", str(checkpoint), str(bundle.root)]
@@ -206,12 +258,12 @@ def starting(side: Side, checkpoint: Path, bundle: Bundle) -> Iterator[str]:
         yield url
 
 
-def keep(table: list[str]) -> None:
+def keep(lines: list[str]) -> None:
     """Put the table into the page, between its marks."""
     page = PAGE.read_text(encoding="utf-8")
     head, rest = page.split(BEGIN)
     _, tail = rest.split(END)
-    PAGE.write_text("\n".join([head + BEGIN, *table, END + tail]), encoding="utf-8")
+    PAGE.write_text("\n".join([head + BEGIN, *lines, END + tail]), encoding="utf-8")
 
 
 def main() -> None:
@@ -222,10 +274,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep the table in the docs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        table = measure(options, Path(scratch))
-    print("\n".join(table))
+        lines = table(measure(options, Path(scratch)), options)
+    print("\n".join(lines))
     if options.write:
-        keep(table)
+        keep(lines)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 _PATIENT = 3
-"""One turn in so many goes to whoever has waited longest, however many small studies come."""
+"""One turn in so many goes to whoever has waited so many, however many small studies come."""
 
 
 class Waiting(Protocol):
@@ -34,7 +34,8 @@ class Turns:
 
     Two turns in three go to an interactive study before a batch one, then to the study with the
     fewest windows left: a small study behind a large one waits half its own length at most. Every
-    third turn goes to the study that was served longest ago, so that none starves.
+    third turn goes to the study that was served longest ago, if that was three turns ago or more,
+    so that none starves.
     """
 
     def __init__(self) -> None:
@@ -47,9 +48,8 @@ class Turns:
     def pick(self, studies: Sequence[Study]) -> Study:
         """The study that gives the next window; there is at least one."""
         self._turn += 1
-        if self._turn % _PATIENT == 0:
-            chosen = min(studies, key=lambda study: study.turn)
-        else:
+        chosen = min(studies, key=lambda study: study.turn)
+        if self._turn % _PATIENT or self._turn - chosen.turn < _PATIENT:
             chosen = min(studies, key=lambda study: (not study.interactive, study.left))
         chosen.turn = self._turn
         return chosen

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 _LOOK = 0.25
 """Seconds between two looks of a waiting study at whether it may go on."""
+_CUTTING = 0.05
+"""Seconds before the engine is expected back in which the next batch is cut."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,9 @@ class _Batch:
 class Worker:
     """Takes windows from all running studies, in turn, and brings their logits back.
 
-    While the engine works on one batch, the next one is cut. A batch that fails is given one more
-    try, window by window, in a fresh engine; what fails again fails its study.
+    Shortly before the engine is through with one batch, the next one is cut: early enough that the
+    engine need not wait, late enough for a small study that has just come. A batch that fails is
+    given one more try, window by window, in a fresh engine; what fails again fails its study.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class Worker:
         self._passages: list[Passage] = []
         self._changed = threading.Condition()
         self._closing = False
+        self._usual_s = 0.0  # what the last batch took
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
@@ -187,18 +191,26 @@ class Worker:
             start = time.monotonic()
             pending = batch.network.engine.start(batch.windows)
             pending.answer.add_done_callback(self._wake)
+            self._wait_for_end(pending, start + self._usual_s - _CUTTING)
             coming = self._gather(pending)
             if self._closing:
                 return
             self._finish(batch, pending)
+            self._usual_s = time.monotonic() - start
             if self._observer is not None:
                 self._observer.batch_done(
                     batch.network.bundle.manifest.name,
                     len(batch.entries),
                     self._batching.windows,
-                    time.monotonic() - start,
+                    self._usual_s,
                 )
             batch = coming or self._gather(None)
+
+    def _wait_for_end(self, pending: Pending, until: float) -> None:
+        """Wait till the monotonic clock says ``until``, or the engine is through or late before."""
+        patience = min(until - time.monotonic(), pending.seconds_left)
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or pending.answer.done(), max(patience, 0))
 
     def _wake(self, _: object) -> None:
         with self._changed:

@@ -33,6 +33,14 @@ def test_a_small_study_behind_a_large_one_takes_at_most_twice_its_windows() -> N
         assert finish_times([Queued(500), Queued(small)])[1] <= 2 * small
 
 
+def test_a_study_of_one_window_is_next_whenever_it_comes_beside_a_large_one() -> None:
+    turns, large = Turns(), Queued(500)
+    for _ in range(6):
+        turns.pick([large])
+        small = Queued(1, turn=turns.now())
+        assert turns.pick([large, small]) is small
+
+
 def test_a_large_study_moves_on_while_small_ones_keep_coming() -> None:
     turns, large = Turns(), Queued(100)
     served = 0

@@ -40,6 +40,8 @@ class Scripted:
     calls: int = 0
     closed: bool = False
     batches: list[int] = field(default_factory=list)
+    voxels: list[float] = field(default_factory=list)
+    """The first voxel of each batch."""
 
     @property
     def info(self) -> EngineInfo:
@@ -48,6 +50,7 @@ class Scripted:
     def infer(self, windows: Array) -> Array:
         self.calls += 1
         self.batches.append(len(windows))
+        self.voxels.append(float(windows[0, 0, 0, 0, 0]))
         self.fault(self.calls)
         return windows[:, :3].copy()
 
@@ -122,6 +125,33 @@ def test_windows_of_several_studies_share_a_batch(tiny_bundle: Bundle) -> None:
         for seed, answer in enumerate(coming):
             np.testing.assert_array_equal(answer.result(), study(seed)[:3])
     assert max(engine.batches) > 2
+
+
+def test_a_small_study_that_comes_while_a_window_is_under_way_has_the_next(
+    tiny_bundle: Bundle,
+) -> None:
+    """It would wait for a second window if the next one were cut at once."""
+    come = threading.Event()
+
+    def slow_then_held(call: int) -> None:
+        if call == 1:
+            time.sleep(1)
+        elif call == 2:
+            come.wait(10)
+
+    engine = Scripted(slow_then_held)
+    large, small = (np.full((4, n, 96, 96), n, np.float32) for n in (200, 96))
+    with working(engine) as worker, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(through, worker, tiny_bundle, large)
+        while engine.calls < 2:
+            time.sleep(0.01)
+        before = worker.waiting
+        second = pool.submit(through, worker, tiny_bundle, small)
+        while worker.waiting == before:
+            time.sleep(0.01)
+        come.set()
+        first.result(), second.result()
+    assert engine.voxels[:3] == [200, 200, 96]
 
 
 def throws(call: int) -> None:
