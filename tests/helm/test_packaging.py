@@ -17,7 +17,8 @@ from brainmvp_models import __version__
 from .conftest import CHART
 
 ROOT = CHART.parents[1]
-LOCKS = sorted((ROOT / "locks").glob("*.txt"))
+CONSTRAINTS = ROOT / "locks" / "dev.txt"
+LOCKS = sorted(set((ROOT / "locks").glob("*.txt")) - {CONSTRAINTS})
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,14 @@ def test_every_base_image_can_be_given() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
     assert set(bases) == {"${PYTHON_IMAGE}", "${CUDA_IMAGE}"}
+
+
+def test_the_tests_versions_are_exact_and_leave_torch_to_the_makefile() -> None:
+    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+    assert len(lines) > 100
+    for line in lines:
+        assert re.match(r"[a-z0-9._-]+==\S+( ; .+)?$", line), line
+        assert not line.startswith(("torch==", "nvidia-", "triton=="))
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
