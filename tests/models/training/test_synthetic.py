@@ -92,7 +92,7 @@ def test_tissue_shares_sum_to_one_in_the_brain_and_to_nothing_outside(subject: A
         (Modality.PD, (2, 1)),
         (Modality.DWI, (0, 2, 1)),
         (Modality.ADC, (2, 1, 0)),
-        (Modality.MRA, (0, 2, 1)),
+        (Modality.MRA, (0, 1)),
     ],
 )
 def test_tissues_are_ordered_as_the_modalitys_physics_orders_them(

@@ -206,7 +206,7 @@ def test_an_upload_over_the_limit_is_refused_whether_it_says_its_size_or_not(
 
 def test_an_answer_nobody_can_give_is_not_acceptable(service: Service, scan: Path) -> None:
     answer = service.predict(
-        files={"t1": image().to_bytes()}, headers={"accept": "application/dicom"}
+        files={"t1": image().to_bytes()}, headers={"accept": "application/pdf"}
     )
     refused(answer, 406, "not-acceptable", "application/json")
     answer = service.predict(params={"probabilities": True}, files={"t1": image().to_bytes()})

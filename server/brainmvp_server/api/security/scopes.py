@@ -43,6 +43,7 @@ CALLS: dict[str, Need] = {
     "/v1/jobs": Scope.JOBS,
     "/v1/jobs/{job}": Scope.JOBS,
     "/v1/jobs/{job}/events": Scope.JOBS,
+    "/v1/jobs/{job}/results": Scope.JOBS,
     "/v1/jobs/{job}/results/{file:path}": Scope.JOBS,
 }
 """What each call needs. One that is not here is there for ``admin`` alone."""
