@@ -74,6 +74,7 @@ def test_every_kind_of_error_has_a_status_of_its_own_or_of_its_family() -> None:
         "invalid-task",
         "invalid-checkpoint",
         "parity-failed",
+        "training-failed",
         "invalid-settings",
         "invalid-datalist",
         "invalid-rules",
