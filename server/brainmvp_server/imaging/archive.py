@@ -135,6 +135,11 @@ class _Bounded(io.FileIO):
             raise zipfile.BadZipFile("more at once than is allowed")
         return piece
 
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        if whence == 0 and offset < 0:
+            raise zipfile.BadZipFile("an offset before the beginning")
+        return super().seek(offset, whence)
+
 
 @contextmanager
 def _opened(path: Path, limits: ArchiveLimits, subject: str) -> Iterator[zipfile.ZipFile]:

@@ -80,4 +80,4 @@ def test_a_resume_file_of_another_training_is_refused_by_name(tmp_path: Path) ->
     command = [sys.executable, str(PROGRAM), str(tmp_path), "--resume"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert found.returncode != 0
-    assert "last.ckpt is not of this training" in found.stderr
+    assert "last.ckpt: is not of this training" in found.stderr
