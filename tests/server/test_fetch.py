@@ -112,7 +112,9 @@ def test_a_bundle_comes_from_a_bucket(
     shop: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import boto3
+    import s3fs
 
+    s3fs.S3FileSystem.clear_instance_cache()  # another test's, with its server's address
     digest = offered(shop[0])
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
