@@ -157,14 +157,14 @@ class JobBoard:
         order, outcome = _order(status), _outcome(status)
         finished = _time(status.completed_at)
         attributes = status.attributes or {}
-        running = outcome.state is State.RUNNING and "stage" in attributes
+        begun = outcome.state is not State.QUEUED and "stage" in attributes
         return Job(
             id=order.id,
             model=order.asked.model,
             version=order.asked.version,
             priority=order.asked.priority,
             state=outcome.state,
-            progress=Progress.model_validate(attributes) if running else None,
+            progress=Progress.model_validate(attributes) if begun else None,
             created=_time(status.created_at) or datetime.now(timezone.utc),
             finished=finished,
             expires=finished + self._keep if finished else None,

@@ -107,7 +107,9 @@ class Job(Wire):
     version: str
     priority: Priority
     state: State
-    progress: Progress | None = None
+    progress: Progress | None = Field(
+        default=None, description="Where a running job is, and where one that is over ended."
+    )
     created: datetime
     finished: datetime | None = None
     expires: datetime | None = Field(

@@ -204,8 +204,9 @@ class JobRunner:
         told, over = _Told(), threading.Event()
 
         def watch() -> None:
-            said = None
-            while not over.wait(_LOOK_S if said else 0.05):
+            said, last = None, False
+            while not last:
+                last = over.wait(_LOOK_S if said else 0.05)
                 try:
                     if told.progress is not None and told.progress != said:
                         said = told.progress
