@@ -27,22 +27,24 @@ brainmvp synthesize "$runs/held-out" --section test --studies 50 --modalities $m
     --window 64 --epochs 18 --template-epochs 8 --contrast-from 12 --accumulate 1 \
     --rate 2e-3 --warmup 50 --clip 1
 
-tune() { # NAME TASK OPTIONS…
-  name=$1 task=$2
-  shift 2
-  [ -f "$runs/$name/done" ] && return
-  brainmvp finetune "$runs/studies/datalist.json" --out "$runs/$name" --task "$task" $train \
-    --pretrained "$runs/pretrain/pretrained.pt" --templates "$runs/templates" \
-    --clip 1 "$@"
-  touch "$runs/$name/done"
+tune() { # RUN TASK PRETRAINED OPTIONS…
+  run=$runs/$1 task=examples/demo_$2/task.yaml from=$runs/$3
+  shift 3
+  [ -f "$run/done" ] && return
+  brainmvp finetune "$runs/studies/datalist.json" --out "$run" --task "$task" $train \
+    --pretrained "$from" --templates "$runs/templates" --clip 1 --window 64 "$@"
+  touch "$run/done"
 }
 python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/templates"
 # Dice over several windows at once: a window without a lesion teaches little by its own Dice.
-tune glioma examples/demo_glioma/task.yaml --window 64 --on-label 0.5 --epochs 24 --batch 4 \
+tune glioma glioma pretrain/pretrained.pt --on-label 0.5 --epochs 24 --batch 4 \
   --rate 2e-3 --warmup 30 --average 0.98 --validate-every 6
-# Batch norm must see several studies at once, or it takes from a pooled feature what tells them apart.
-tune grade examples/demo_grade/task.yaml --window 64 --on-label 0 --epochs 40 --batch 8 \
-  --rate 2e-3 --warmup 20 --average 0.95 --validate-every 2
+# Batch norm must see several studies at once, or it takes from a pooled feature what tells them
+# apart. What an enhancing rim is comes first, from whole studies; then, with some modalities hidden.
+tune grade-whole grade pretrain/pretrained.pt --on-label 0 --epochs 40 --batch 8 \
+  --rate 1e-3 --warmup 20 --average 0.95 --mix 0 --validation ''
+tune grade grade grade-whole/finetuned.pt --on-label 0 --epochs 12 --batch 8 \
+  --rate 5e-4 --warmup 20 --average 0.95 --validate-every 4
 
 for name in glioma grade; do
   brainmvp export "$runs/$name/finetuned.pt" "$runs/bundles" --task examples/demo_$name/task.yaml \

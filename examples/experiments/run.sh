@@ -26,7 +26,7 @@ arm() { # NAME SEED OPTIONS…
   [ -f "$run/done" ] && return
   brainmvp finetune "$runs/studies/datalist.json" --out "$run" --cache "$runs/cache" --size tiny \
     --task examples/experiments/task.yaml --templates "$runs/templates" --precision $precision \
-    --window 48 --on-label 0.6 --epochs 8 --batch 4 --rate 2e-3 --warmup 20 --clip 1 \
+    --window 48 --on-label 0.6 --epochs 4 --batch 4 --rate 2e-3 --warmup 20 --clip 1 \
     --average 0.98 --validation '' --seed "$seed" --resume "$@"
   brainmvp export "$run/finetuned.pt" "$out/bundles" --task examples/experiments/task.yaml \
     --templates "$runs/templates" --name "$name" --demo --overwrite

@@ -114,12 +114,17 @@ class Region(Frozen):
 
 
 class RegionOutputs(Frozen):
-    """Overlapping regions, one sigmoid each."""
+    """Overlapping regions, one sigmoid each.
+
+    Attributes:
+        smallest_ml: connected parts of a region that are smaller are left out, in mL.
+    """
 
     kind: Literal["regions"] = "regions"
     regions: tuple[Region, ...] = Field(min_length=1)
     labels: tuple[Label, ...] = Field(min_length=1)
     threshold: float = Field(default=0.5, gt=0, lt=1)
+    smallest_ml: float = Field(default=0, ge=0)
 
     @property
     def count(self) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.task import RegionOutputs, SegmentationOutputs
+from brainmvp_server.imaging.grid import bounding_box
 from brainmvp_server.inference.preprocess import ModelSpace
 from brainmvp_server.inference.resample import along_axes, interpolation
 
@@ -38,7 +41,8 @@ def segment(
 
     Probabilities are interpolated linearly and then thresholded, as MONAI's inversion does;
     outside the crop every probability is zero. Where nothing is resampled, the logits are compared
-    directly, which gives the same mask.
+    directly, which gives the same mask. Parts that the task calls too small go last; probabilities
+    keep them.
     """
     wanted = probabilities or space.resampled
     if wanted:
@@ -50,11 +54,24 @@ def segment(
         parts = _members(tuple(logits), outputs, level)
         with ThreadPoolExecutor(max_workers=len(parts)) as pool:
             members = tuple(pool.map(lambda part: _placed(part, space), parts))
+    if isinstance(outputs, RegionOutputs) and outputs.smallest_ml:
+        fewest = math.ceil(outputs.smallest_ml / space.native.voxel_ml - 1e-6)
+        members = tuple(without_specks(part, fewest) for part in members)
     return Segmentation(
         mask=_painted(members, outputs),
         outputs=members,
         probabilities=native if probabilities else (),
     )
+
+
+def without_specks(part: NDArray[np.bool_], fewest: int) -> NDArray[np.bool_]:
+    """The connected parts (26 neighbours) of (i, j, k) that have at least ``fewest`` voxels."""
+    box = bounding_box(part)
+    kept = np.zeros_like(part)
+    if box is not None:
+        inside = np.asfortranarray(part[box.slices])
+        kept[box.slices] = cc3d.dust(inside, threshold=fewest, connectivity=26)
+    return kept
 
 
 def activate(logits: Array, outputs: SegmentationOutputs) -> Array:

@@ -149,3 +149,18 @@ def test_of_equal_classes_the_background_wins_and_values_are_the_tasks() -> None
         assert set(np.unique(found.mask)) == {0, 3, 10}
         assert np.count_nonzero(found.mask == 10) == 4 * 18 * 18
         assert np.count_nonzero(found.mask == 3) == 2 * 18 * 18
+
+
+def test_parts_that_a_task_calls_too_small_are_left_out_of_the_mask_alone() -> None:
+    _, space = flat_space()
+    logits = np.full((1, *space.shape), -9, np.float32)  # type: ignore[attr-defined]
+    logits[0, 3:5, 3:5, 3:5] = 9  # 0.008 mL
+    logits[0, 8:11, 8:11, 8:11] = 9  # 0.027 mL
+    logits[0, 5, 5, 5] = 9  # touches the first by a corner: 0.009 mL together
+    for smallest, voxels in ((0, 36), (0.009, 36), (0.01, 27), (0.03, 0)):
+        outputs = LESION.model_copy(update={"smallest_ml": smallest})
+        for probabilities in (False, True):
+            found = segment(logits, space, outputs, probabilities=probabilities)  # type: ignore[arg-type]
+            assert np.count_nonzero(found.mask) == voxels
+            assert np.count_nonzero(found.outputs[0]) == voxels
+    assert np.count_nonzero(found.probabilities[0] > 0.5) == 36
