@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
-from anyio import to_thread
+from anyio import sleep, to_thread
 
 from brainmvp_clients import wire
 from brainmvp_clients.answers import Catalogue, Findings, Job, JobList, Model, Summary, parse
@@ -191,6 +191,27 @@ class AsyncClient:
     async def job(self, job: str) -> Job:
         """How one job is."""
         return parse(Job, await self._text(wire.job_call(job)), subject=self.server)
+
+    async def watch(self, job: str) -> AsyncIterator[Job]:
+        """How a job is, at each change, until it is over; the last one is final.
+
+        A connection that breaks is made anew, for about a minute.
+        """
+        call, failed = wire.job_events(job), 0
+        while True:
+            try:
+                async with self._answer(call) as answer:
+                    async for line in answer.aiter_lines():
+                        if (text := wire.told(line)) is not None:
+                            yield (now := parse(Job, text, subject=self.server))
+                            if now.over:
+                                return
+                            failed = 0
+            except ServerUnreachable:
+                failed += 1
+                if failed == wire.WATCH_TRIES:
+                    raise
+            await sleep(wire.WATCH_PAUSE_S)
 
     async def job_results(self, job: str, into: StudyPath, *, overwrite: bool = False) -> Summary:
         """Write a finished job's files into the folder ``into``, as :meth:`results` does."""

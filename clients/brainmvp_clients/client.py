@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -190,6 +191,27 @@ class Client:
     def job(self, job: str) -> Job:
         """How one job is."""
         return parse(Job, self._text(wire.job_call(job)), subject=self.server)
+
+    def watch(self, job: str) -> Iterator[Job]:
+        """How a job is, at each change, until it is over; the last one is final.
+
+        A connection that breaks is made anew, for about a minute.
+        """
+        call, failed = wire.job_events(job), 0
+        while True:
+            try:
+                with self._answer(call) as answer:
+                    for line in answer.iter_lines():
+                        if (text := wire.told(line)) is not None:
+                            yield (now := parse(Job, text, subject=self.server))
+                            if now.over:
+                                return
+                            failed = 0
+            except ServerUnreachable:
+                failed += 1
+                if failed == wire.WATCH_TRIES:
+                    raise
+            time.sleep(wire.WATCH_PAUSE_S)
 
     def job_results(self, job: str, into: StudyPath, *, overwrite: bool = False) -> Summary:
         """Write a finished job's files into the folder ``into``, as :meth:`results` does."""

@@ -44,7 +44,7 @@ def staged_folder(into: Path, *, overwrite: bool) -> Iterator[Path]:
         LocalFileError: the place cannot be written.
     """
     target = into.resolve()
-    _check_folder(target, overwrite)
+    check_folder(target, overwrite)
     staging = target.parent / f".brainmvp-{secrets.token_hex(8)}.partial"
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def staged_folder(into: Path, *, overwrite: bool) -> Iterator[Path]:
     try:
         yield staging
         with writing(target):
-            _check_folder(target, overwrite)
+            check_folder(target, overwrite)
             _move_folder(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -139,7 +139,12 @@ def check_gzip(file: IO[bytes], *, server: str) -> None:
         ) from None
 
 
-def _check_folder(target: Path, overwrite: bool) -> None:
+def check_folder(target: Path, overwrite: bool) -> None:
+    """See that a folder of results may appear there.
+
+    Raises:
+        OutputExists: something is in the way.
+    """
     with writing(target):
         if not os.path.lexists(target):
             return

@@ -33,10 +33,15 @@ Timeout = httpx.Timeout | float | None
 JSON = "application/json"
 GZIP = "application/gzip"
 ZIP = "application/zip"
+EVENTS = "text/event-stream"
 PROBLEM = "application/problem+json"
 
 MAX_TEXT = 16 << 20
 CHUNK = 1 << 20
+
+WATCH_PAUSE_S = 1.0
+WATCH_TRIES = 60
+"""How often in a row a job's events may be out of reach."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,16 @@ def job_call(job: str, *, results: bool = False) -> Call:
     """Asks about one job, or for its results."""
     path = f"/v1/jobs/{quote(job, safe='')}"
     return Call(f"{path}/results", accept=ZIP) if results else Call(path)
+
+
+def job_events(job: str) -> Call:
+    """Asks to be told of a job's changes."""
+    return Call(f"/v1/jobs/{quote(job, safe='')}/events", accept=EVENTS)
+
+
+def told(line: str) -> str | None:
+    """The job that a line of server-sent events holds, as JSON, if it holds one."""
+    return line.removeprefix("data:") if line.startswith("data:") else None
 
 
 def job_end(job: str) -> Call:

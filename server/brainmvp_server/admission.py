@@ -44,6 +44,11 @@ class Admission:
         """Bytes that the studies being worked on are counted as."""
         return self._taken
 
+    @property
+    def waiting(self) -> int:
+        """Studies that wait for memory."""
+        return len(self._queue)
+
     @contextmanager
     def request(self, owner: str = "") -> Iterator[None]:
         """One request from its first byte to its last; never waits.

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import uvicorn
 
 from brainmvp_server.service import Service
@@ -64,18 +65,31 @@ class GracefulServer(uvicorn.Server):
 
     Args:
         ready: called when the first request can come.
+        over: called when the last one is answered; the signal that began the end is raised again
+            after it, and may leave time for nothing else.
     """
 
-    def __init__(self, config: uvicorn.Config, life: Life, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        life: Life,
+        ready: Callable[[], None],
+        over: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._life = life
         self._ready = ready
+        self._over = over
         self._told = False
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        await super().shutdown(sockets)
+        await anyio.to_thread.run_sync(self._over)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins the end; a second SIGINT makes it short."""

@@ -9,6 +9,7 @@ import uvicorn
 
 from brainmvp_models.errors import InvalidSettings
 from brainmvp_server.api.app import create_app
+from brainmvp_server.heads import PromptProtocol
 from brainmvp_server.lifetime import GracefulServer
 from brainmvp_server.observability import logs
 from brainmvp_server.observability.traces import tracing
@@ -31,14 +32,14 @@ def run(settings: Settings) -> None:
     life = app.state.life
     ready = partial(_announce, life.service.shelf, listener, tls=config.is_ssl)
     try:
-        GracefulServer(config, life, ready).run(sockets=[listener])
+        GracefulServer(config, life, ready, tracing.end).run(sockets=[listener])
     finally:
         tracing.end()
         life.leave()
 
 
 def _config(app: object, settings: Settings) -> uvicorn.Config:
-    """uvicorn on h11, which bounds a request's head.
+    """uvicorn on h11, which bounds a request's head, with a bound on the wait for it.
 
     Raises:
         InvalidSettings: the certificate or its key cannot be used.
@@ -47,7 +48,7 @@ def _config(app: object, settings: Settings) -> uvicorn.Config:
     password = security.tls_key_password
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http="h11",
+        http=partial(PromptProtocol, head_s=settings.limits.head_s),  # type: ignore[arg-type]
         h11_max_incomplete_event_size=settings.limits.header_kb << 10,
         access_log=False,
         server_header=False,

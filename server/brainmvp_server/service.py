@@ -44,9 +44,10 @@ class Service:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Begin to follow the model folder."""
-        if self.settings.service.watch_s:
-            self.shelf.watch(self.settings.service.watch_s)
+        """Begin to load networks and to follow the model folder."""
+        watch_s, warm_up = self.settings.service.watch_s, self.settings.worker.warm_up
+        if watch_s or warm_up:
+            self.shelf.follow(watch_s, warm_up=warm_up)
 
     @contextmanager
     def study(self) -> Iterator[Stop]:

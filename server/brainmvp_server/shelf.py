@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.errors import InvalidBundle
+from brainmvp_models.errors import BrainMVPError, InvalidBundle
 from brainmvp_server.catalogue import Catalogue
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Worker
@@ -34,7 +34,14 @@ class Shelf:
         self._predictors: dict[Bundle, Predictor] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._watching: threading.Thread | None = None
+        self._following: threading.Thread | None = None
+        self._warm = threading.Event()
+        self._warm.set()
+
+    @property
+    def warm(self) -> bool:
+        """Whether the networks that were to be loaded at the start are."""
+        return self._warm.is_set()
 
     @property
     def refused(self) -> tuple[InvalidBundle, ...]:
@@ -62,7 +69,7 @@ class Shelf:
         return self.catalogue.bundle(name, version)
 
     def predictor(self, name: str, version: str | None = None) -> Predictor:
-        """A model's predictor; its network is loaded when it is first used.
+        """A model's predictor; its network is loaded when it is first used, if it is not yet.
 
         Raises:
             UnknownModel: no such name or version.
@@ -107,25 +114,44 @@ class Shelf:
         _report(before, now)
         return True
 
-    def watch(self, every_s: float) -> None:
-        """Look at the folder every so many seconds until closed."""
-        self._watching = threading.Thread(
-            target=self._watch, args=(every_s,), name="shelf", daemon=True
+    def follow(self, every_s: float, *, warm_up: bool) -> None:
+        """Look at the folder every so many seconds until closed; 0 never does.
+
+        Args:
+            warm_up: load the network of each model's default version ahead of its first study.
+        """
+        if warm_up:
+            self._warm.clear()
+        self._following = threading.Thread(
+            target=self._follow, args=(every_s, warm_up), name="shelf", daemon=True
         )
-        self._watching.start()
+        self._following.start()
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop following."""
         self._closing.set()
-        if self._watching is not None:
-            self._watching.join(timeout=5)
+        if self._following is not None:
+            self._following.join(timeout=5)
 
-    def _watch(self, every_s: float) -> None:
-        while not self._closing.wait(every_s):
+    def _follow(self, every_s: float, warm_up: bool) -> None:
+        if warm_up:
+            self._warm_up()
+            self._warm.set()
+        while every_s and not self._closing.wait(every_s):
             try:
-                self.refresh()
+                if self.refresh() and warm_up:
+                    self._warm_up()
             except Exception:  # whatever a share can do; the next look may succeed
                 log.exception("the model folder could not be read")
+
+    def _warm_up(self) -> None:
+        for name in self.catalogue.bundles:
+            if self._closing.is_set():
+                return
+            try:
+                self._worker.networks.prepare(self.catalogue.bundle(name))
+            except BrainMVPError as error:  # whoever asks for that model is told; the others serve
+                log.warning("%s cannot be served: %s", name, error.problem)
 
 
 def _report(before: Catalogue, now: Catalogue) -> None:

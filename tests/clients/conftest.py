@@ -318,7 +318,7 @@ def predict(bundle, study, out, *, fill, probabilities, engine, progress):
         import surely_not_installed
     if mode == "hangs":
         (out.parent / "hanging").touch()
-        time.sleep(60)
+        time.sleep(300)
     if mode == "interrupted":
         raise KeyboardInterrupt
     progress("windows", 1, 2)

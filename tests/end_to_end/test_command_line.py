@@ -120,8 +120,9 @@ def test_a_kill_half_way_leaves_no_result_that_looks_whole(
     with subprocess.Popen(
         [*command, "--out", str(out), "--fill", "zeros", "--quiet"], stderr=subprocess.DEVNULL
     ) as process:
-        time.sleep(3)
-        assert process.poll() is None
+        while not list(tmp_path.glob(".brainmvp-*")):
+            assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert not out.exists()
 

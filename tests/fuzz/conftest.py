@@ -68,6 +68,7 @@ def target(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     command = [
         sys.executable, "-m", "brainmvp_clients.cli", "serve", "--models", str(bundles),
         "--port", "0", "--volume-mvoxels", "1", "--upload-mb", "8", "--scratch", str(scratch),
+        "--jobs-storage", str(tmp_path_factory.mktemp("jobs")),
     ]  # fmt: skip
     logged: list[str] = []
     with subprocess.Popen(

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
+from prometheus_client.parser import text_string_to_metric_families
 
 from brainmvp_models.bundle import Bundle, describe_file, find_bundles
 from brainmvp_models.task import Task
@@ -47,6 +48,12 @@ class Serving:
             time.sleep(0.05)
         url = next(line for line in self.lines if line.startswith("listening on ")).split()[-1]
         self.http = httpx.Client(base_url=url, timeout=WAIT_S)
+        while self.http.get("/health/ready").status_code != 200:
+            if time.monotonic() > deadline:
+                self.process.kill()
+                self.end()
+                raise AssertionError("it is never ready")
+            time.sleep(0.05)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -94,6 +101,18 @@ class Serving:
         assert answer.status_code == 200, answer.text
         return answer.content
 
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples now."""
+        families = text_string_to_metric_families(self.http.get("/metrics").text)
+        return sum(s.value for family in families for s in family.samples if s.name == name)
+
+    def until_metric(self, name: str, least: float) -> None:
+        """Wait until a metric has reached ``least``."""
+        deadline = time.monotonic() + WAIT_S
+        while self.metric(name) < least:
+            assert time.monotonic() < deadline, name
+            time.sleep(0.05)
+
     def end(self) -> None:
         """Wait for the process and let go of what belongs to it."""
         self._let_go()
@@ -105,7 +124,7 @@ class Serving:
         assert self.process.stdout is not None
         self.process.stdout.close()
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, within_s: float = 60) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM, within_s: float = 120) -> int:
         """End it; its exit code."""
         self.process.send_signal(how)
         return self.process.wait(within_s)
@@ -149,15 +168,41 @@ def swift_models(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     source = next(found for found in find_bundles(bundles) if isinstance(found, Bundle))
     root = folder / "swift" / "1"
     shutil.copytree(source.root, root)
-    write_network(root / source.manifest.network.file, source.task)
-    files = tuple(describe_file(root / entry.path) for entry in source.manifest.files)
-    manifest = source.manifest.model_copy(update={"name": "swift", "version": "1", "files": files})
+    manifest = source.manifest.model_copy(update={"name": "swift", "version": "1"})
     (root / "manifest.json").write_text(manifest.model_dump_json())
+    rewrite_network(root)
     return folder
 
 
-def write_network(path: Path, task: Task, seed: int = 0) -> None:
-    """Two convolutions of the task's channels, with reproducible weights."""
+@pytest.fixture(scope="session")
+def steady_models(swift_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, but no machine gets through a window in less than a tenth of a second.
+
+    For tests that must catch a study on its way.
+    """
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copytree(swift_models, folder, dirs_exist_ok=True)
+    rewrite_network(folder / "swift" / "1", steps=150_000)
+    return folder
+
+
+def rewrite_network(root: Path, **how: int) -> str:
+    """Give a bundle another network of :func:`write_network`; its digest."""
+    bundle = Bundle.open(root)
+    write_network(bundle.network, bundle.task, **how)
+    files = tuple(describe_file(root / entry.path) for entry in bundle.manifest.files)
+    manifest = bundle.manifest.model_copy(update={"files": files})
+    (root / "manifest.json").write_text(manifest.model_dump_json())
+    return Bundle.open(root).digest
+
+
+def write_network(path: Path, task: Task, seed: int = 0, steps: int = 0) -> None:
+    """Two convolutions of the task's channels, with reproducible weights.
+
+    Args:
+        steps: of a sum that is added to the logits times 1e-30; each needs the one before, so that
+            more processors do not make them quicker.
+    """
     rng = np.random.default_rng(seed)
     channels, hidden, outputs = len(task.channels), 8, task.outputs.count
     weights = {
@@ -165,12 +210,21 @@ def write_network(path: Path, task: Task, seed: int = 0) -> None:
         "second": rng.standard_normal((outputs, hidden, 1, 1, 1)).astype(np.float32),
     }
     size = list(task.window.size)
+    last = "blocks" if steps else "logits"
+    nodes = [
+        helper.make_node("Conv", ["image", "first"], ["hidden"], pads=[1] * 6),
+        helper.make_node("Relu", ["hidden"], ["positive"]),
+        helper.make_node("Conv", ["positive", "second"], [last]),
+    ]
+    if steps:
+        nodes += _slow_sum(last, "logits")
+        weights |= {
+            "steps": np.array(steps, np.int64),
+            "zeros": np.zeros((1, 8), np.float32),
+            "least": np.array(1e-30, np.float32),
+        }
     graph = helper.make_graph(
-        [
-            helper.make_node("Conv", ["image", "first"], ["hidden"], pads=[1] * 6),
-            helper.make_node("Relu", ["hidden"], ["positive"]),
-            helper.make_node("Conv", ["positive", "second"], ["logits"]),
-        ],
+        nodes,
         "swift",
         [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["n", channels, *size])],
         [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", outputs, *size])],
@@ -178,6 +232,36 @@ def write_network(path: Path, task: Task, seed: int = 0) -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, path)
+
+
+def _slow_sum(given: str, result: str) -> list[onnx.NodeProto]:
+    one = [1, 8]
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["goes on"]),
+            helper.make_node("Sigmoid", ["sum"], ["part"]),
+            helper.make_node("Add", ["sum", "part"], ["new sum"]),
+        ],
+        "step",
+        [
+            helper.make_tensor_value_info("number", onnx.TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", onnx.TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", onnx.TensorProto.FLOAT, one),
+        ],
+        [
+            helper.make_tensor_value_info("goes on", onnx.TensorProto.BOOL, []),
+            helper.make_tensor_value_info("new sum", onnx.TensorProto.FLOAT, one),
+        ],
+    )
+    return [
+        # Of the image, or it would be worked out once, when the network is loaded.
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[0, 1, 2, 3, 4], keepdims=0),
+        helper.make_node("Add", ["mean", "zeros"], ["begin"]),
+        helper.make_node("Loop", ["steps", "", "begin"], ["end"], body=body),
+        helper.make_node("ReduceSum", ["end"], ["total"], keepdims=0),
+        helper.make_node("Mul", ["total", "least"], ["nothing"]),
+        helper.make_node("Add", [given, "nothing"], [result]),
+    ]
 
 
 def _cut(colin27: Path, folder: Path, name: str, shape: tuple[int, int, int]) -> Path:
@@ -196,5 +280,5 @@ def small_study(colin27: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="session")
 def large_study(colin27: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A T1 of 27 windows."""
+    """A T1 of a dozen windows."""
     return _cut(colin27, tmp_path_factory.mktemp("study"), "large", (150, 180, 150))

@@ -50,7 +50,8 @@ def test_a_study_waits_for_memory_in_the_order_it_came() -> None:
         for name, need in (("large", 90), ("small", 10)):
             threads.append(threading.Thread(target=work, args=(name, need)))
             threads[-1].start()
-            time.sleep(0.1)
+            while admission.waiting < len(threads):
+                time.sleep(0.01)
         assert order == []  # the small one would fit, but the large one was first
     for thread in threads:
         thread.join()

@@ -66,7 +66,7 @@ def serving(*arguments: object) -> Iterator[Process]:
             yield process
         finally:
             server.terminate()
-            server.wait(60)
+            server.wait(180)
             reader.join()
 
 
@@ -125,12 +125,12 @@ def test_it_speaks_https_with_an_encrypted_key_whose_password_is_shown_nowhere(
     assert PASSWORD not in shown and 'tls_key_password = "**********"' in shown
     with serving(*arguments) as process:
         trust = ssl.create_default_context(cafile=str(certificate.cert))
-        with httpx.Client(base_url=process.address, verify=trust) as http:
+        with httpx.Client(base_url=process.address, verify=trust, timeout=60) as http:
             answer = http.get("/health/live")
         assert process.address.startswith("https://")
         assert answer.headers["strict-transport-security"].startswith("max-age=")
         with pytest.raises(httpx.HTTPError):
-            httpx.get(process.address.replace("https", "http") + "/health/live")
+            httpx.get(process.address.replace("https", "http") + "/health/live", timeout=60)
     assert PASSWORD not in "".join(process.lines)
 
 
@@ -151,7 +151,7 @@ def test_what_cannot_be_listened_on_is_one_line_and_exit_code_2(
         [*COMMAND, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 2
@@ -254,7 +254,7 @@ def test_no_log_metric_or_error_holds_a_planted_name(
 def test_a_head_beyond_the_limit_is_refused_and_the_service_lives(bundles: Path) -> None:
     with (
         serving("--models", bundles, "--header-kb", 8) as process,
-        httpx.Client(base_url=process.address) as http,
+        httpx.Client(base_url=process.address, timeout=60) as http,
     ):
         assert http.get("/health/live", headers={"x-pad": "x" * 4000}).status_code == 200
         for long in ({"x-pad": "x" * 20_000}, {f"x-{n}": "x" * 100 for n in range(200)}):
@@ -278,7 +278,7 @@ def test_the_commands_show_the_key_that_the_environment_holds(
                 env={**os.environ, **given},
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=180,
             )
             assert done.returncode == code, done.stderr
             assert key not in done.stdout + done.stderr

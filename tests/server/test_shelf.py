@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle, UnknownModel
-from brainmvp_server.inference.networks import Networks
+from brainmvp_server.inference.networks import Networks, network_bytes
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.inference.worker import Worker
@@ -128,13 +128,49 @@ def test_a_request_ends_on_the_network_it_began_with_which_is_unloaded_after_it(
 
 def test_the_folder_is_watched(folder: Path, tiny_bundle: Bundle, worker: Worker) -> None:
     shelf = Shelf(folder, worker)
-    shelf.watch(0.05)
+    shelf.follow(0.05, warm_up=False)
     place(tiny_bundle, folder / "tiny" / "10")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while shelf.bundle("tiny").manifest.version != "10" and time.monotonic() < deadline:
         time.sleep(0.02)
     shelf.close()
     assert shelf.bundle("tiny").manifest.version == "10"
+
+
+def test_networks_are_in_memory_before_the_shelf_is_warm_and_new_ones_soon_after(
+    folder: Path, tiny_bundle: Bundle, worker: Worker
+) -> None:
+    place(tiny_bundle, folder / "broken" / "1")
+    shelf = Shelf(folder, worker)
+    (folder / "broken" / "1" / "model.onnx").write_bytes(b"no network")
+    shelf.follow(0.05, warm_up=True)
+    until(lambda: shelf.warm)
+    one = worker.networks.bytes
+    assert one > 0 and worker.networks.loads == 1
+    place(tiny_bundle, folder / "another" / "1")
+    until(lambda: worker.networks.loads == 2)
+    shelf.close()
+    assert worker.networks.bytes == 2 * one
+
+
+def test_a_network_ahead_of_its_time_takes_no_other_ones_place(
+    folder: Path, tiny_bundle: Bundle
+) -> None:
+    place(tiny_bundle, folder / "another" / "1")
+    worker = Worker(Networks(budget=network_bytes(tiny_bundle, 1)))
+    shelf = Shelf(folder, worker)
+    shelf.follow(0, warm_up=True)
+    until(lambda: shelf.warm)
+    assert (worker.networks.loads, worker.networks.unloads) == (1, 0)
+    shelf.close()
+    worker.close()
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_model_replaced_before_its_network_was_loaded_is_served_anew_not_refused(

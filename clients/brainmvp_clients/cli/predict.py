@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from brainmvp_clients.answers import Summary
+from brainmvp_clients.answers import JobError, Summary
 from brainmvp_clients.archive import read_summary
 from brainmvp_clients.cli import plugins
 from brainmvp_clients.cli.connection import connected
 from brainmvp_clients.cli.problems import UsageProblem, naming
 from brainmvp_clients.cli.progress import Progress, progress
 from brainmvp_clients.cli.show import show_summary
-from brainmvp_clients.storage import SUMMARY, staged_folder
+from brainmvp_clients.client import Client
+from brainmvp_clients.errors import ClientError
+from brainmvp_clients.storage import SUMMARY, check_folder, staged_folder
 from brainmvp_clients.upload import open_volume
 
 Files = list[Path] | None
@@ -37,6 +40,12 @@ Target = Annotated[
     ),
 ]
 Probabilities = Annotated[bool, typer.Option("--probabilities", help="Write probabilities too.")]
+AsJob = Annotated[
+    bool,
+    typer.Option(
+        "--job", help="Post it as a durable job to --server and wait for it; Ctrl-C cancels it."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
@@ -56,6 +65,7 @@ def predict(
     t1ir: Annotated[Files, _volume("T1 inversion recovery")] = None,
     server: Annotated[str | None, _text("URL", "Send the study to this server.")] = None,
     version: Annotated[str | None, _text("V", "The model's version, not the latest.")] = None,
+    as_job: AsJob = False,
     fill: Annotated[
         str | None, _text("POLICY", "Missing modalities: grid, center, zeros or none.")
     ] = None,
@@ -74,10 +84,17 @@ def predict(
         "pd": pd, "dwi": dwi, "adc": adc, "t1ir": t1ir,
     }  # fmt: skip
     order = Order(
-        model, _study(given), out, version, fill, engine, probabilities, overwrite, server
-    )
+        model, _study(given), out, version, fill, engine, probabilities, overwrite, server,
+        as_job,
+    )  # fmt: skip
     with naming(order.study), progress(shown=not (quiet or as_json)) as bars:
-        summary, text = _on_server(order, server, bars) if server else _here(order, bars)
+        if server:
+            work = _as_job if as_job else _at_once
+            with connected(server) as client:
+                summary = work(order, client, bars)
+            text = (out / SUMMARY).read_text(encoding="utf-8")
+        else:
+            summary, text = _here(order, bars)
     if as_json:
         typer.echo(text.rstrip())
     elif not quiet:
@@ -97,6 +114,7 @@ class Order:
     probabilities: bool
     overwrite: bool
     server: str | None
+    as_job: bool
 
     def __post_init__(self) -> None:
         if not self.study:
@@ -107,6 +125,8 @@ class Order:
             raise UsageProblem(
                 "has no effect with --server", remedy="Leave it out", subject="--engine"
             )
+        if self.as_job and not self.server:
+            raise UsageProblem("needs a server", remedy="Name it with --server", subject="--job")
 
 
 def _study(given: Mapping[str, Files]) -> dict[str, Path]:
@@ -123,19 +143,42 @@ def _study(given: Mapping[str, Files]) -> dict[str, Path]:
     return study
 
 
-def _on_server(order: Order, server: str, bars: Progress) -> tuple[Summary, str]:
-    with connected(server) as client:
-        summary = client.results(
-            order.model,
-            order.study,
-            order.out,
-            probabilities=order.probabilities,
-            version=order.version,
-            fill=order.fill,
-            overwrite=order.overwrite,
-            on_upload=bars.upload,
-        )
-    return summary, (order.out / SUMMARY).read_text(encoding="utf-8")
+def _at_once(order: Order, client: Client, bars: Progress) -> Summary:
+    return client.results(
+        order.model,
+        order.study,
+        order.out,
+        probabilities=order.probabilities,
+        version=order.version,
+        fill=order.fill,
+        overwrite=order.overwrite,
+        on_upload=bars.upload,
+    )
+
+
+def _as_job(order: Order, client: Client, bars: Progress) -> Summary:
+    check_folder(order.out.resolve(), order.overwrite)
+    job = client.submit(
+        order.model,
+        order.study,
+        probabilities=order.probabilities,
+        interactive=True,
+        version=order.version,
+        fill=order.fill,
+        on_upload=bars.upload,
+    )
+    try:
+        for state in client.watch(job.id):
+            job = state
+            bars.job(job)
+    except KeyboardInterrupt:
+        with suppress(ClientError):
+            client.end_job(job.id)
+        raise
+    if job.state != "done":
+        error = job.error or JobError(detail=f"the job was {job.state}", remedy="Post it again")
+        raise ClientError(error.detail, remedy=error.remedy)
+    return client.job_results(job.id, order.out, overwrite=order.overwrite)
 
 
 def _here(order: Order, bars: Progress) -> tuple[Summary, str]:

@@ -17,12 +17,14 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from brainmvp_clients.answers import Job
 from brainmvp_clients.errors import one_line
 
 _MEGABYTE = 1 << 20
 UPLOADING = "upload (MB)"
 WAITING = "waiting for the server"
 STUDIES = "studies"
+WINDOWS = "windows"
 
 
 class Progress:
@@ -37,6 +39,16 @@ class Progress:
         self.stage(UPLOADING, -(-done // _MEGABYTE), -(-total // _MEGABYTE))
         if done >= total:
             self.stage(WAITING, 0, 0)
+
+    def job(self, job: Job) -> None:
+        """How a job on a server is."""
+        at = job.progress
+        if at is None:
+            self.stage(job.state, 0, 0)
+        elif at.windows:
+            self.stage(WINDOWS, at.windows_done, at.windows)
+        else:
+            self.stage(at.stage, 0, 0)
 
     def studies(self, done: int, total: int | None) -> None:
         """Studies ended and studies in all, where that is known."""

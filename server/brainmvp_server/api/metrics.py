@@ -28,7 +28,7 @@ def readings(life: Life) -> Mapping[Family, Reading]:
         family.NETWORK_UNLOADS: lambda: networks.unloads,
         family.MODELS: lambda: len(shelf.catalogue.bundles),
         family.MODELS_REFUSED: lambda: len(shelf.refused),
-        family.READY: lambda: bool(shelf.catalogue.bundles) and not service.draining,
+        family.READY: lambda: bool(shelf.catalogue.bundles) and shelf.warm and not service.draining,
     }
     if desk is not None:
         board = desk.board

@@ -49,6 +49,8 @@ def build_health_router(service: Service) -> APIRouter:
             raise NotReady("the service is closing", remedy="Ask another replica")
         if not service.shelf.catalogue.bundles:
             raise NotReady("no model is served", remedy="Put a bundle into the model folder")
+        if not service.shelf.warm:
+            raise NotReady("networks are being loaded", remedy="Ask again in some seconds")
         return {"status": "ready"}
 
     return router

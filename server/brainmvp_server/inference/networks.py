@@ -119,6 +119,24 @@ class Networks:
                 self._drop_unwanted()
                 self._changed.notify_all()
 
+    def prepare(self, bundle: Bundle) -> None:
+        """Load a bundle's network ahead of its first study, where no other must go for it.
+
+        Raises:
+            EngineUnavailable: the engine cannot load it.
+            EngineFailed: it cannot run a window.
+            InvalidBundle: its file is no longer the one that was verified.
+        """
+        key, need = bundle.digest, network_bytes(bundle, self._windows)
+        with self._changed:
+            taken = self._taken()
+            full = self._budget is not None and taken and taken + need > self._budget
+            if full or key in self._loaded or key in self._coming:
+                return
+            self._coming[key] = need
+        with self._loading(bundle, need):
+            self._drop_unwanted()
+
     def keep(self, digests: frozenset[str]) -> None:
         """Unload the networks of all other bundles, as soon as nobody uses them."""
         with self._changed:
@@ -152,19 +170,28 @@ class Networks:
                 self._changed.wait(0.2)
             else:
                 return self._hold(network)
+        with self._loading(bundle, need) as network:
+            return self._hold(network)
+
+    @contextmanager
+    def _loading(self, bundle: Bundle, need: int) -> Iterator[Network]:
+        """The block begins when the network is loaded and no other thread can unload it yet."""
         try:
             engine = GuardedEngine(partial(self._load, bundle), self._timeout_s)
             network = Network(bundle, engine, need, self._windows)
             if self._warm_up:
                 engine.finish(engine.start(network.room()[:1]))
-        finally:
+        except BaseException:
             with self._changed:
-                del self._coming[key]
+                del self._coming[bundle.digest]
                 self._changed.notify_all()
+            raise
         with self._changed:
+            del self._coming[bundle.digest]
             self.loads += 1
-            self._loaded[key] = network
-            return self._hold(network)
+            self._loaded[bundle.digest] = network
+            self._changed.notify_all()
+            yield network
 
     def _hold(self, network: Network) -> Network:
         self._uses += 1

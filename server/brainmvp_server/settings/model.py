@@ -75,7 +75,9 @@ class LimitSettings(Group):
         default=20_000, ge=1, description="Most files to be identified a request may have."
     )
     volume_mvoxels: int = Field(default=135, ge=1, description="Largest volume, in million voxels.")
-
+    head_s: float = Field(
+        default=20, gt=0, description="Longest wait for a request's head, in seconds."
+    )
     upload_s: float = Field(default=600, gt=0, description="Longest upload, in seconds.")
     study_s: float = Field(default=3600, gt=0, description="Longest work on a study, in seconds.")
     requests: int = Field(
@@ -116,7 +118,10 @@ class WorkerSettings(Group):
     networks_mb: int | None = Field(
         default=None, ge=1, description="Memory for networks, in MiB; else no limit."
     )
-    warm_up: bool = Field(default=True, description="Run one window when a network is loaded.")
+    warm_up: bool = Field(
+        default=True,
+        description="Load networks at the start, not at first use, and run one window each.",
+    )
 
 
 class DicomSettings(Group):

@@ -139,7 +139,7 @@ def test_late_images_make_the_study_be_scored_again_whole(
     scoring: Any, dicom_files: tuple[Written, ...], tmp_path: Path
 ) -> None:
     out, files = tmp_path / "out", dicom_files[0].files
-    with _listening(out, scoring.url, "--anyone") as (_, port):
+    with _listening(out, scoring.url, "--anyone", "--quiet-for", 3) as (_, port):
         _send(port, files[:5])
         _until(lambda: _predictions(scoring) == 1, "the first images are scored")
         first = scoring.requests[-1].length

@@ -87,8 +87,8 @@ def test_a_killed_evaluation_goes_on_and_gives_what_an_undisturbed_one_gives(
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     kept = _lines(out / "rows.jsonl")
-    assert 4 <= kept < 16
-    assert not (out / "evaluation.json").exists()
+    assert 4 <= kept <= 16
+    assert kept == 16 or not (out / "evaluation.json").exists()
     first = (out / "rows.jsonl").read_bytes().splitlines()[:kept]
     resumed = _run(*arguments, "--json")
     assert resumed.returncode == 0, resumed.stderr

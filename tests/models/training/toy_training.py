@@ -52,7 +52,7 @@ def main() -> None:
     run, options = Path(sys.argv[1]), sys.argv[2:]
     fabric = make_fabric("32", "cpu")
     share = fabric.world_size if "--share" in options else 1
-    sampler = ToySampler(share, fabric.global_rank, 0.05 if "--slow" in options else 0)
+    sampler = ToySampler(share, fabric.global_rank, 0.15 if "--slow" in options else 0)
     plan = Plan(3, learning_rate=0.3, warmup=2, accumulate=2, average=0.5, save_seconds=0)
     objective = ToyObjective()
     train(fabric, objective, sampler, plan, run, resume="--resume" in options)

@@ -95,7 +95,7 @@ def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "service" in request.fixturenames:
         scratch = request.getfixturevalue("service").scratch
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while list(scratch.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert list(scratch.iterdir()) == []

@@ -10,24 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from brainmvp_models.bundle import Bundle, describe_file
 from brainmvp_server.inference import stop as stop_module
 from brainmvp_server.inference.stop import Stop
 
-from ..conftest import Start, write_network
+from ..conftest import Start, rewrite_network
 
 
 def replace(models: Path, seed: int) -> str:
     """Put another network into the bundle's place, as an export does; the new digest."""
     root, aside = models / "swift" / "1", models / ".aside"
     shutil.copytree(root, aside)
-    bundle = Bundle.open(aside)
-    write_network(bundle.network, bundle.task, seed)
-    files = tuple(describe_file(aside / entry.path) for entry in bundle.manifest.files)
-    (aside / "manifest.json").write_text(
-        bundle.manifest.model_copy(update={"files": files}).model_dump_json()
-    )
-    digest = Bundle.open(aside).digest
+    digest = rewrite_network(aside, seed=seed)
     root.rename(models / ".old")
     aside.rename(root)
     shutil.rmtree(models / ".old")
@@ -47,7 +40,7 @@ def test_a_bundle_replaced_during_a_request_changes_no_answer_midway_and_serves_
     time.sleep(0.3)
     digest = replace(models, seed=7)
     asking.join()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while service.http.get("/v1/models/swift").json()["digest"] != digest:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -6,17 +6,18 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
-from ..conftest import Serving, Start
+from ..conftest import WAIT_S, Serving, Start
 from .conftest import Postgres
 
 
 def test_two_apis_and_two_workers_lose_nothing_when_a_worker_is_killed(
     serve: Start,
-    swift_models: Path,
+    steady_models: Path,
     tmp_path: Path,
     postgres: Postgres,
     small_study: Path,
@@ -25,9 +26,9 @@ def test_two_apis_and_two_workers_lose_nothing_when_a_worker_is_killed(
     secret = tmp_path / "database"
     secret.write_text(postgres.url)
     shared = {"jobs_storage": tmp_path / "jobs", "jobs_database_file": secret}
-    apis = [serve(swift_models, **shared, role="api") for _ in range(2)]
+    apis = [serve(steady_models, **shared, role="api") for _ in range(2)]
     workers = [
-        serve(swift_models, **shared, role="worker", executor=f"worker-{n}", studies=1)
+        serve(steady_models, **shared, role="worker", executor=f"worker-{n}", studies=1)
         for n in range(2)
     ]
     assert workers[0].http.get("/v1/models").status_code == 404  # it only works
@@ -37,7 +38,7 @@ def test_two_apis_and_two_workers_lose_nothing_when_a_worker_is_killed(
     apis[1].until(next(iter(jobs)), "running", "done")
     time.sleep(random.uniform(0, 1))
     workers[0].stop(signal.SIGKILL)
-    serve(swift_models, **shared, role="worker", executor="worker-0", studies=1)
+    serve(steady_models, **shared, role="worker", executor="worker-0", studies=1)
     for number, (job, study) in enumerate(jobs.items()):
         other = apis[(number + 1) % 2]
         with other.http.stream("GET", f"/v1/jobs/{job}/events") as events:
@@ -75,21 +76,29 @@ def test_a_database_restarted_under_load_loses_no_job_and_is_answered_as_busy(
     load = [threading.Thread(target=post, args=(service.http.base_url,)) for _ in range(2)]
     for thread in load:
         thread.start()
-    time.sleep(2)
+    until(lambda: len(accepted) > 2)
     postgres.stop()
-    time.sleep(2)
+    until(lambda: 503 in answers)
     assert service.http.get("/health/live").status_code == 200
     assert service.http.get("/v1/models").status_code == 200
     assert service.predicted(small_study) == expected
     postgres.start()
-    time.sleep(2)
+    before = len(accepted)
+    until(lambda: len(accepted) > before + 2)
     over.set()
     for thread in load:
         thread.join()
-    assert answers <= {202, 503} and accepted
+    assert answers == {202, 503}
     for job in accepted:
         assert _state(service, job) == "done"
         assert service.mask(job) == expected
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def _state(service: Serving, job: str) -> str:

@@ -112,7 +112,7 @@ def test_a_lying_header_costs_neither_time_nor_memory(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 32 << 20
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 def test_the_limit_of_voxels_is_the_callers(tmp_path: Path) -> None:

@@ -58,6 +58,36 @@ class Scripted:
         self.closed = True
 
 
+class Gate:
+    """Holds an engine until it is opened, or until its block ends."""
+
+    def __init__(self) -> None:
+        self._opened = threading.Event()
+
+    def __call__(self, _: int) -> None:
+        self._opened.wait(60)
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open()
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened.is_set()
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def faultless(_: int) -> None:
     """No fault."""
 
@@ -115,15 +145,17 @@ def test_a_study_gets_the_same_logits_alone_and_among_others(
 
 
 def test_windows_of_several_studies_share_a_batch(tiny_bundle: Bundle) -> None:
-    held = threading.Event()
-    engine = Scripted(lambda call: held.wait(10) and None if call == 1 else None)
-    with working(engine, windows=4) as worker, ThreadPoolExecutor(3) as pool:
-        coming = [pool.submit(through, worker, tiny_bundle, study(seed)) for seed in range(3)]
-        while worker.waiting > 0 or engine.calls == 0:
-            time.sleep(0.01)
-        held.set()
+    gate = Gate()
+    engine, shape = Scripted(gate), (96, 96, 96)
+    with working(engine, windows=4) as worker, ThreadPoolExecutor(8) as pool, gate:
+        coming = [pool.submit(through, worker, tiny_bundle, study(0, shape))]
+        until(lambda: engine.calls == 1)
+        for seed in range(1, 8):
+            coming.append(pool.submit(through, worker, tiny_bundle, study(seed, shape)))
+        until(lambda: worker.waiting >= 3)  # four are in the next batch, or will be
+        gate.open()
         for seed, answer in enumerate(coming):
-            np.testing.assert_array_equal(answer.result(), study(seed)[:3])
+            np.testing.assert_array_equal(answer.result(), study(seed, shape)[:3])
     assert max(engine.batches) > 2
 
 
@@ -135,20 +167,18 @@ def test_a_small_study_that_comes_while_a_window_is_under_way_has_the_next(
 
     def slow_then_held(call: int) -> None:
         if call == 1:
-            time.sleep(1)
+            time.sleep(3)  # the second call is expected to take as long
         elif call == 2:
-            come.wait(10)
+            come.wait(60)
 
     engine = Scripted(slow_then_held)
     large, small = (np.full((4, n, 96, 96), n, np.float32) for n in (200, 96))
     with working(engine) as worker, ThreadPoolExecutor(2) as pool:
         first = pool.submit(through, worker, tiny_bundle, large)
-        while engine.calls < 2:
-            time.sleep(0.01)
+        until(lambda: engine.calls == 2)
         before = worker.waiting
         second = pool.submit(through, worker, tiny_bundle, small)
-        while worker.waiting == before:
-            time.sleep(0.01)
+        until(lambda: worker.waiting > before)
         come.set()
         first.result(), second.result()
     assert engine.voxels[:3] == [200, 200, 96]
@@ -161,7 +191,7 @@ def throws(call: int) -> None:
 
 def hangs(call: int) -> None:
     if call == 2:
-        time.sleep(3)
+        time.sleep(20)
 
 
 @dataclass
@@ -183,7 +213,7 @@ def test_an_engine_that_fails_is_replaced_and_the_study_comes_out_right(
     tiny_bundle: Bundle, faulty: Callable[[], Scripted]
 ) -> None:
     fresh = Scripted(faultless)
-    with working(faulty(), fresh, timeout_s=0.5) as worker:
+    with working(faulty(), fresh, timeout_s=2) as worker:
         image = study(shape=(150, 96, 96))
         np.testing.assert_allclose(through(worker, tiny_bundle, image), image[:3], atol=1e-6)
         assert fresh.calls > 0 and not fresh.closed
@@ -195,7 +225,7 @@ def test_a_study_that_fails_twice_ends_with_a_reason_and_the_next_one_is_served(
 ) -> None:
     second = faulty()
     second.calls = 1
-    with working(faulty(), second, Scripted(faultless), timeout_s=0.5) as worker:
+    with working(faulty(), second, Scripted(faultless), timeout_s=2) as worker:
         with pytest.raises(EngineFailed) as failed:
             through(worker, tiny_bundle, study(shape=(150, 96, 96)))
         assert "Doe" not in str(failed.value)
@@ -222,32 +252,35 @@ def test_an_engine_that_cannot_be_loaded_again_fails_its_study_not_the_worker(
 
 
 def test_a_cancelled_study_leaves_at_the_next_window_and_others_go_on(tiny_bundle: Bundle) -> None:
-    with working(Scripted(lambda _: time.sleep(0.05))) as worker, ThreadPoolExecutor(2) as pool:
+    gate = Gate()
+    engine = Scripted(gate)
+    with working(engine) as worker, ThreadPoolExecutor(2) as pool, gate:
         stop, large = Stop(), study(shape=(600, 96, 96))
         running = pool.submit(through, worker, tiny_bundle, large, stop)
-        while worker.waiting == 0:
-            time.sleep(0.01)
+        until(lambda: worker.waiting > 0)
         other = pool.submit(through, worker, tiny_bundle, study(1))
         stop.tell(StudyCancelled("no longer wanted", remedy="Send it again"))
+        gate.open()
         with pytest.raises(StudyCancelled):
-            running.result(timeout=2)
+            running.result(timeout=60)
         np.testing.assert_array_equal(other.result(), study(1)[:3])
         assert worker.waiting == 0
+    assert engine.calls < 6  # the large one alone would have been a dozen
 
 
 def test_a_study_over_its_time_ends_though_the_engine_hangs(tiny_bundle: Bundle) -> None:
-    with working(Scripted(lambda _: time.sleep(3))) as worker:
-        begin = time.monotonic()
+    gate = Gate()
+    with working(Scripted(gate)) as worker, gate:
         with pytest.raises(StudyTimedOut, match=r"0\.2 s"):
             through(worker, tiny_bundle, study(), Stop(0.2))
-        assert time.monotonic() - begin < 2
+        assert not gate.is_open
 
 
 def test_a_closing_worker_ends_what_runs(tiny_bundle: Bundle) -> None:
-    with working(Scripted(lambda _: time.sleep(0.1))) as worker, ThreadPoolExecutor(1) as pool:
+    gate = Gate()
+    with working(Scripted(gate)) as worker, ThreadPoolExecutor(1) as pool, gate:
         running = pool.submit(through, worker, tiny_bundle, study(shape=(600, 96, 96)))
-        while worker.waiting == 0:
-            time.sleep(0.01)
+        until(lambda: worker.waiting > 0)
         worker.close()
         with pytest.raises(ServiceClosing):
             running.result()
@@ -271,7 +304,7 @@ def test_the_least_recently_used_idle_network_makes_room(tiny_bundle: Bundle) ->
         pass
     with networks.held(bundles[2], Stop()):
         assert networks.bytes == 2 * network_bytes(tiny_bundle, 1)
-    time.sleep(0.1)
+    until(lambda: engines[1].closed)
     assert [engine.closed for engine in engines] == [False, True, False, False]
     networks.close()
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import nibabel as nib
 import numpy as np
 import pytest
 
-from brainmvp_clients import Client, Refused
+from brainmvp_clients import AsyncClient, Client, Refused
 
 from ..conftest import Serving, Start
 
@@ -25,6 +29,11 @@ def storage(tmp_path: Path) -> Path:
 @pytest.fixture
 def service(serve: Start, swift_models: Path, storage: Path) -> Serving:
     return serve(swift_models, jobs_storage=storage, studies=1)
+
+
+@pytest.fixture
+def steady(serve: Start, steady_models: Path, storage: Path) -> Serving:
+    return serve(steady_models, jobs_storage=storage, studies=1)
 
 
 def events(service: Serving, job: str) -> list[tuple[str, dict[str, Any]]]:
@@ -91,8 +100,9 @@ def test_a_key_gives_the_same_job_again_and_refuses_another_study(
 
 
 def test_a_cancelled_job_stops_and_leaves_nothing_and_the_next_one_is_done(
-    service: Serving, storage: Path, large_study: Path, small_study: Path
+    steady: Serving, storage: Path, large_study: Path, small_study: Path
 ) -> None:
+    service = steady
     running, queued, last = (
         service.post(study) for study in (large_study, large_study, small_study)
     )
@@ -106,11 +116,14 @@ def test_a_cancelled_job_stops_and_leaves_nothing_and_the_next_one_is_done(
 
 
 def test_an_interactive_job_comes_before_batch_ones_that_wait(
-    service: Serving, large_study: Path, small_study: Path
+    steady: Serving, large_study: Path, small_study: Path
 ) -> None:
-    service.post(large_study)
+    service = steady
+    first = service.post(large_study)
+    service.until(first, "running")
     batch = service.post(small_study)
     interactive = service.post(small_study, priority="interactive")
+    assert service.http.delete(f"/v1/jobs/{first}").json()["state"] == "cancelled"
     service.until(batch, "done")
     assert service.job(interactive)["finished"] <= service.job(batch)["finished"]
 
@@ -142,11 +155,13 @@ def test_what_can_be_refused_at_once_is_no_job(service: Serving, small_study: Pa
 def test_results_are_really_gone_after_their_time(
     serve: Start, swift_models: Path, storage: Path, small_study: Path
 ) -> None:
-    service = serve(swift_models, jobs_storage=storage, jobs_keep_h=2 / 3600)
-    job = service.post(small_study)
-    seen = events(service, job)
+    first = serve(swift_models, jobs_storage=storage, executor="one")
+    job = first.post(small_study)
+    seen = events(first, job)
     assert seen[-1][0] == "done" and seen[-1][1]["expires"]
-    deadline = time.monotonic() + 30
+    first.stop()
+    service = serve(swift_models, jobs_storage=storage, executor="one", jobs_keep_h=1 / 3600)
+    deadline = time.monotonic() + 120
     while service.http.get(f"/v1/jobs/{job}").status_code != 404:
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -154,9 +169,9 @@ def test_results_are_really_gone_after_their_time(
 
 
 def test_as_many_jobs_wait_as_may(
-    serve: Start, swift_models: Path, storage: Path, large_study: Path
+    serve: Start, steady_models: Path, storage: Path, large_study: Path
 ) -> None:
-    service = serve(swift_models, jobs_storage=storage, studies=1, jobs_queue=1)
+    service = serve(steady_models, jobs_storage=storage, studies=1, jobs_queue=1)
     service.until(service.post(large_study), "running")
     service.post(large_study)
     with large_study.open("rb") as file:
@@ -170,8 +185,9 @@ def test_the_client_posts_watches_and_fetches_a_job(
     with Client(str(service.http.base_url)) as client:
         posted = client.submit("swift", {"t1": small_study}, fill="zeros", key="one")
         again = client.submit("swift", {"t1": small_study}, fill="zeros", key="one")
-        assert posted.id == again.id and not posted.over
-        service.until(posted.id, "done")
+        assert posted.id == again.id
+        states = [job.state for job in client.watch(posted.id)]
+        assert states[-1] == "done" and set(states[:-1]) <= {"queued", "running"}
         job = client.job(posted.id)
         assert job.over and job.state == "done" and [j.id for j in client.jobs()] == [job.id]
         summary = client.job_results(job.id, tmp_path / "result")
@@ -180,3 +196,59 @@ def test_the_client_posts_watches_and_fetches_a_job(
         client.end_job(job.id)
         with pytest.raises(Refused, match="no job"):
             client.job(job.id)
+
+
+def test_the_async_client_watches_a_job_until_it_is_over(
+    service: Serving, small_study: Path
+) -> None:
+    async def states() -> list[str]:
+        async with AsyncClient(str(service.http.base_url)) as client:
+            posted = await client.submit("swift", {"t1": small_study}, fill="zeros")
+            return [job.state async for job in client.watch(posted.id)]
+
+    assert anyio.run(states)[-1] == "done"
+
+
+def predict(service: Serving, study: Path, out: Path) -> list[str]:
+    """``brainmvp predict --job``."""
+    return [
+        sys.executable, "-m", "brainmvp_clients.cli", "predict", "swift", "--job", "--t1",
+        str(study), "--server", str(service.http.base_url), "--fill", "zeros",
+        "--out", str(out), "--json",
+    ]  # fmt: skip
+
+
+def test_the_command_posts_a_job_and_fetches_it_and_ctrl_c_cancels_it(
+    steady: Serving, small_study: Path, large_study: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        predict(steady, small_study, tmp_path / "out"), capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model"] == "swift"
+    assert (tmp_path / "out" / "mask.nii.gz").exists()
+    again = subprocess.run(
+        predict(steady, small_study, tmp_path / "out"), capture_output=True, text=True, timeout=180
+    )
+    assert again.returncode == 2 and "overwrite" in again.stderr
+    assert len(steady.http.get("/v1/jobs").json()["jobs"]) == 1
+    with subprocess.Popen(predict(steady, large_study, tmp_path / "other")) as process:
+        deadline = time.monotonic() + 180
+        while len(found := steady.http.get("/v1/jobs").json()["jobs"]) < 2:
+            assert time.monotonic() < deadline
+        steady.until(found[0]["id"], "running")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 130
+    assert steady.job(found[0]["id"])["state"] == "cancelled"
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_job_that_fails_is_one_line_with_its_reason(service: Serving, tmp_path: Path) -> None:
+    empty = tmp_path / "t1.nii"
+    nib.save(nib.Nifti1Image(np.zeros((60, 60, 60), np.int16), np.eye(4)), empty)
+    done = subprocess.run(
+        predict(service, empty, tmp_path / "out"), capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1 and "t1" in done.stderr
+    assert not (tmp_path / "out").exists()

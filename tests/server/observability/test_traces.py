@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -12,6 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from brainmvp_models.errors import InvalidSettings
 from brainmvp_server.inference.stages import Stages
 from brainmvp_server.observability.traces import Tracing, tracing
+
+from ..conftest import Start
 
 
 @pytest.fixture
@@ -58,6 +61,30 @@ def test_stages_are_spans_of_the_request_that_a_caller_began(
     assert request.trace_id.hex() == "a" * 32 and request.parent_span_id.hex() == "b" * 16
     assert spans["read"].parent_span_id == request.span_id
     assert [a.key for a in request.attributes] == ["status"]
+    assert "Doe" not in str(got)
+
+
+def test_a_service_sends_the_stages_of_a_prediction_and_no_words_of_its_client(
+    collector: tuple[str, ExportTraceServiceRequest],
+    serve: Start,
+    swift_models: Path,
+    small_study: Path,
+) -> None:
+    address, got = collector
+    service = serve(swift_models, otlp_endpoint=address)
+    parent = f"00-{'c' * 32}-{'d' * 16}-01"
+    with small_study.open("rb") as file:
+        answer = service.http.post(
+            "/v1/models/swift/predict",
+            files={"t1": ("Doe^Jane.nii.gz", file)},
+            params={"fill": "zeros", "note": "Doe^Jane"},
+            headers={"traceparent": parent},
+        )
+    assert answer.status_code == 200
+    service.stop()
+    spans = [s for r in got.resource_spans for i in r.scope_spans for s in i.spans]
+    ours = {span.name for span in spans if span.trace_id.hex() == "c" * 32}
+    assert {"POST /v1/models/{name}/predict", "read", "preprocess", "infer", "restore"} <= ours
     assert "Doe" not in str(got)
 
 

@@ -141,7 +141,7 @@ def test_what_is_printed_is_a_file_that_sets_the_same(
 
 def _command(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "brainmvp_clients.cli", "serve", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
 def test_the_command_prints_the_settings_in_force_and_where_they_come_from(file: Path) -> None:

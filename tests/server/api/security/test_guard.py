@@ -118,7 +118,7 @@ def test_an_upload_is_refused_before_it_has_arrived(guarded: Guarded) -> None:
         "POST /v1/models/demo-tissue/predict HTTP/1.1\r\nhost: x\r\n"
         "content-type: multipart/form-data; boundary=b\r\ncontent-length: 1000000000\r\n\r\n"
     )
-    with socket.create_connection((url.host, url.port or 80), timeout=20) as connection:
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
         connection.sendall(head.encode() + bytes(1000))
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 401")
 

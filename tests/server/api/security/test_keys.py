@@ -127,7 +127,7 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "brainmvp_clients.cli", "keys", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         env={name: value for name, value in os.environ.items() if name != "BRAINMVP_KEYS_FILE"},
     )
 

@@ -264,7 +264,7 @@ def test_no_bytes_break_the_reader_but_by_its_own_errors(
         except BrainMVPError as error:
             assert error.problem and error.remedy
             assert not any(word in str(error) for word in PLANTED)
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(

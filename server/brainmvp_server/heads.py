@@ -1,0 +1,62 @@
+"""HTTP connections whose clients must tell what they want in time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+class PromptProtocol(H11Protocol):
+    """uvicorn's protocol, with a limit on the wait for a request's head.
+
+    uvicorn itself waits for ever: thousands of connections that each send a byte a minute would
+    take all that a process may have. A head that is late is answered 408, and the connection ends.
+
+    Args:
+        head_s: seconds from the connection's first moment, or from the first byte of a later
+            request, until the head is there.
+    """
+
+    def __init__(self, *args: Any, head_s: float, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._head_s = head_s
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._unwatch()
+        elif self._late is None:
+            self._watch()
+
+    def _watch(self) -> None:
+        self._late = self.loop.call_later(self._head_s, self._too_late)
+
+    def _unwatch(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _too_late(self) -> None:
+        self._late = None
+        if self.transport.is_closing() or self.conn.their_state is not h11.IDLE:
+            return
+        answer = h11.Response(
+            status_code=408,
+            headers=[(b"content-length", b"0"), (b"connection", b"close")],
+            reason=b"Request Timeout",
+        )
+        for event in (answer, h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
