@@ -39,6 +39,7 @@ from brainmvp_models.bundle import Bundle
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
+PLOT = PAGE.with_name("throughput.png")
 BEGIN, END = "<!-- throughput: begin -->", "<!-- throughput: end -->"
 OURS = "ours"
 SIDES = (OURS, "plain", "LitServe")
@@ -243,6 +244,23 @@ def table(run: Run, options: argparse.Namespace) -> list[str]:
     ]
 
 
+def plot(run: Run) -> None:
+    """Studies a minute and the 95th percentile of their seconds, by clients, as a picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    rate, wait = figure.subplots(1, 2)
+    for side in SIDES:
+        taken = [merged(run.taken[side, clients]) for clients in LEVELS]
+        rate.plot(LEVELS, [one.per_minute for one in taken], marker="o", label=side)
+        wait.plot(LEVELS, [quantile(list(one.seconds), 0.95) for one in taken], marker="o")
+    for axes, title in ((rate, "studies a minute"), (wait, "seconds a study takes, 95 %")):
+        axes.set(title=title, xlabel="clients at once", xticks=LEVELS, ylim=(0, None))
+        axes.grid(alpha=0.3)
+    rate.legend()
+    figure.savefig(PLOT, dpi=120)
+
+
 @contextmanager
 def starting(name: str, checkpoint: Path, bundle: Bundle) -> Iterator[str]:
     """One side, running."""
@@ -274,10 +292,12 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep the table in the docs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        lines = table(measure(options, Path(scratch)), options)
+        run = measure(options, Path(scratch))
+    lines = table(run, options)
     print("\n".join(lines))
     if options.write:
-        keep(lines)
+        plot(run)
+        keep([*lines, "", f"![Studies a minute by clients]({PLOT.name})"])
 
 
 if __name__ == "__main__":

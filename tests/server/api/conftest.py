@@ -86,6 +86,10 @@ def service(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         )
     )
     with running(app) as http:
+        deadline = time.monotonic() + 120
+        while http.get("/health/ready").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         yield Service(http, scratch)
 
 

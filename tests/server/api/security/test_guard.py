@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +155,9 @@ def test_every_access_is_one_line_with_who_what_and_how_it_ended(
         )
         guarded.get("/v1/models")
         guarded.get("/health/live")
+        deadline = time.monotonic() + 60
+        while len(caplog.records) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)  # an answer may be there before its line is
     lines = [record.fields for record in caplog.records]  # type: ignore[attr-defined]
     assert len(lines) == 2
     posted, stranger = lines
