@@ -131,7 +131,8 @@ class Shelf:
         """Stop following."""
         self._closing.set()
         if self._following is not None:
-            self._following.join(timeout=5)
+            # A runtime that is compiling when the interpreter ends aborts the process.
+            self._following.join(timeout=60)
 
     def _follow(self, every_s: float, warm_up: bool) -> None:
         if warm_up:

@@ -49,7 +49,7 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
 @pytest.fixture(scope="module")
 def guarded(bundles: Path, keys_file: tuple[Path, dict[str, str]]) -> Iterator[Guarded]:
     path, keys = keys_file
-    with running(create_app(Settings.of(models=bundles, keys_file=path))) as http:
+    with running(create_app(Settings.of(models=bundles, keys_file=path, warm_up=False))) as http:
         yield Guarded(http, keys)
 
 
