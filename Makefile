@@ -6,13 +6,13 @@ PYTHON ?= python3
 DEMO := .venv-demo
 DEV := .venv
 
-.PHONY: demo serve system test test-slow faults fuzz load container-test check docs lock format demo-models bench clean
+.PHONY: demo serve system test test-slow faults fuzz load container-test check page docs lock format demo-models bench clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python examples/demo.py
 
 serve: $(DEMO)/.ready
-	$(DEMO)/bin/brainmvp serve --models examples/bundles
+	$(DEMO)/bin/brainmvp serve --models examples/bundles --jobs-storage runs/jobs
 
 system:
 	tests/system.sh
@@ -38,6 +38,11 @@ check: $(DEV)/.ready
 # Build the image and run the demo in it; as root, with Debian's buildah and debootstrap.
 container-test:
 	tests/container/run.sh
+
+# The page at /, from server/page into the package; needs Node 20 or later. What is built is
+# committed, and a test holds it against its source.
+page:
+	cd server/page && npm ci && npm run build
 
 docs: $(DEV)/.ready
 	$(DEV)/bin/python docs/generate.py

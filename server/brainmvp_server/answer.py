@@ -1,4 +1,6 @@
-"""A result as files: ``mask.nii.gz``, ``summary.json``, ``preview.png``, ``probabilities/``.
+"""A result as files: ``mask.nii.gz``, ``summary.json``, ``preview.png``, ``report.html``.
+
+Where they were asked for, also ``probabilities/`` and ``channels/`` with one file each.
 
 Of a study that came as DICOM also ``segmentation.dcm``, ``report.dcm`` and what else was asked for.
 """
@@ -9,14 +11,17 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from brainmvp_models.modality import Modality
 from brainmvp_models.task import ClassOutputs, RegionOutputs
 from brainmvp_server.dicom_out.objects import ObjectOptions, has_objects, object_files
 from brainmvp_server.imaging.nifti import compress, encode_nifti
 from brainmvp_server.inference.result import Result
 from brainmvp_server.preview import preview_png
+from brainmvp_server.report import report_html
 from brainmvp_server.summary import Summary
 
 MASK, SUMMARY, PREVIEW = "mask.nii.gz", "summary.json", "preview.png"
+REPORT = "report.html"
 
 
 def mask_nifti(result: Result) -> bytes:
@@ -38,7 +43,9 @@ def files_of(
         yield MASK, compress(mask_nifti(result))
     yield SUMMARY, summary_json(result).encode()
     yield PREVIEW, preview_png(result)
+    yield REPORT, report_html(result).encode()
     yield from _probability_maps(result)
+    yield from _channels(result)
     if has_objects(result):
         yield from object_files(result, objects)
 
@@ -73,3 +80,20 @@ def _probability_maps(result: Result) -> Iterator[tuple[str, bytes]]:
             f"probabilities/{name}.nii.gz",
             compress(encode_nifti(probability, native.grid, native.header)),
         )
+
+
+def _channels(result: Result) -> Iterator[tuple[str, bytes]]:
+    """What the network was given: the study's volumes, and the templates on their grid."""
+    if result.templates is None:
+        return
+    native = result.study.native
+    for volume in result.study.volumes:
+        plain = volume.slope == 1.0 and volume.intercept == 0.0
+        voxels = volume.stored if plain else volume.values(volume.stored)
+        yield _channel(volume.modality, encode_nifti(voxels, volume.grid, volume.header))
+    for modality, template in result.templates.items():
+        yield _channel(modality, encode_nifti(template, native.grid, native.header))
+
+
+def _channel(modality: Modality, content: bytes) -> tuple[str, bytes]:
+    return f"channels/{modality.value}.nii.gz", compress(content)

@@ -58,14 +58,19 @@ class Finding(Wire):
     def of_file(cls, file: NamedFile) -> Finding:
         """Of a NIfTI file; its name is not repeated, only the word in it."""
         known = file.modality is not None
+        evidence = ("assigned by the user",) if file.assigned else (f"its name says '{file.word}'",)
+        if file.assigned:
+            reason = "assigned by the user" if known else "left out by the user"
+        else:
+            reason = "named so" if known else "nothing in its name tells what it is"
         return cls(
-            label=f"file {file.place}",
+            label=file.label,
             kind="nifti",
             modality=file.modality,
-            confidence="medium" if known else "none",
-            evidence=(f"its name says '{file.word}'",) if known else (),
+            confidence=("high" if file.assigned else "medium") if known else "none",
+            evidence=evidence if known else (),
             used=known,
-            reason="named so" if known else "nothing in its name tells what it is",
+            reason=reason,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from brainmvp_models.bundle import Bundle
+from brainmvp_models.manifest import SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Channel, FillPolicy, RegionOutputs, ScoreOutputs
 from brainmvp_server.inference.result import Result
@@ -51,6 +52,7 @@ class StructureFound(Wire):
     name: str
     title: str
     value: int | None
+    labels: tuple[int, ...] = Field(description="The values in the mask that it is made of.")
     colour: str
     volume_ml: float
     voxels: int
@@ -162,6 +164,9 @@ class Model(Wire):
     fill: FillPolicy
     intended_use: str
     digest: str
+    subset_card: tuple[SubsetQuality, ...] = Field(
+        default=(), description="Quality measured with only some of the modalities real."
+    )
     card: str | None = Field(default=None, description="The model card, in Markdown.")
 
     @classmethod
@@ -186,6 +191,7 @@ class Model(Wire):
             fill=task.filling.policy,
             intended_use=task.intended_use,
             digest=bundle.digest,
+            subset_card=manifest.subset_card if card else (),
             card=file.read_text(encoding="utf-8") if card and file.is_file() else None,
         )
 

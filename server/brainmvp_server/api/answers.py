@@ -17,6 +17,7 @@ from brainmvp_server.dicom_out.objects import ObjectOptions, has_objects, object
 from brainmvp_server.imaging.nifti import compress
 from brainmvp_server.inference.result import Result
 from brainmvp_server.preview import preview_png
+from brainmvp_server.report import report_html, report_policy
 
 
 class Form(str, Enum):
@@ -28,6 +29,7 @@ class Form(str, Enum):
     ZIP = "application/zip"
     PNG = "image/png"
     DICOM = "application/dicom"
+    HTML = "text/html"
 
 
 _ALIASES = {"multipart/related": Form.DICOM}
@@ -87,6 +89,8 @@ def answer(
     named = _encode(result, form)
     clean_up()
     headers = {"content-disposition": f'attachment; filename="{named.name}"'} if named.name else {}
+    if form is Form.HTML:
+        headers["content-security-policy"] = report_policy()
     return Response(named.content, media_type=form.value, headers=headers)
 
 
@@ -119,6 +123,8 @@ def _encode(result: Result, form: Form) -> _Named:
         return _Named(compress(mask_nifti(result)), MASK)
     if form is Form.PNG:
         return _Named(preview_png(result), PREVIEW)
+    if form is Form.HTML:
+        return _Named(report_html(result))
     return _Named(summary_json(result))
 
 

@@ -12,6 +12,7 @@ from brainmvp_models import __version__
 from brainmvp_server.api import problems, security
 from brainmvp_server.api.access import AccessLog
 from brainmvp_server.api.metrics import build_metrics_router, readings
+from brainmvp_server.api.page import build_page_router
 from brainmvp_server.api.routes import build_health_router, build_router
 from brainmvp_server.api.studies import build_study_router
 from brainmvp_server.lifetime import Life
@@ -44,12 +45,14 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Brain-MRI segmentation and classification from any subset of modalities.",
         lifespan=lifespan,
+        docs_url=None,  # ours is at the same place, and needs no other address
         redoc_url=None,
     )
     app.state.life = life
     app.include_router(build_health_router(service))
     app.include_router(build_metrics_router(metrics))
     if settings.jobs.role != "worker":
+        app.include_router(build_page_router())
         app.include_router(build_router(service))
         app.include_router(build_study_router(service))
         if life.desk is not None:

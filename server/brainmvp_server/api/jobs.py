@@ -50,6 +50,7 @@ _MEDIA = {
     ".png": "image/png",
     ".gz": "application/gzip",
     ".dcm": "application/dicom",
+    ".html": "text/html",
 }
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -90,6 +91,12 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
         probabilities: Annotated[
             bool, Query(description="Add each output's probability map.")
         ] = False,
+        channels: Annotated[
+            bool,
+            Query(
+                description="Add the study's volumes, and the templates that stood in, on its grid."
+            ),
+        ] = False,
         priority: Annotated[
             Priority, Query(description="Interactive jobs come before batch ones.")
         ] = Priority.BATCH,
@@ -112,6 +119,7 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
             version=bundle.manifest.version,
             fill=fill,
             probabilities=probabilities,
+            channels=channels,
             priority=priority,
         )
         owner, limits = owner_of(request), settings.limits
@@ -122,7 +130,13 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
             sources = sources_of(upload, scratch, bundle.task, wishes, settings)
             check_modalities(tuple(sources), bundle.task, fill or bundle.task.filling.policy)
             service.admission.check_size(
-                footprint(sources, bundle.task, limits.volume, probabilities=probabilities)
+                footprint(
+                    sources,
+                    bundle.task,
+                    limits.volume,
+                    probabilities=probabilities,
+                    templates=channels,
+                )
             )
             return board.post(owner, asked, parts_of(sources, scratch), idempotency_key)
 

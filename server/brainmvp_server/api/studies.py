@@ -31,7 +31,8 @@ Assign = Annotated[
     list[str] | None,
     Query(
         description="What a series is, whatever its header says: NUMBER:MODALITY, or NUMBER:none "
-        "to leave it out. The number may be a volume's label or a Series Instance UID."
+        "to leave it out. The number may be a volume's label or a Series Instance UID; a NIfTI "
+        "file's label is 'file 1', 'file 2', …"
     ),
 ]
 BValue = Annotated[

@@ -41,7 +41,8 @@ class Wishes:
     """How a study is to be told apart.
 
     Attributes:
-        assigned: by series number, label or Series Instance UID; None leaves a series out.
+        assigned: by series number, label or Series Instance UID, or by a NIfTI file's label; None
+            leaves a series or file out.
         b_value: the diffusion weighting that is wanted, s/mm².
         rules: a site's own file of rules.
     """
@@ -53,12 +54,22 @@ class Wishes:
 
 @dataclass(frozen=True)
 class NamedFile:
-    """A NIfTI file of a heap: its place in it, and what its name says, if anything."""
+    """A NIfTI file of a heap: its place in it, and what its name says, if anything.
+
+    Attributes:
+        assigned: whether the user said what it is; ``word`` is empty then.
+    """
 
     place: int
     modality: Modality | None
     word: str
     path: Path = field(repr=False)
+    assigned: bool = False
+
+    @property
+    def label(self) -> str:
+        """What the file is called in findings and assignments."""
+        return f"file {self.place}"
 
 
 @dataclass(frozen=True)
@@ -107,13 +118,13 @@ def take_in(
     """
     nifti: list[NamedFile] = []
     rest: list[Path] = []
+    assigned = dict(wishes.assigned)
     for place, file in enumerate(_unpacked(files, folder, limits), start=1):
         if _is_nifti(file.path):
-            word, modality = named(file.name)
-            nifti.append(NamedFile(place, modality, word, file.path))
+            nifti.append(_named_file(place, file, assigned))
         else:
             rest.append(file.path)
-    if not rest and not wishes.assigned:
+    if not rest and not assigned:
         return Intake(tuple(nifti), None, 0, 0)
     from brainmvp_server.imaging.dicom.files import scan
     from brainmvp_server.imaging.dicom.series import sort_series
@@ -122,11 +133,11 @@ def take_in(
 
     scanned = scan(rest)
     study = None
-    if scanned.instances or wishes.assigned:
+    if scanned.instances or assigned:
         study = identify_study(
             sort_series(scanned.instances),
             load_rules(wishes.rules),
-            assigned=wishes.assigned,
+            assigned=assigned,
             b_value=wishes.b_value,
         )
     return Intake(tuple(nifti), study, scanned.unreadable, scanned.other)
@@ -224,6 +235,15 @@ def named(name: str) -> tuple[str, Modality | None]:
     stem = name.lower().removesuffix(".gz").removesuffix(".nii")
     words = [word for word in re.split(r"[^a-z0-9]+", stem) if word in _BY_TOKEN]
     return (words[-1], _BY_TOKEN[words[-1]]) if words else ("", None)
+
+
+def _named_file(place: int, file: Unpacked, assigned: dict[str, Modality | None]) -> NamedFile:
+    """A file as the user says, which is then taken from ``assigned``; else as its name says."""
+    word, modality = named(file.name)
+    one = NamedFile(place, modality, word, file.path)
+    if one.label not in assigned:
+        return one
+    return NamedFile(place, assigned.pop(one.label), "", file.path, assigned=True)
 
 
 def _unpacked(files: Iterable[Unpacked], folder: Path, limits: ArchiveLimits) -> Iterable[Unpacked]:

@@ -17,7 +17,12 @@ _ROOM = 1.25
 
 
 def footprint(
-    sources: Mapping[Modality, Source], task: Task, limits: Limits, *, probabilities: bool = False
+    sources: Mapping[Modality, Source],
+    task: Task,
+    limits: Limits,
+    *,
+    probabilities: bool = False,
+    templates: bool = False,
 ) -> int:
     """:func:`study_bytes` of a study that is not read yet.
 
@@ -25,10 +30,16 @@ def footprint(
         InvalidVolume, VolumeTooLarge: a header that cannot be used.
     """
     outlines = [outline(source, modality, limits) for modality, source in sources.items()]
-    return study_bytes(outlines, task, probabilities=probabilities)
+    return study_bytes(outlines, task, probabilities=probabilities, templates=templates)
 
 
-def study_bytes(outlines: Sequence[Outline], task: Task, *, probabilities: bool = False) -> int:
+def study_bytes(
+    outlines: Sequence[Outline],
+    task: Task,
+    *,
+    probabilities: bool = False,
+    templates: bool = False,
+) -> int:
     """Peak memory of a study on its way through, without the network; an upper estimate.
 
     It takes model space as if nothing were cropped. Real runs of studies that fill their field of
@@ -46,6 +57,8 @@ def study_bytes(outlines: Sequence[Outline], task: Task, *, probabilities: bool 
     # Members and mask; probabilities where they are asked for, or where the grid was resampled.
     maps = 2 if probabilities or space != native else 0
     restoring = blending + native * (outputs + 1) + _FLOAT * maps * max(native, space) * outputs
+    if templates:
+        restoring += _FLOAT * max(native, space) * (len(task.channels) - given)
     return int(_ROOM * max(reading, restoring))
 
 

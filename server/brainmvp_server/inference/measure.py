@@ -20,6 +20,7 @@ class Structure:
 
     Attributes:
         value: its value in the mask; None for a region that is a union of several labels.
+        labels: the values in the mask that it is made of.
         components: connected parts (26 neighbours).
         bounding_box_mm: two opposite corners, outer voxel edges, RAS+; None if nothing was found.
         centroid_mm: mean of the voxels' centres, RAS+; None if nothing was found.
@@ -28,6 +29,7 @@ class Structure:
     name: str
     title: str
     value: int | None
+    labels: tuple[int, ...]
     colour: str
     voxels: int
     volume_ml: float
@@ -53,11 +55,12 @@ def measure(
 
 def _structure(mask: NDArray[np.bool_], entry: Region | Label, grid: Grid) -> Structure:
     box = bounding_box(mask)
-    value = entry.value if isinstance(entry, Label) else None
-    if isinstance(entry, Region) and len(entry.labels) == 1:
-        value = entry.labels[0]
+    labels = entry.labels if isinstance(entry, Region) else (entry.value,)
+    value = labels[0] if len(labels) == 1 else None
     if box is None:
-        return Structure(entry.name, entry.title, value, entry.colour, 0, 0.0, 0, None, None)
+        return Structure(
+            entry.name, entry.title, value, labels, entry.colour, 0, 0.0, 0, None, None
+        )
     inside = np.asfortranarray(mask[box.slices])
     voxels = int(np.count_nonzero(inside))
     _, components = cc3d.connected_components(inside, connectivity=26, return_N=True)
@@ -65,6 +68,7 @@ def _structure(mask: NDArray[np.bool_], entry: Region | Label, grid: Grid) -> St
         name=entry.name,
         title=entry.title,
         value=value,
+        labels=labels,
         colour=entry.colour,
         voxels=voxels,
         volume_ml=round(voxels * grid.voxel_ml, 6),

@@ -46,7 +46,7 @@ def segment(
     """
     wanted = probabilities or space.resampled
     if wanted:
-        native = tuple(_restored(p, space) for p in activate(logits, outputs))
+        native = tuple(restored(p, space) for p in activate(logits, outputs))
         members = _members(native, outputs, _threshold(outputs))
     else:
         native = ()
@@ -133,10 +133,13 @@ def _placed(part: NDArray[Any], space: ModelSpace) -> NDArray[Any]:
     return native
 
 
-def _restored(probability: Array, space: ModelSpace) -> Array:
-    """A crop of model space on the native grid, by linear interpolation."""
+def restored(image: Array, space: ModelSpace) -> Array:
+    """An image (X, Y, Z) of model space on the native grid, by linear interpolation.
+
+    Outside the crop it is zero.
+    """
     if not space.resampled:
-        return _placed(probability, space)
+        return _placed(image, space)
     matrices = [
         interpolation(np.arange(n) / step, full, start=start, stop=stop)
         for n, step, full, start, stop in zip(
@@ -144,5 +147,5 @@ def _restored(probability: Array, space: ModelSpace) -> Array:
         )
     ]
     native = np.zeros(space.native.shape, dtype=np.float32, order="F")
-    space.native.orientation.view(native)[...] = along_axes(probability, matrices)
+    space.native.orientation.view(native)[...] = along_axes(image, matrices)
     return native

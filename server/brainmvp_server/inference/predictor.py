@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import DuplicateModality
 from brainmvp_models.manifest import SubsetQuality
 from brainmvp_models.modality import Modality, parse_modality
-from brainmvp_models.task import FillPolicy, ScoreOutputs
+from brainmvp_models.task import FillPolicy, ScoreOutputs, Task
 from brainmvp_models.templates import TemplateBank, minmax_scaled
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.sources import Source
@@ -22,7 +23,7 @@ from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Channels, check_modalities, fill_channels
 from brainmvp_server.inference.measure import Structure, measure
 from brainmvp_server.inference.networks import Networks
-from brainmvp_server.inference.postprocess import Segmentation, segment, softmax
+from brainmvp_server.inference.postprocess import Segmentation, restored, segment, softmax
 from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
 from brainmvp_server.inference.result import ClassScore, Result
 from brainmvp_server.inference.stages import Progress, Stages
@@ -31,6 +32,15 @@ from brainmvp_server.inference.windows import Blend, ScoreMean, WindowPlan
 from brainmvp_server.inference.worker import Passage, Worker
 
 Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """How a study is filled, and what is kept beside the mask."""
+
+    fill: FillPolicy
+    probabilities: bool = False
+    templates: bool = False
 
 
 class Predictor:
@@ -69,6 +79,7 @@ class Predictor:
         *,
         fill: FillPolicy | None = None,
         probabilities: bool = False,
+        templates: bool = False,
         resample: bool = False,
         limits: Limits = Limits(),
         progress: Progress | None = None,
@@ -81,6 +92,7 @@ class Predictor:
             files: one NIfTI file, or stack of a DICOM series, a modality.
             fill: how missing modalities are filled; by default as the bundle says.
             probabilities: also keep each output's probability map.
+            templates: also keep what stood in for each missing modality.
             resample: bring NIfTI files on other grids onto the first one's, by scanner coordinates.
             progress: told the stage, and how much of it is done.
             stop: asked before each stage and window whether the study may go on.
@@ -97,7 +109,8 @@ class Predictor:
         stages = Stages(progress, stop or Stop())
         with stages.stage("read"):
             study = read_study(paths, limits, resample=resample)
-        return self._predict(study, policy, probabilities, stages, interactive)
+        wanted = _Wanted(policy, probabilities, templates)
+        return self._predict(study, wanted, stages, interactive)
 
     def predict_study(
         self, study: Study, *, fill: FillPolicy | None = None, progress: Progress | None = None
@@ -109,7 +122,7 @@ class Predictor:
         """
         policy = fill or self.bundle.task.filling.policy
         check_modalities(tuple(v.modality for v in study.volumes), self.bundle.task, policy)
-        return self._predict(study, policy, False, Stages(progress), True)
+        return self._predict(study, _Wanted(policy), Stages(progress), True)
 
     def close(self) -> None:
         """End the worker and free its networks."""
@@ -118,8 +131,7 @@ class Predictor:
     def _predict(
         self,
         study: Study,
-        policy: FillPolicy,
-        probabilities: bool,
+        wanted: _Wanted,
         stages: Stages,
         interactive: bool,
     ) -> Result:
@@ -127,10 +139,11 @@ class Predictor:
         with stages.stage("preprocess"):
             prepared = prepare(study, task.preprocessing)
         with stages.stage("fill"):
-            channels = fill_channels(prepared, task, self._bank, policy)
+            channels = fill_channels(prepared, task, self._bank, wanted.fill)
         logits, windows, engine = self._infer(channels.image, stages, interactive)
-        segmentation, structures = self._restore(logits, prepared.space, probabilities, stages)
-        expected = self._expected(channels, policy)
+        space = prepared.space
+        segmentation, structures = self._restore(logits, space, wanted.probabilities, stages)
+        expected = self._expected(channels, wanted.fill)
         self.worker.study_done(self.bundle.manifest.name, stages.seconds)
         return Result(
             manifest=self.bundle.manifest,
@@ -145,6 +158,7 @@ class Predictor:
             warnings=self._warnings(prepared, channels, measured=bool(expected)),
             windows=windows,
             seconds=stages.seconds,
+            templates=_stood_in(channels, task, space) if wanted.templates else None,
         )
 
     @cached_property
@@ -215,6 +229,15 @@ class Predictor:
                 f"{', '.join(channels.real)}{how}"
             )
         return tuple(notes)
+
+
+def _stood_in(channels: Channels, task: Task, space: ModelSpace) -> dict[Modality, Array]:
+    """The templates that were used, on the native grid."""
+    return {
+        filled.modality: restored(channels.image[task.modalities.index(filled.modality)], space)
+        for filled in channels.filled
+        if filled.template is not None
+    }
 
 
 def _by_modality(

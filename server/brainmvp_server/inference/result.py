@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.manifest import Manifest, SubsetQuality
+from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Filled
@@ -35,6 +36,8 @@ class Result:
         filled: the modalities that are not the patient's.
         segmentation, structures: of a segmentation; None and empty for a classification.
         scores: of a classification.
+        templates: what stood in for each filled modality, (i, j, k) float32 on the native grid, in
+            the network's scale; None where it was not asked for.
         expected: measured quality for this subset of modalities, where the bundle knows it.
         windows: how many windows the network saw.
         seconds: by stage.
@@ -52,6 +55,7 @@ class Result:
     warnings: tuple[str, ...]
     windows: int
     seconds: Mapping[str, float]
+    templates: Mapping[Modality, NDArray[np.float32]] | None = None
 
     @property
     def mask(self) -> NDArray[np.uint8]:

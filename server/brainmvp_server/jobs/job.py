@@ -45,6 +45,7 @@ class Asked(Wire):
     version: str
     fill: FillPolicy | None = None
     probabilities: bool = False
+    channels: bool = False
     priority: Priority = Priority.BATCH
 
 

@@ -170,6 +170,7 @@ class JobRunner:
             shelf.bundle(asked.model, asked.version).task,
             settings.limits.volume,
             probabilities=asked.probabilities,
+            templates=asked.channels,
         )
         with self._service.admission.memory_for(need, stop):
             result = shelf.serve(
@@ -179,6 +180,7 @@ class JobRunner:
                     sources,
                     fill=asked.fill,
                     probabilities=asked.probabilities,
+                    templates=asked.channels,
                     limits=settings.limits.volume,
                     progress=progress,
                     stop=stop,

@@ -32,6 +32,8 @@ Need = Scope | Door
 CALLS: dict[str, Need] = {
     "/health/live": Door.OPEN,
     "/health/ready": Door.OPEN,
+    "/": Door.OPEN,
+    "/page/{file}": Door.OPEN,
     "/docs": Door.OPEN,
     "/openapi.json": Door.OPEN,
     "/metrics": Scope.ADMIN,

@@ -62,7 +62,7 @@ def test_every_call_of_the_service_stands_in_the_table_and_none_else(
     bundles: Path, tmp_path: Path
 ) -> None:
     app = create_app(Settings.of(models=bundles, jobs_storage=str(tmp_path)))
-    paths = {*_documented(app), "/docs", "/openapi.json"}
+    paths = {*_documented(app), "/", "/page/{file}", "/docs", "/openapi.json"}
     assert paths == {path.replace(":path}", "}") for path in CALLS}
 
 
@@ -196,5 +196,6 @@ def test_answers_are_not_stored_not_framed_and_load_nothing(guarded: Guarded) ->
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert "strict-transport-security" not in headers
-    page = guarded.get("/docs").headers["content-security-policy"]
-    assert "frame-ancestors 'none'" in page and "script-src 'self'" in page
+    for path in ("/", "/docs"):
+        page = guarded.get(path).headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in page and "script-src 'self';" in page

@@ -1,0 +1,246 @@
+"""A result on one page of paper: HTML that needs nothing else, printed on A4.
+
+It says nothing of the patient: who a result belongs to is known by whoever asked for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from functools import cache
+from html import escape
+from importlib import resources
+
+import numpy as np
+
+from brainmvp_server.inference.result import Result
+from brainmvp_server.planes import PLANES, Planes, structure_colours
+from brainmvp_server.summary import ExpectedQuality, StructureFound, Summary
+
+_PANEL = 420
+_QUALITY = 88
+_METRICS = {
+    "dice": "Dice",
+    "hd95_mm": "95 % Hausdorff distance, mm",
+    "volume_error_ml": "volume error, mL",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+}
+_MOST_EXPECTED = 8
+_MOST_WARNINGS = 6
+
+
+def report_html(result: Result) -> str:
+    """The report: key slices with contours, what was found, from what, by what, and its limits."""
+    summary, task = Summary.of(result), result.manifest.task
+    body = [
+        _head(summary, task.title),
+        _slices(result),
+        '<div class="columns"><section>',
+        _findings(summary, structure_colours(task.outputs)),
+        _expected(summary.expected_quality),
+        "</section><section>",
+        _channels(summary),
+        _warnings(summary.warnings),
+        "</section></div>",
+        _provenance(summary),
+        f"<footer><strong>Limits of use.</strong> {escape(summary.intended_use)}</footer>",
+    ]
+    title = f"{summary.model} {summary.version}: {task.title}"
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{report_policy()}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_style()}</style></head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def report_policy() -> str:
+    """The Content-Security-Policy that the report needs: its own style, its own pictures."""
+    return f"default-src 'none'; img-src data:; style-src {style_source()}"
+
+
+@cache
+def style_source() -> str:
+    """The report's style sheet as a source expression of a Content-Security-Policy."""
+    digest = hashlib.sha256(_style().encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+@cache
+def _style() -> str:
+    return resources.files("brainmvp_server").joinpath("report.css").read_text("utf-8")
+
+
+def _head(summary: Summary, title: str) -> str:
+    now = datetime.now(timezone.utc)
+    alert = (
+        '<p class="alert">Demonstration model: this result has no clinical meaning.</p>'
+        if summary.demo
+        else ""
+    )
+    return (
+        f"<header><div><h1>{escape(title)}</h1>"
+        f'<div class="faint">{escape(summary.model)}, version {escape(summary.version)}</div></div>'
+        f'<div class="faint right">BrainMVP Server<br>{now:%d %B %Y, %H:%M} UTC</div></header>'
+        + alert
+    )
+
+
+def _slices(result: Result) -> str:
+    """Three planes through the most of what was found, and three more axial ones."""
+    planes = Planes.of(result)
+    shown = [(name, axis, planes.focus[axis]) for name, axis in PLANES]
+    shown += [("axial", 2, index) for index in _spread(planes)]
+    grid = result.study.native.grid.canonical()
+    figures = []
+    for name, axis, index in shown:
+        out = io.BytesIO()
+        panel = planes.panel(axis, index, _PANEL, "outlined")
+        panel.save(out, "JPEG", quality=_QUALITY, subsampling=0)
+        data = base64.b64encode(out.getvalue()).decode()
+        place = grid.affine[axis, 3] + index * grid.affine[axis, axis]
+        figures.append(
+            f'<figure><img src="data:image/jpeg;base64,{data}" alt="{name} slice">'
+            f"<figcaption>{name} {'RAS'[axis]} {place:.0f} mm</figcaption>"
+            f'<span class="side">{"A" if axis == 0 else "R"}</span></figure>'
+        )
+    return f'<div class="slices">{"".join(figures)}</div>'
+
+
+def _spread(planes: Planes) -> tuple[int, int, int]:
+    """Axial slices at a fifth, a half and four fifths of what was found, or of the head."""
+    there = planes.mask > 0 if planes.mask.any() else planes.image > planes.image.min()
+    (levels,) = np.nonzero(there.any(axis=(0, 1)))
+    low, middle, high = (int(np.percentile(levels, share)) for share in (20, 50, 80))
+    return low, middle, high
+
+
+def _findings(summary: Summary, colours: dict[str, str]) -> str:
+    if summary.kind == "classification":
+        rows = [
+            (escape(score.title or score.name), _bar(score.score), f"{100 * score.score:.1f} %")
+            for score in summary.scores
+        ]
+        return "<h2>Class scores</h2>" + _table(("class", "", "probability"), rows, numbers=1)
+    found_rows = [
+        (
+            _swatch(colours.get(found.name, found.colour)) + escape(found.title or found.name),
+            f"{found.volume_ml:.2f}",
+            str(found.components),
+            _extent(found),
+        )
+        for found in summary.structures
+    ]
+    return "<h2>Volumes</h2>" + _table(
+        ("structure", "mL", "parts", "extent, mm"), found_rows, numbers=3
+    )
+
+
+def _extent(found: StructureFound) -> str:
+    if found.bounding_box_mm is None:
+        return "not found"
+    sides = (abs(b - a) for a, b in zip(*found.bounding_box_mm, strict=True))
+    return " × ".join(f"{side:.0f}" for side in sides)
+
+
+def _expected(expected: Sequence[ExpectedQuality]) -> str:
+    if not expected:
+        return (
+            "<h2>Quality to expect</h2><p>Not known: it was not measured for these modalities.</p>"
+        )
+    rows = [
+        (
+            f"{escape(quality.output)}: {escape(_METRICS.get(quality.metric, quality.metric))}",
+            f"{quality.value:.3g}",
+            ""
+            if quality.low is None or quality.high is None
+            else f"{quality.low:.3g} to {quality.high:.3g}",
+            str(quality.studies),
+        )
+        for quality in expected[:_MOST_EXPECTED]
+    ]
+    head = ("measured with these modalities", "mean", "95 % interval", "studies")
+    return "<h2>Quality to expect</h2>" + _table(head, rows, numbers=3)
+
+
+def _channels(summary: Summary) -> str:
+    rows = [
+        (
+            real.modality.value.upper(),
+            "this patient",
+            f"{' × '.join(map(str, real.shape))}; {' × '.join(f'{s:g}' for s in real.spacing_mm)}",
+        )
+        for real in summary.real
+    ]
+    rows += [
+        (
+            filled.modality.value.upper(),
+            '<span class="template">template, not this patient</span>'
+            if filled.template
+            else '<span class="template">empty, not this patient</span>',
+            f"fill policy {filled.policy}",
+        )
+        for filled in summary.filled
+    ]
+    head = ("modality", "from", "voxels; spacing, mm")
+    return "<h2>What the model was given</h2>" + _table(head, rows, numbers=0)
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    if not warnings:
+        return ""
+    lines = [escape(text[0].upper() + text[1:]) for text in warnings[:_MOST_WARNINGS]]
+    if len(warnings) > _MOST_WARNINGS:
+        lines.append(f"and {len(warnings) - _MOST_WARNINGS} more, in the summary")
+    return "<h2>Warnings</h2><ul>" + "".join(f"<li>{line}.</li>" for line in lines) + "</ul>"
+
+
+def _provenance(summary: Summary) -> str:
+    engine = summary.engine
+    lines = [
+        ("bundle", f"<code>{escape(summary.bundle)}</code>"),
+        ("engine", escape(f"{engine.name} on {engine.device}, {engine.precision}")),
+    ]
+    lines += [
+        (real.modality.value.upper(), f"<code>{escape(real.digest)}</code>")
+        for real in summary.real
+    ]
+    items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in lines)
+    return f"<h2>Where it comes from</h2><dl>{items}</dl>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int) -> str:
+    """A table whose last ``numbers`` columns are numbers; cells are HTML."""
+    first = len(head) - numbers
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        parts = (
+            f"<{tag} class=number>{cell}</{tag}>" if place >= first else f"<{tag}>{cell}</{tag}>"
+            for place, cell in enumerate(cells)
+        )
+        return f"<tr>{''.join(parts)}</tr>"
+
+    body = "".join(row(cells, "td") for cells in rows)
+    return f"<table><thead>{row(head, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def _swatch(colour: str) -> str:
+    return (
+        '<svg class="swatch" viewBox="0 0 10 10" aria-hidden="true">'
+        f'<rect width="10" height="10" rx="2" fill="{escape(colour)}"/></svg>'
+    )
+
+
+def _bar(share: float) -> str:
+    return (
+        '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect width="100" height="10" fill="#e3e8ed"/>'
+        f'<rect width="{100 * share:.1f}" height="10" fill="#1f5f99"/></svg>'
+    )

@@ -1,0 +1,337 @@
+import type { Api } from "./api";
+import { byId, fill, h } from "./dom";
+import { legend, Shown } from "./legend";
+import { tell } from "./notices";
+import { Problem } from "./problem";
+import type { Layout, Place, Viewer } from "./viewer";
+import type { Job, Structure, Summary } from "./wire";
+import { capital, duration, figure, METRICS, modality } from "./words";
+import { downloads } from "./downloads";
+import { radios } from "./radios";
+
+const LAYOUTS: [Layout, string][] = [
+  ["all", "Planes and 3-D"],
+  ["planes", "Planes"],
+  ["axial", "Axial"],
+  ["coronal", "Coronal"],
+  ["sagittal", "Sagittal"],
+  ["3d", "3-D"],
+];
+const MASK = "mask.nii.gz";
+const MAPS = "probabilities/";
+
+/** A finished job: its volumes with what was found in them, and everything that is known of it. */
+export class ResultView {
+  private viewer: Viewer | null = null;
+  private shown = new Shown([]);
+  private job: Job | null = null;
+  private summary: Summary | null = null;
+  private overlay = MASK;
+
+  constructor(private readonly api: Api) {}
+
+  close(): void {
+    this.viewer?.close();
+    this.viewer = null;
+    this.job = null;
+    byId("result").hidden = true;
+    byId("welcome").hidden = false;
+  }
+
+  /** Fetch and show a job's result. */
+  async open(job: Job): Promise<void> {
+    this.close();
+    this.job = job;
+    const summary = await this.api.resultJson<Summary>(job.id, "summary.json");
+    if (this.job !== job) return;
+    this.summary = summary;
+    this.shown = new Shown(summary.structures);
+    this.overlay = job.results.includes(MASK) ? MASK : "";
+    this.draw(job, summary);
+    byId("welcome").hidden = true;
+    byId("result").hidden = false;
+    await this.view(job, summary);
+  }
+
+  private draw(job: Job, summary: Summary): void {
+    fill(
+      byId("result-head"),
+      h("h2", { id: "result-title", tabindex: "-1" }, `${summary.model} ${summary.version}`),
+      h("span", { class: "faint" }, new Date(job.created).toLocaleString()),
+      summary.demo && h("span", { class: "tag warn" }, "demonstration: no clinical meaning"),
+    );
+    fill(byId("tools"), ...this.tools(job, summary));
+    fill(
+      byId("facts"),
+      summary.structures.length > 0 && this.structures(),
+      summary.scores.length > 0 && scores(summary),
+      warnings(summary),
+      given(summary),
+      quality(summary),
+      downloads(this.api, job),
+      provenance(summary),
+    );
+  }
+
+  private tools(job: Job, summary: Summary): HTMLElement[] {
+    const tools = [];
+    const volumes = this.volumes(job, summary);
+    if (volumes.length) {
+      tools.push(radios("Volume", "volume", volumes, (name) => void this.showVolume(name)));
+    }
+    const overlays = job.results.filter((name) => name.startsWith(MAPS));
+    if (job.results.includes(MASK)) tools.push(this.overlays(overlays, summary));
+    tools.push(radios("View", "layout", LAYOUTS.map(([value, words]) => ({ value, words })),
+      (name) => this.viewer?.setLayout(name as Layout)));
+    tools.push(
+      h("button", { type: "button", title: "Grey levels, zoom and 3-D view as at first",
+        onclick: () => this.viewer?.reset() }, "Reset"),
+    );
+    return tools;
+  }
+
+  private volumes(job: Job, summary: Summary) {
+    const real = summary.real.map(({ modality: name }) => ({ name, note: "" }));
+    const filled = summary.filled.map(({ modality: name }) => ({ name, note: "template" }));
+    return [...real, ...filled]
+      .filter(({ name }) => job.results.includes(`channels/${name}.nii.gz`))
+      .map(({ name, note }) => ({ value: name, words: modality(name), note }));
+  }
+
+  private overlays(maps: string[], summary: Summary): HTMLElement {
+    const titles = new Map(summary.structures.map((s) => [s.name, s.title || s.name]));
+    const select = h(
+      "select",
+      {
+        id: "overlay",
+        onchange: () => {
+          this.overlay = select.value;
+          void this.showOverlay();
+        },
+      },
+      h("option", { value: MASK }, "Mask"),
+      ...maps.map((file) => {
+        const name = file.slice(MAPS.length).replace(/\.nii\.gz$/, "");
+        return h("option", { value: file }, `Probability: ${titles.get(name) ?? name}`);
+      }),
+      h("option", { value: "" }, "Nothing"),
+    );
+    return h("label", { class: "tool" }, h("span", {}, "Over it"), select);
+  }
+
+  private structures(): HTMLElement {
+    const opacity = h("input", {
+      id: "opacity",
+      type: "range",
+      min: "0",
+      max: "100",
+      value: "60",
+      oninput: () => this.viewer?.setOpacity(Number(opacity.value) / 100),
+    });
+    const outline = h("input", {
+      id: "outline",
+      type: "checkbox",
+      onchange: () => this.viewer?.setOutline(outline.checked),
+    });
+    return section(
+      "Found",
+      legend(
+        this.shown,
+        () => this.viewer?.colour(this.shown.labels()),
+        (structure: Structure) => structure.centroid_mm && this.viewer?.goTo(structure.centroid_mm),
+      ),
+      h(
+        "div",
+        { class: "row" },
+        h("label", { class: "field grow" }, h("span", {}, "Opacity"), opacity),
+        h("label", { class: "check" }, outline, "Outline"),
+      ),
+    );
+  }
+
+  /** Load the viewer, which is most of the page's code, and give it the first volume. */
+  private async view(job: Job, summary: Summary): Promise<void> {
+    const volumes = this.volumes(job, summary);
+    const frame = byId("frame");
+    if (volumes.length === 0 && !job.results.includes(MASK)) {
+      fill(frame, h("p", { class: "empty" }, "This job kept no volumes to show."));
+      return;
+    }
+    const canvas = h("canvas", {
+      id: "canvas",
+      tabindex: "0",
+      role: "img",
+      "aria-label": "The volume. Arrow keys and page keys move the crosshair; 1 to 6 choose a view.",
+    });
+    fill(frame, canvas, h("p", { id: "origin", class: "origin", hidden: true }));
+    frame.dataset["state"] = "loading";
+    canvas.addEventListener("keydown", (event) => this.key(event), { capture: true });
+    try {
+      const { Viewer } = await import("./viewer");
+      const viewer = await Viewer.on(canvas, (place) => readOut(place));
+      if (viewer === null) {
+        throw new Problem(
+          "The volume cannot be drawn",
+          "This browser gives the page no WebGL 2.",
+          "Turn on graphics acceleration, or use another browser; the downloads hold everything.",
+        );
+      }
+      if (this.job !== job) return viewer.close();
+      this.viewer = viewer;
+      if (viewer.isSlow) choose("layout-planes");
+      const first = volumes[0];
+      if (first) await this.showVolume(first.value);
+      await this.showOverlay();
+      const largest = [...summary.structures].sort((a, b) => b.volume_ml - a.volume_ml)[0];
+      if (largest?.centroid_mm) viewer.goTo(largest.centroid_mm);
+      frame.dataset["state"] = "ready";
+    } catch (error) {
+      frame.dataset["state"] = "failed";
+      tell(error);
+    }
+  }
+
+  private async showVolume(name: string): Promise<void> {
+    const { job, summary, viewer } = this;
+    if (!job || !summary || !viewer) return;
+    const template = summary.filled.some((filled) => filled.modality === name);
+    await this.loading(async () => {
+      await viewer.showVolume(name, () => this.api.file(job.id, `channels/${name}.nii.gz`));
+      const origin = byId("origin");
+      origin.hidden = !template;
+      origin.textContent = `${modality(name)}: template, not this patient`;
+    });
+  }
+
+  private async showOverlay(): Promise<void> {
+    const { job, overlay, viewer } = this;
+    if (!job || !viewer) return;
+    const content = (): Promise<Blob> => this.api.file(job.id, overlay);
+    await this.loading(async () => {
+      if (overlay === MASK) await viewer.showMask(content, this.shown.labels());
+      else if (overlay) await viewer.showProbability(overlay, content);
+      else viewer.showNothing();
+    });
+  }
+
+  private async loading(work: () => Promise<void>): Promise<void> {
+    const frame = byId("frame");
+    frame.setAttribute("aria-busy", "true");
+    try {
+      await work();
+    } catch (error) {
+      tell(error);
+    } finally {
+      frame.removeAttribute("aria-busy");
+    }
+  }
+
+  private key(event: KeyboardEvent): void {
+    const { viewer } = this;
+    if (!viewer || event.ctrlKey || event.metaKey || event.altKey) return;
+    const steps: Record<string, [number, number, number]> = {
+      ArrowLeft: [1, 0, 0], // the patient's right is on the left
+      ArrowRight: [-1, 0, 0],
+      ArrowUp: [0, 1, 0],
+      ArrowDown: [0, -1, 0],
+      PageUp: [0, 0, 1],
+      PageDown: [0, 0, -1],
+    };
+    const step = steps[event.key];
+    const layout = LAYOUTS[Number(event.key) - 1];
+    if (step) viewer.step(...step);
+    else if (layout) choose(`layout-${layout[0]}`);
+    else return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }
+}
+
+/** Press one of the choices, as the user would. */
+function choose(id: string): void {
+  document.querySelector<HTMLInputElement>(`#${id}`)?.click();
+}
+
+function section(title: string, ...children: (Node | string | null | false)[]): HTMLElement {
+  return h("section", {}, h("h3", {}, title), ...children);
+}
+
+function scores(summary: Summary): HTMLElement {
+  const best = Math.max(...summary.scores.map(({ score }) => score));
+  const rows = summary.scores.map(({ name, title, score }) =>
+    h(
+      "li",
+      { class: score === best ? "score best" : "score" },
+      h("span", { class: "grow" }, capital(title || name)),
+      h("span", { class: "number" }, `${(100 * score).toFixed(1)} %`),
+      h("meter", { min: "0", max: "1", value: score, "aria-label": title || name }),
+    ),
+  );
+  return section("Class scores", h("ul", { class: "plain" }, ...rows));
+}
+
+function warnings(summary: Summary): HTMLElement | null {
+  if (summary.warnings.length === 0) return null;
+  const lines = summary.warnings.map((text) => h("li", {}, `${capital(text)}.`));
+  return section("Warnings", h("ul", { class: "warnings" }, ...lines));
+}
+
+function given(summary: Summary): HTMLElement {
+  const real = summary.real.map((one) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, modality(one.modality)),
+      h("td", {}, `this patient, ${one.shape.join(" × ")}`),
+    ),
+  );
+  const filled = summary.filled.map((one) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, modality(one.modality)),
+      h("td", { class: "template" }, `${one.template ? "template" : "empty"}, not this patient`),
+    ),
+  );
+  return section("What the model was given", h("table", {}, h("tbody", {}, ...real, ...filled)));
+}
+
+function quality(summary: Summary): HTMLElement | null {
+  if (summary.expected_quality.length === 0) return null;
+  const rows = summary.expected_quality.map((line) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, line.output),
+      h("td", {}, METRICS[line.metric] ?? line.metric),
+      h("td", { class: "number" }, figure(line)),
+    ),
+  );
+  return section("Quality to expect", h("table", {}, h("tbody", {}, ...rows)));
+}
+
+function provenance(summary: Summary): HTMLElement {
+  const { engine } = summary;
+  const seconds = Object.values(summary.seconds).reduce((sum, one) => sum + one, 0);
+  return section(
+    "Where it comes from",
+    h("p", {}, `${engine.name} on ${engine.device}, ${engine.precision}; ${duration(seconds)}.`),
+    h("p", {}, h("code", {}, summary.bundle)),
+    h("p", { class: "hint" }, summary.intended_use),
+  );
+}
+
+function readOut({ mm, value, label }: Place): void {
+  const [x, y, z] = mm;
+  const parts = [
+    `${x >= 0 ? "R" : "L"} ${Math.abs(x).toFixed(0)}`,
+    `${y >= 0 ? "A" : "P"} ${Math.abs(y).toFixed(0)}`,
+    `${z >= 0 ? "S" : "I"} ${Math.abs(z).toFixed(0)} mm`,
+  ];
+  fill(
+    byId("read-out"),
+    h("span", {}, parts.join("  ")),
+    value !== null && h("span", {}, `value ${Number(value.toPrecision(4))}`),
+    label && h("strong", {}, label),
+  );
+}

@@ -1,0 +1,367 @@
+"""The page in a real browser, against a real server: what a person does, and what they see.
+
+Chromium draws without a graphics card here (SwiftShader), so pictures are small and few.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import nibabel as nib
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from brainmvp_models.bundle import Bundle
+from brainmvp_server.api.security.keys import KeyFile, new_key
+from brainmvp_server.api.security.scopes import Scope
+from dicom_studies import Study, write_study
+from page_bundle import write_page_bundle
+from serving import serving
+
+WAIT_MS = 180_000
+FIRST_LOAD = 1_200_000
+"""Bytes, compressed, of everything the page loads before and with the first result."""
+
+
+@dataclass
+class Watched:
+    """What a browser's pages did that they should not."""
+
+    outside: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser(program: Callable[[str], Path]) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program("chromium"),
+            args=[
+                "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader",
+                "--enable-unsafe-swiftshader", "--disable-dev-shm-usage",
+            ],
+        )  # fmt: skip
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def models(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page_bundle(tiny_bundle, tmp_path_factory.mktemp("page-models"))
+
+
+@pytest.fixture(scope="module")
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("page-server")
+    with serving(models, folder, "--jobs-storage", folder / "jobs") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A DICOM study of one window: a T1 and a FLAIR."""
+    folder = tmp_path_factory.mktemp("page-study") / "study"
+    return write_study(folder, "siemens", ("t1", "flair"), part=True)
+
+
+@pytest.fixture(scope="module")
+def scan(colin27: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small part of a real scan, under a name that tells nothing."""
+    image = nib.load(colin27).slicer[50:110, 60:130, 50:110]
+    path = tmp_path_factory.mktemp("page-scan") / "head.nii.gz"
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def job(server: str, scan: Path) -> str:
+    """A finished job of a T1, with all that the page shows."""
+    with httpx.Client(base_url=server, timeout=WAIT_MS / 1000) as http:
+        answer = http.post(
+            "/v1/models/tiny/jobs",
+            files={"t1": scan.read_bytes()},
+            params={"fill": "center", "channels": "true", "probabilities": "true"},
+        )
+        assert answer.status_code == 202, answer.text
+        found = str(answer.json()["id"])
+        last = http.get(f"/v1/jobs/{found}/events").text
+    assert "event: done" in last, last
+    return found
+
+
+@contextmanager
+def opened(browser: Browser, server: str, **options: object) -> Iterator[tuple[Page, Watched]]:
+    """A page in a context of its own, watched."""
+    size = {"width": 1200, "height": 800}
+    context = browser.new_context(viewport=size, **options)  # type: ignore[arg-type]
+    page, watched = context.new_page(), Watched()
+    context.set_default_timeout(WAIT_MS)
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((server, "data:", "blob:", "about:"))
+            else watched.outside.append(request.url)
+        ),
+    )
+    page.on("pageerror", lambda error: watched.errors.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            watched.errors.append(message.text) if "Security Policy" in message.text else None
+        ),
+    )
+    try:
+        yield page, watched
+    finally:
+        context.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: str) -> Iterator[Page]:
+    """A page of the server that keeps to the server, and whose scripts do not fail."""
+    with opened(browser, server) as (page, watched):
+        yield page
+    assert watched.outside == [], "the page asked other addresses"
+    assert watched.errors == []
+
+
+def shown(page: Page, server: str, job: str) -> Locator:
+    """The canvas of a result, once it is drawn."""
+    page.goto(f"{server}/#job={job}")
+    expect(page.locator("#frame[data-state=ready]")).to_be_visible(timeout=WAIT_MS)
+    return settled(page)
+
+
+def settled(page: Page) -> Locator:
+    expect(page.locator("#frame[aria-busy]")).to_have_count(0, timeout=WAIT_MS)
+    return page.locator("#canvas")
+
+
+def coloured(canvas: Locator) -> int:
+    """Pixels of the canvas in a colour of a structure: neither grey nor the crosshair's blue."""
+    picture = Image.open(io.BytesIO(canvas.screenshot())).convert("RGB")
+    red, green, blue = np.moveaxis(np.asarray(picture, dtype=int), 2, 0)
+    strong = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    return int(np.count_nonzero((strong > 50) & (np.maximum(red, green) > blue + 20)))
+
+
+def choose(page: Page, name: str) -> None:
+    page.locator(f"#{name}").check(force=True)
+
+
+def test_a_dicom_study_is_told_apart_corrected_run_and_shown(
+    page: Page, server: str, study: Study
+) -> None:
+    page.goto(server)
+    expect(page.locator("#model-about")).to_contain_text("demonstration model")
+    page.locator("#folder").set_input_files(study.folder)
+    volumes = page.locator(".volume")
+    expect(volumes).to_have_count(2, timeout=WAIT_MS)
+    assert {select.input_value() for select in volumes.locator("select").all()} == {"t1", "flair"}
+    # The FLAIR is a T1c, says the user; a T1c is then real, and a FLAIR filled.
+    volumes.locator("select").nth(1).select_option("t1c")
+    page.locator("#fill").select_option("center")
+    states = page.locator(".channel").all_inner_texts()
+    assert [text.split()[-1] for text in states] == ["real", "real", "template", "template"]
+    expect(page.locator("#expected")).to_contain_text("0.800 (0.700 to 0.900)")
+    page.locator("#run").click()
+    expect(page.locator("#progress-panel")).to_be_visible()
+    expect(page.locator("#frame[data-state=ready]")).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator("#progress-panel")).to_be_hidden()
+    expect(page.locator(".legend tbody tr")).to_have_count(3)
+    expect(page.locator("#facts")).to_contain_text("not this patient")
+    expect(page.locator("#history .job")).to_have_count(1)
+    assert coloured(settled(page)) > 500
+    with page.expect_download() as download:
+        page.get_by_role("button", name="DICOM SEG").click()
+    assert Path(download.value.path()).read_bytes()[128:132] == b"DICM"
+
+
+def test_hidden_structures_are_not_drawn_and_opacity_and_maps_are(
+    page: Page, server: str, job: str
+) -> None:
+    canvas = shown(page, server, job)
+    full = coloured(canvas)
+    assert full > 500
+    boxes = page.locator(".legend input").all()
+    for box in boxes:
+        box.uncheck()
+    assert coloured(canvas) < full / 50
+    boxes[0].check()
+    assert coloured(canvas) > 100
+    page.locator("#opacity").fill("0")
+    assert coloured(canvas) < full / 50
+    page.locator("#opacity").fill("100")
+    page.locator("#overlay").select_option("probabilities/WT.nii.gz")
+    assert coloured(settled(page)) > 100
+    page.locator("#overlay").select_option("")
+    assert coloured(settled(page)) < full / 50
+
+
+def test_a_template_is_never_taken_for_the_patient(page: Page, server: str, job: str) -> None:
+    shown(page, server, job)
+    expect(page.locator("#origin")).to_be_hidden()
+    page.locator("#overlay").select_option("")
+    before = settled(page).screenshot()
+    choose(page, "volume-flair")
+    expect(page.locator("#origin")).to_have_text("FLAIR: template, not this patient")
+    assert settled(page).screenshot() != before
+    choose(page, "volume-t1")
+    expect(page.locator("#origin")).to_be_hidden()
+
+
+def test_the_keyboard_alone_moves_the_crosshair_and_chooses_views(
+    page: Page, server: str, job: str
+) -> None:
+    canvas = shown(page, server, job)
+    canvas.focus()
+    before = page.locator("#read-out").inner_text()
+    for key in ("ArrowLeft", "ArrowUp", "PageUp"):
+        page.keyboard.press(key)
+        expect(page.locator("#read-out")).not_to_have_text(before)
+        before = page.locator("#read-out").inner_text()
+    page.keyboard.press("6")
+    expect(page.locator("#layout-3d")).to_be_checked()
+    assert coloured(canvas) > 100, "nothing is drawn in 3-D"
+
+
+def test_a_reloaded_page_shows_the_same_result_and_its_downloads_are_whole(
+    page: Page, server: str, job: str
+) -> None:
+    shown(page, server, job)
+    page.reload()
+    expect(page.locator("#frame[data-state=ready]")).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator("#history .job")).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Mask, NIfTI").click()
+    content = httpx.get(f"{server}/v1/jobs/{job}/results/mask.nii.gz").content
+    assert Path(download.value.path()).read_bytes() == content
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Summary, JSON").click()
+    assert json.loads(Path(download.value.path()).read_text())["model"] == "tiny"
+
+
+def test_the_report_opens_in_a_tab_and_prints_on_one_sheet(
+    page: Page, server: str, job: str
+) -> None:
+    shown(page, server, job)
+    with page.context.expect_page() as popup:
+        page.get_by_role("button", name="Open the report").click()
+    report = popup.value
+    report.wait_for_load_state()
+    expect(report.locator("figure")).to_have_count(6)
+    expect(report.locator("body")).to_contain_text("template, not this patient")
+    background = "getComputedStyle(document.querySelector('figure')).backgroundColor"
+    assert report.evaluate(background) == "rgb(0, 0, 0)", "its style sheet was refused"
+    pdf = report.pdf(prefer_css_page_size=True, print_background=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1
+
+
+def test_what_cannot_be_done_is_said_in_words_with_the_remedy(
+    page: Page, server: str, scan: Path, tmp_path: Path
+) -> None:
+    page.goto(server)
+    expect(page.locator("#model-about")).to_contain_text("Takes")
+    notice = page.locator(".notice")
+    words = tmp_path / "notes.txt"
+    words.write_text("not an image")
+    page.locator("#files").set_input_files(words)
+    expect(notice).to_contain_text("No volume was found", timeout=WAIT_MS)
+    page.locator("#files").set_input_files(scan)
+    expect(page.locator(".volume")).to_have_count(1, timeout=WAIT_MS)
+    expect(notice).to_have_count(0)
+    expect(page.locator("#run")).to_be_disabled()
+    expect(page.locator("#obstacle")).to_contain_text("T1, T1c, T2, FLAIR")
+    page.locator(".volume select").select_option("t1")
+    # The published filling fits studies on the template's own grid alone.
+    page.locator("#fill").select_option("grid")
+    page.locator("#run").click()
+    expect(notice).to_contain_text("Choose the policy center or zeros", timeout=WAIT_MS)
+    expect(page.locator("#history")).to_contain_text("failed")
+    page.route("**/jobs?*", lambda route: route.abort())
+    page.locator("#run").click()
+    expect(notice).to_contain_text("cannot be reached")
+    expect(page.locator("#run")).to_be_enabled()
+
+
+def test_a_key_is_asked_for_and_a_waiting_job_survives_a_reload_and_is_cancelled(
+    browser: Browser, models: Path, scan: Path, tmp_path: Path
+) -> None:
+    # Nobody works on jobs here, so that one waits as long as it is to.
+    scopes = (Scope.PREDICT, Scope.JOBS)
+    key, record = new_key("page", scopes)
+    KeyFile(keys=(record,)).write(tmp_path / "keys.json")
+    arguments = ("--role", "api", "--jobs-storage", tmp_path / "jobs")
+    with (
+        serving(models, tmp_path, *arguments, "--keys-file", tmp_path / "keys.json") as url,
+        opened(browser, url) as (page, watched),
+    ):
+        page.goto(url)
+        page.get_by_label("Key or token").fill("a wrong key")
+        page.get_by_role("button", name="Use this key").click()
+        expect(page.locator("#key-dialog")).to_contain_text("unknown, revoked or expired")
+        page.get_by_label("Key or token").fill(key)
+        page.keyboard.press("Enter")
+        expect(page.locator("#model-about")).to_contain_text("Takes")
+        page.locator("#files").set_input_files(scan)
+        page.locator(".volume select").select_option("t1")
+        page.locator("#fill").select_option("zeros")
+        page.locator("#run").click()
+        expect(page.locator("#stage")).to_have_text("Waiting for its turn")
+        page.reload()
+        expect(page.locator("#stage")).to_have_text("Waiting for its turn")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#welcome-note")).to_contain_text("cancelled")
+        expect(page.locator("#history .state")).to_have_text("cancelled")
+        assert page.evaluate("Object.keys(localStorage).length") == 0
+        page.get_by_role("button", name="Delete the job").click()
+        expect(page.locator("#history-panel")).to_be_hidden()
+        assert watched.outside == [] and watched.errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(
+    browser: Browser, server: str, scan: Path, job: str, scheme: str
+) -> None:
+    with opened(browser, server, color_scheme=scheme) as (page, _):
+        shown(page, server, job)
+        page.locator("#files").set_input_files(scan)
+        page.locator(".volume select").select_option("t1")
+        violations = Axe().run(page).response["violations"]
+    serious = [
+        (found["id"], [node["html"] for node in found["nodes"]])
+        for found in violations
+        if found["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_all_that_a_first_result_loads_is_small_enough(page: Page, server: str, job: str) -> None:
+    sizes: dict[str, int] = {}
+    page.on(
+        "response",
+        lambda response: (
+            sizes.update({response.url: int(response.headers.get("content-length", 0))})
+            if response.url == f"{server}/" or "/page/" in response.url
+            else None
+        ),
+    )
+    shown(page, server, job)
+    assert any("viewer" in url for url in sizes), "the viewer came from elsewhere"
+    assert 0 < sum(sizes.values()) <= FIRST_LOAD
+
+
+def test_the_description_of_the_calls_needs_no_other_address(page: Page, server: str) -> None:
+    page.goto(f"{server}/docs")
+    expect(page.locator("#swagger")).to_contain_text("/v1/models/{name}/predict")
