@@ -19,8 +19,10 @@ from brainmvp_clients.errors import LocalFileError, OutputExists, UnexpectedAnsw
 MASK = "mask.nii.gz"
 SUMMARY = "summary.json"
 PREVIEW = "preview.png"
+REPORT = "report.html"
+CHANNELS = "channels"
 PROBABILITIES = "probabilities"
-RESULT_NAMES = frozenset({MASK, SUMMARY, PREVIEW, PROBABILITIES})
+RESULT_NAMES = frozenset({MASK, SUMMARY, PREVIEW, REPORT, PROBABILITIES, CHANNELS})
 """All that a folder of results holds, beside DICOM objects."""
 
 DICOM_OBJECT = re.compile(r"[a-z][a-z0-9_-]{0,62}\.dcm")

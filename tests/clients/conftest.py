@@ -153,6 +153,7 @@ class Peer:
             "mask.nii.gz": MASK,
             "summary.json": summary,
             "preview.png": b"\x89PNG",
+            "report.html": b"<!doctype html>",
             "probabilities/core.nii.gz": MASK,
         }
         self.says("application/json", Reply(body=summary))

@@ -31,7 +31,13 @@ def test_results_hold_everything_and_nothing_else(
     peer.serves_results()
     found = call(peer.url, "results", "tumour", study, out, probabilities=True)
     assert found.model == "tumour"
-    assert _only(out) == ["mask.nii.gz", "preview.png", "probabilities", "summary.json"]
+    assert _only(out) == [
+        "mask.nii.gz",
+        "preview.png",
+        "probabilities",
+        "report.html",
+        "summary.json",
+    ]
     assert (out / "mask.nii.gz").read_bytes() == mask
     assert (out / "probabilities" / "core.nii.gz").read_bytes() == mask
     assert json.loads((out / "summary.json").read_text()) == summary

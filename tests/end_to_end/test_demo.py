@@ -47,7 +47,8 @@ def test_the_demo_says_what_was_real_and_what_was_not(demo: tuple[str, Path]) ->
 
 def test_the_demos_mask_lies_on_the_scans_grid_and_holds_a_brain(demo: tuple[str, Path]) -> None:
     _, out = demo
-    assert {path.name for path in out.iterdir()} == {"mask.nii.gz", "summary.json", "preview.png"}
+    names = {path.name for path in out.iterdir()}
+    assert names == {"mask.nii.gz", "summary.json", "preview.png", "report.html"}
     mask, scan = nib.load(out / "mask.nii.gz"), nib.load(SCAN)
     np.testing.assert_array_equal(mask.affine, scan.affine)
     labels, brain = np.asarray(mask.dataobj), np.asarray(scan.dataobj) > 0

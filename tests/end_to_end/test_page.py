@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +31,7 @@ from page_bundle import write_page_bundle
 from serving import serving
 
 WAIT_MS = 180_000
+expect.set_options(timeout=WAIT_MS)
 FIRST_LOAD = 1_200_000
 """Bytes, compressed, of everything the page loads before and with the first result."""
 
@@ -144,7 +147,7 @@ def shown(page: Page, server: str, job: str) -> Locator:
 
 
 def settled(page: Page) -> Locator:
-    expect(page.locator("#frame[aria-busy]")).to_have_count(0, timeout=WAIT_MS)
+    expect(page.locator("#frame[aria-busy]")).to_have_count(0)
     return page.locator("#canvas")
 
 
@@ -154,6 +157,13 @@ def coloured(canvas: Locator) -> int:
     red, green, blue = np.moveaxis(np.asarray(picture, dtype=int), 2, 0)
     strong = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     return int(np.count_nonzero((strong > 50) & (np.maximum(red, green) > blue + 20)))
+
+
+def until_coloured(canvas: Locator, least: float = 0, most: float = math.inf) -> None:
+    """Wait until so many pixels are coloured."""
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not least <= (now := coloured(canvas)) <= most:
+        assert time.monotonic() < deadline, f"{now} pixels are coloured"
 
 
 def choose(page: Page, name: str) -> None:
@@ -167,7 +177,7 @@ def test_a_dicom_study_is_told_apart_corrected_run_and_shown(
     expect(page.locator("#model-about")).to_contain_text("demonstration model")
     page.locator("#folder").set_input_files(study.folder)
     volumes = page.locator(".volume")
-    expect(volumes).to_have_count(2, timeout=WAIT_MS)
+    expect(volumes).to_have_count(2)
     assert {select.input_value() for select in volumes.locator("select").all()} == {"t1", "flair"}
     # The FLAIR is a T1c, says the user; a T1c is then real, and a FLAIR filled.
     volumes.locator("select").nth(1).select_option("t1c")
@@ -182,7 +192,7 @@ def test_a_dicom_study_is_told_apart_corrected_run_and_shown(
     expect(page.locator(".legend tbody tr")).to_have_count(3)
     expect(page.locator("#facts")).to_contain_text("not this patient")
     expect(page.locator("#history .job")).to_have_count(1)
-    assert coloured(settled(page)) > 500
+    until_coloured(settled(page), least=500)
     with page.expect_download() as download:
         page.get_by_role("button", name="DICOM SEG").click()
     assert Path(download.value.path()).read_bytes()[128:132] == b"DICM"
@@ -197,16 +207,16 @@ def test_hidden_structures_are_not_drawn_and_opacity_and_maps_are(
     boxes = page.locator(".legend input").all()
     for box in boxes:
         box.uncheck()
-    assert coloured(canvas) < full / 50
+    until_coloured(canvas, most=full / 50)
     boxes[0].check()
-    assert coloured(canvas) > 100
+    until_coloured(canvas, least=100)
     page.locator("#opacity").fill("0")
-    assert coloured(canvas) < full / 50
+    until_coloured(canvas, most=full / 50)
     page.locator("#opacity").fill("100")
     page.locator("#overlay").select_option("probabilities/WT.nii.gz")
-    assert coloured(settled(page)) > 100
+    until_coloured(settled(page), least=100)
     page.locator("#overlay").select_option("")
-    assert coloured(settled(page)) < full / 50
+    until_coloured(settled(page), most=full / 50)
 
 
 def test_a_template_is_never_taken_for_the_patient(page: Page, server: str, job: str) -> None:
@@ -233,7 +243,7 @@ def test_the_keyboard_alone_moves_the_crosshair_and_chooses_views(
         before = page.locator("#read-out").inner_text()
     page.keyboard.press("6")
     expect(page.locator("#layout-3d")).to_be_checked()
-    assert coloured(canvas) > 100, "nothing is drawn in 3-D"
+    until_coloured(canvas, least=100)
 
 
 def test_a_reloaded_page_shows_the_same_result_and_its_downloads_are_whole(
@@ -277,9 +287,9 @@ def test_what_cannot_be_done_is_said_in_words_with_the_remedy(
     words = tmp_path / "notes.txt"
     words.write_text("not an image")
     page.locator("#files").set_input_files(words)
-    expect(notice).to_contain_text("No volume was found", timeout=WAIT_MS)
+    expect(notice).to_contain_text("No volume was found")
     page.locator("#files").set_input_files(scan)
-    expect(page.locator(".volume")).to_have_count(1, timeout=WAIT_MS)
+    expect(page.locator(".volume")).to_have_count(1)
     expect(notice).to_have_count(0)
     expect(page.locator("#run")).to_be_disabled()
     expect(page.locator("#obstacle")).to_contain_text("T1, T1c, T2, FLAIR")
@@ -287,7 +297,7 @@ def test_what_cannot_be_done_is_said_in_words_with_the_remedy(
     # The published filling fits studies on the template's own grid alone.
     page.locator("#fill").select_option("grid")
     page.locator("#run").click()
-    expect(notice).to_contain_text("Choose the policy center or zeros", timeout=WAIT_MS)
+    expect(notice).to_contain_text("Choose the policy center or zeros")
     expect(page.locator("#history")).to_contain_text("failed")
     page.route("**/jobs?*", lambda route: route.abort())
     page.locator("#run").click()

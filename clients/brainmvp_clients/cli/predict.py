@@ -77,7 +77,7 @@ def predict(
 ) -> None:
     """Segment or classify one study, here or on a server.
 
-    Writes mask.nii.gz, summary.json and preview.png into --out.
+    Writes mask.nii.gz, summary.json, preview.png and report.html into --out.
     """
     given = {
         "flair": flair, "t1": t1, "t1c": t1c, "t2": t2, "mra": mra,

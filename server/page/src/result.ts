@@ -5,7 +5,7 @@ import { tell } from "./notices";
 import { Problem } from "./problem";
 import type { Layout, Place, Viewer } from "./viewer";
 import type { Job, Structure, Summary } from "./wire";
-import { capital, duration, figure, METRICS, modality } from "./words";
+import { capital, duration, figure, METRICS, modality, output } from "./words";
 import { downloads } from "./downloads";
 import { radios } from "./radios";
 
@@ -116,7 +116,7 @@ export class ResultView {
       }),
       h("option", { value: "" }, "Nothing"),
     );
-    return h("label", { class: "tool" }, h("span", {}, "Over it"), select);
+    return h("label", { class: "tool" }, h("span", {}, "Overlay"), select);
   }
 
   private structures(): HTMLElement {
@@ -298,11 +298,12 @@ function given(summary: Summary): HTMLElement {
 
 function quality(summary: Summary): HTMLElement | null {
   if (summary.expected_quality.length === 0) return null;
+  const titles = new Map(summary.structures.map((s) => [s.name, s.title]));
   const rows = summary.expected_quality.map((line) =>
     h(
       "tr",
       {},
-      h("th", { scope: "row" }, line.output),
+      h("th", { scope: "row" }, output(line.output, titles)),
       h("td", {}, METRICS[line.metric] ?? line.metric),
       h("td", { class: "number" }, figure(line)),
     ),

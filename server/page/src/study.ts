@@ -4,7 +4,7 @@ import { NOT_USED } from "./draft";
 import type { ChannelState, Plan } from "./plan";
 import { planned } from "./plan";
 import type { Fill, Finding, Model } from "./wire";
-import { capital, figure, FILL_HINTS, FILLS, METRICS, modality } from "./words";
+import { capital, figure, FILL_HINTS, FILLS, METRICS, modality, output } from "./words";
 
 const STATES: Record<ChannelState, string> = {
   real: "real",
@@ -44,7 +44,9 @@ export class StudyPanel {
     this.fill = model.fill;
     this.draft?.suit(model);
     (byId("model") as HTMLSelectElement).value = model.name;
-    const takes = model.channels.map((c) => modality(c.modality)).join(", ");
+    const takes = model.channels
+      .map((c) => modality(c.modality) + (c.required ? " (needed)" : ""))
+      .join(", ");
     put(
       byId("model-about"),
       h("strong", {}, model.title),
@@ -160,7 +162,7 @@ function expected(plan: Plan, model: Model): HTMLElement[] {
     h(
       "tr",
       {},
-      h("th", { scope: "row" }, capital(titles.get(line.output) || line.output)),
+      h("th", { scope: "row" }, output(line.output, titles)),
       h("td", {}, METRICS[line.metric] ?? line.metric),
       h("td", { class: "number" }, figure(line)),
     ),

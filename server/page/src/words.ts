@@ -52,6 +52,11 @@ export function modality(name: string): string {
   return MODALITIES[name] ?? name.toUpperCase();
 }
 
+/** What a quality was measured of. */
+export function output(name: string, titles: ReadonlyMap<string, string>): string {
+  return name === "all" ? "Whole study" : capital(titles.get(name) || name);
+}
+
 /** "0.91 (0.88 to 0.93)". */
 export function figure(quality: Quality): string {
   const value = number(quality.value);

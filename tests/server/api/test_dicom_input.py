@@ -247,3 +247,24 @@ def test_a_jobs_parts_hold_the_series_that_were_chosen(study: Study, tmp_path: P
         assert volume.frame_of_reference == same.frame_of_reference == study.frame
     first = {m: path.read_bytes() for m, path in kept.items()}
     assert {m: path.read_bytes() for m, path in parts_of(sources, tmp_path).items()} == first
+
+
+def test_the_sender_may_say_what_a_nifti_file_is(service: Service, scan: Path) -> None:
+    files = [
+        ("files", ("a_t1.nii.gz", scan.read_bytes())),
+        ("files", ("b.nii.gz", scan.read_bytes())),
+    ]
+
+    def found(*assign: str) -> list[tuple[object, object, object]]:
+        answer = service.http.post(
+            "/v1/studies/identify", files=files, params={"assign": list(assign)}
+        )
+        assert answer.status_code == 200, answer.text
+        return [(v["modality"], v["used"], v["confidence"]) for v in answer.json()["volumes"]]
+
+    assert found() == [("t1", True, "medium"), (None, False, "none")]
+    assert found("file 1:none", "file 2:flair") == [(None, False, "none"), ("flair", True, "high")]
+    answer = service.predict(files=files, params={"fill": "zeros", "assign": "file 2:t2"})
+    assert [real["modality"] for real in answer.json()["real"]] == ["t1", "t2"]
+    refused = service.predict(files=files, params={"fill": "zeros", "assign": "file 3:t2"})
+    assert refused.status_code == 422

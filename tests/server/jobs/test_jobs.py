@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 import subprocess
@@ -19,6 +20,8 @@ import pytest
 from brainmvp_clients import AsyncClient, Client, Refused
 
 from ..conftest import Serving, Start
+
+RESULTS = ["mask.nii.gz", "preview.png", "report.html", "summary.json"]
 
 
 @pytest.fixture
@@ -64,16 +67,35 @@ def test_a_job_gives_what_a_prediction_gives_and_its_study_is_gone_when_it_is_do
     counts = [p["windows_done"] for p in told if p["windows"]]
     # However quick it was, its end tells all windows.
     assert counts == sorted(counts) and counts[-1] == told[-1]["windows"] > 1
-    assert service.job(job)["results"] == ["mask.nii.gz", "preview.png", "summary.json"]
+    assert service.job(job)["results"] == RESULTS
     assert service.mask(job) == service.predicted(large_study)
     summary = service.http.get(f"/v1/jobs/{job}/results/summary.json")
     assert summary.headers["content-type"] == "application/json"
     assert summary.json()["model"] == "swift"
-    assert kept(storage) == ["mask.nii.gz", "preview.png", "summary.json"]
+    assert kept(storage) == RESULTS
     assert [j["id"] for j in service.http.get("/v1/jobs").json()["jobs"]] == [job]
     assert service.http.delete(f"/v1/jobs/{job}").status_code == 204
     assert service.http.get(f"/v1/jobs/{job}").status_code == 404
     assert kept(storage) == []
+
+
+def test_a_jobs_channels_are_the_study_and_the_templates_on_its_grid(
+    service: Serving, small_study: Path
+) -> None:
+    job = service.post(small_study, fill="center", channels="true")
+    found = service.until(job, "done", "failed")
+    names = [name for name in found["results"] if name.startswith("channels/")]
+    summary = service.http.get(f"/v1/jobs/{job}/results/summary.json").json()
+    given = {one["modality"] for one in [*summary["real"], *summary["filled"]]}
+    assert {name.split("/")[1].split(".")[0] for name in names} == given
+    study = nib.load(small_study)
+    for name in names:
+        content = service.http.get(f"/v1/jobs/{job}/results/{name}").content
+        image = nib.Nifti1Image.from_bytes(gzip.decompress(content))
+        np.testing.assert_allclose(image.affine, study.affine, atol=1e-4)
+        voxels, own = np.asarray(image.dataobj), np.asarray(study.dataobj)
+        assert voxels.shape == own.shape and voxels.any()
+        assert np.array_equal(voxels, own) is (name == "channels/t1.nii.gz")
 
 
 def test_a_key_gives_the_same_job_again_and_refuses_another_study(
@@ -111,7 +133,7 @@ def test_a_cancelled_job_stops_and_leaves_nothing_and_the_next_one_is_done(
         answer = service.http.delete(f"/v1/jobs/{job}")
         assert answer.status_code == 200 and answer.json()["state"] == "cancelled"
     assert service.until(last, "done")
-    assert kept(storage) == ["mask.nii.gz", "preview.png", "summary.json"]
+    assert kept(storage) == RESULTS
     assert events(service, running)[-1][0] == "cancelled"
 
 

@@ -1,0 +1,62 @@
+"""The report: one page that says what was found, from what, by what, and nothing of the patient."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from brainmvp_models.bundle import Bundle
+from brainmvp_server.inference.predictor import Predictor
+from brainmvp_server.inference.result import Result
+from brainmvp_server.report import report_html, style_source
+
+
+@pytest.fixture(scope="module")
+def result(
+    tiny_bundle: Bundle, colin27: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Result]:
+    path = tmp_path_factory.mktemp("report") / "Doe^Jane.nii.gz"
+    image = nib.load(colin27).slicer[60:120, 80:140, 60:110]
+    image.header["descrip"] = b"Doe^Jane 19700101"
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header), path)
+    predictor = Predictor.load(tiny_bundle.root)
+    yield predictor.predict({"t1": path}, fill="zeros", templates=True)
+    predictor.close()
+
+
+def test_the_report_says_what_was_found_what_was_real_and_by_which_bundle(result: Result) -> None:
+    html = report_html(result)
+    for structure in result.structures:
+        assert structure.title.lower() in html.lower()
+        assert f"{structure.volume_ml:.2f}" in html
+    assert result.bundle in html and result.study.native.digest in html
+    assert html.count("empty, not this patient") == 3
+    assert result.manifest.task.intended_use.split(".")[0] in html
+    assert html.count("<figure>") == 6
+
+
+def test_the_report_needs_nothing_else_and_names_nobody(result: Result) -> None:
+    html = report_html(result)
+    assert not re.findall(r"(?:src|href)=[\"'](?!data:)", html)
+    assert "http" not in html.replace("http-equiv", "")
+    assert "<script" not in html and " style=" not in html
+    assert style_source() in html, "its own policy refuses its style"
+    words = re.sub(r"data:[^\"]+", "", html)
+    assert "Doe" not in words and "1970" not in words
+
+
+def test_its_slices_show_the_contours_of_what_was_found(result: Result) -> None:
+    from brainmvp_server.planes import Planes
+
+    planes = Planes.of(result)
+    assert planes.mask.any()
+    axis, index = 2, planes.focus[2]
+    picture = np.asarray(planes.panel(axis, index, 200, "outlined"), dtype=int)
+    painted = np.asarray(planes.panel(axis, index, 200), dtype=int)
+    colour = np.ptp(picture, axis=2) > 60
+    assert 0 < np.count_nonzero(colour) < np.count_nonzero(np.ptp(painted, axis=2) > 30)
