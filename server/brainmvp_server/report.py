@@ -16,6 +16,7 @@ from importlib import resources
 
 import numpy as np
 
+from brainmvp_models.modality import Modality
 from brainmvp_server.inference.result import Result
 from brainmvp_server.planes import PLANES, Planes, structure_colours
 from brainmvp_server.summary import ExpectedQuality, StructureFound, Summary
@@ -37,15 +38,16 @@ _MOST_WARNINGS = 6
 def report_html(result: Result) -> str:
     """The report: key slices with contours, what was found, from what, by what, and its limits."""
     summary, task = Summary.of(result), result.manifest.task
+    titles = {s.name: s.title or s.name for s in summary.structures} | {"all": "whole study"}
     body = [
         _head(summary, task.title),
         _slices(result),
         '<div class="columns"><section>',
         _findings(summary, structure_colours(task.outputs)),
-        _expected(summary.expected_quality),
+        _expected(summary.expected_quality, titles),
+        _warnings(summary.warnings),
         "</section><section>",
         _channels(summary),
-        _warnings(summary.warnings),
         "</section></div>",
         _provenance(summary),
         f"<footer><strong>Limits of use.</strong> {escape(summary.intended_use)}</footer>",
@@ -108,10 +110,15 @@ def _slices(result: Result) -> str:
         place = grid.affine[axis, 3] + index * grid.affine[axis, axis]
         figures.append(
             f'<figure><img src="data:image/jpeg;base64,{data}" alt="{name} slice">'
-            f"<figcaption>{name} {'RAS'[axis]} {place:.0f} mm</figcaption>"
+            f"<figcaption>{name}, {_place(axis, place)}</figcaption>"
             f'<span class="side">{"A" if axis == 0 else "R"}</span></figure>'
         )
     return f'<div class="slices">{"".join(figures)}</div>'
+
+
+def _place(axis: int, mm: float) -> str:
+    """A plane's place, such as "P 43 mm"."""
+    return f"{('RL', 'AP', 'SI')[axis][mm < 0]} {abs(mm):.0f} mm"
 
 
 def _spread(planes: Planes) -> tuple[int, int, int]:
@@ -125,13 +132,13 @@ def _spread(planes: Planes) -> tuple[int, int, int]:
 def _findings(summary: Summary, colours: dict[str, str]) -> str:
     if summary.kind == "classification":
         rows = [
-            (escape(score.title or score.name), _bar(score.score), f"{100 * score.score:.1f} %")
+            (_capital(score.title or score.name), _bar(score.score), f"{100 * score.score:.1f} %")
             for score in summary.scores
         ]
         return "<h2>Class scores</h2>" + _table(("class", "", "probability"), rows, numbers=1)
     found_rows = [
         (
-            _swatch(colours.get(found.name, found.colour)) + escape(found.title or found.name),
+            _swatch(colours.get(found.name, found.colour)) + _capital(found.title or found.name),
             f"{found.volume_ml:.2f}",
             str(found.components),
             _extent(found),
@@ -150,14 +157,15 @@ def _extent(found: StructureFound) -> str:
     return " × ".join(f"{side:.0f}" for side in sides)
 
 
-def _expected(expected: Sequence[ExpectedQuality]) -> str:
+def _expected(expected: Sequence[ExpectedQuality], titles: dict[str, str]) -> str:
     if not expected:
         return (
             "<h2>Quality to expect</h2><p>Not known: it was not measured for these modalities.</p>"
         )
     rows = [
         (
-            f"{escape(quality.output)}: {escape(_METRICS.get(quality.metric, quality.metric))}",
+            f"{_capital(titles.get(quality.output, quality.output))}: "
+            f"{escape(_METRICS.get(quality.metric, quality.metric))}",
             f"{quality.value:.3g}",
             ""
             if quality.low is None or quality.high is None
@@ -173,30 +181,30 @@ def _expected(expected: Sequence[ExpectedQuality]) -> str:
 def _channels(summary: Summary) -> str:
     rows = [
         (
-            real.modality.value.upper(),
+            _name(real.modality),
             "this patient",
-            f"{' × '.join(map(str, real.shape))}; {' × '.join(f'{s:g}' for s in real.spacing_mm)}",
+            f"{_times(real.shape)}; {_times(real.spacing_mm)} mm",
         )
         for real in summary.real
     ]
     rows += [
         (
-            filled.modality.value.upper(),
+            _name(filled.modality),
             '<span class="template">template, not this patient</span>'
             if filled.template
             else '<span class="template">empty, not this patient</span>',
-            f"fill policy {filled.policy}",
+            filled.policy,
         )
         for filled in summary.filled
     ]
-    head = ("modality", "from", "voxels; spacing, mm")
+    head = ("modality", "from", "voxels, or fill policy")
     return "<h2>What the model was given</h2>" + _table(head, rows, numbers=0)
 
 
 def _warnings(warnings: Sequence[str]) -> str:
     if not warnings:
         return ""
-    lines = [escape(text[0].upper() + text[1:]) for text in warnings[:_MOST_WARNINGS]]
+    lines = [_capital(text) for text in warnings[:_MOST_WARNINGS]]
     if len(warnings) > _MOST_WARNINGS:
         lines.append(f"and {len(warnings) - _MOST_WARNINGS} more, in the summary")
     return "<h2>Warnings</h2><ul>" + "".join(f"<li>{line}.</li>" for line in lines) + "</ul>"
@@ -209,8 +217,7 @@ def _provenance(summary: Summary) -> str:
         ("engine", escape(f"{engine.name} on {engine.device}, {engine.precision}")),
     ]
     lines += [
-        (real.modality.value.upper(), f"<code>{escape(real.digest)}</code>")
-        for real in summary.real
+        (_name(real.modality), f"<code>{escape(real.digest)}</code>") for real in summary.real
     ]
     items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in lines)
     return f"<h2>Where it comes from</h2><dl>{items}</dl>"
@@ -229,6 +236,18 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int) 
 
     body = "".join(row(cells, "td") for cells in rows)
     return f"<table><thead>{row(head, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def _name(modality: Modality) -> str:
+    return "T1c" if modality is Modality.T1C else modality.value.upper()
+
+
+def _times(numbers: Sequence[float]) -> str:
+    return " × ".join(f"{number:g}" for number in numbers)
+
+
+def _capital(text: str) -> str:
+    return escape(text[:1].upper() + text[1:])
 
 
 def _swatch(colour: str) -> str:

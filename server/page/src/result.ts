@@ -10,7 +10,7 @@ import { downloads } from "./downloads";
 import { radios } from "./radios";
 
 const LAYOUTS: [Layout, string][] = [
-  ["all", "Planes and 3-D"],
+  ["all", "All"],
   ["planes", "Planes"],
   ["axial", "Axial"],
   ["coronal", "Coronal"],
@@ -83,10 +83,9 @@ export class ResultView {
     if (job.results.includes(MASK)) tools.push(this.overlays(overlays, summary));
     tools.push(radios("View", "layout", LAYOUTS.map(([value, words]) => ({ value, words })),
       (name) => this.viewer?.setLayout(name as Layout)));
-    tools.push(
-      h("button", { type: "button", title: "Grey levels, zoom and 3-D view as at first",
-        onclick: () => this.viewer?.reset() }, "Reset"),
-    );
+    const reset = { type: "button", title: "Grey levels, zoom and 3-D view as at first",
+      onclick: () => this.viewer?.reset() };
+    tools.push(h("button", reset, "Reset"));
     return tools;
   }
 

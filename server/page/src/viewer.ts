@@ -26,6 +26,9 @@ const LAYOUTS: Record<Layout, SLICE_TYPE> = {
   "3d": SLICE_TYPE.RENDER,
 };
 
+/** NIfTI's intent of a mask: NiiVue outlines only such volumes. */
+const LABELS = 1002;
+
 /** The volume with something over it, in three planes and in 3-D (NiiVue, WebGL 2). */
 export class Viewer {
   private readonly niivue: Niivue;
@@ -94,7 +97,9 @@ export class Viewer {
 
   /** Show a mask over the volume, or alone where there is none. */
   async showMask(content: () => Promise<Blob>, labels: LabelColour[]): Promise<void> {
-    this.overlay = await this.image("mask", content);
+    const mask = await this.image("mask", content);
+    if (mask.hdr) mask.hdr.intent_code = LABELS;
+    this.overlay = mask;
     this.isMask = true;
     this.colour(labels);
   }
@@ -127,7 +132,7 @@ export class Viewer {
     this.draw();
   }
 
-  /** Fill the mask, or draw its outline alone. */
+  /** Draw the borders of the mask's parts in full, or not. */
   setOutline(outline: boolean): void {
     this.niivue.setAtlasOutline(outline ? 1 : 0);
   }
