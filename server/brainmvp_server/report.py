@@ -110,7 +110,7 @@ def _slices(result: Result) -> str:
         place = grid.affine[axis, 3] + index * grid.affine[axis, axis]
         figures.append(
             f'<figure><img src="data:image/jpeg;base64,{data}" alt="{name} slice">'
-            f"<figcaption>{name}, {_place(axis, place)}</figcaption>"
+            f"<figcaption>{name}, {_place(axis, float(place))}</figcaption>"
             f'<span class="side">{"A" if axis == 0 else "R"}</span></figure>'
         )
     return f'<div class="slices">{"".join(figures)}</div>'
