@@ -79,7 +79,11 @@ def test_the_document_says_which_calls_need_a_key(bundles: Path) -> None:
 def test_each_key_opens_what_its_scope_is_for_and_nothing_else(guarded: Guarded) -> None:
     for template, need in CALLS.items():
         path = template.replace("{name}", "demo-tissue")
-        path = path.replace("{job}", "x").replace("{file:path}", "x/y")
+        path = (
+            path.replace("{job}", "x")
+            .replace("{file:path}", "x/y")
+            .replace("{file}", "licences.txt")
+        )
         assert call_of(path) == template
         nobody = guarded.get(path)
         if need is Door.OPEN:
