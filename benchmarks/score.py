@@ -6,7 +6,7 @@ One server with a tiny bundle, one Orthanc full of studies. Half of the studies 
 server as ready-made zips, then all of them through one ``brainmvp score`` (found, fetched, sent,
 stored back, confirmed), then the other half straight again, each from as many threads. The ratio is
 what scoring costs; memory is that of the scoring process. ``--write`` keeps the figures in
-``docs/performance.md``.
+``docs/scoring.md``.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ from dicom_studies import write_study  # noqa: E402
 from orthanc import PASSWORD, USER, Orthanc, orthanc  # noqa: E402
 from serving import serving  # noqa: E402
 
-PAGE = HERE.parent / "docs" / "performance.md"
+PAGE = HERE.parent / "docs" / "scoring.md"
 BEGIN, END = "<!-- score: begin -->", "<!-- score: end -->"
-KEPT = "Kept by `python benchmarks/score.py --write`."
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,6 @@ def main() -> None:
     print(text)
     if options.write:
         page = PAGE.read_text(encoding="utf-8")
-        if BEGIN not in page:
-            page += f"\n## Scoring, from a PACS to a PACS\n\n{KEPT}\n\n{BEGIN}\n{END}\n"
         start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
         PAGE.write_text(f"{page[:start]}\n{text}\n{page[end:]}", encoding="utf-8")
 

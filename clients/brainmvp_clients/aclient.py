@@ -172,6 +172,7 @@ class AsyncClient:
         key: str | None = None,
         version: str | None = None,
         fill: str | None = None,
+        dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
     ) -> Job:
         """Post one study as a job; the same ``key`` gives the same job again.
@@ -179,7 +180,13 @@ class AsyncClient:
         ``interactive`` jobs come before others. The answer comes when the study is accepted.
         """
         call = wire.job_post(
-            model, version, fill, probabilities=probabilities, interactive=interactive, key=key
+            model,
+            version,
+            fill,
+            probabilities=probabilities,
+            interactive=interactive,
+            key=key,
+            dicom=dicom,
         )
         with opened(study, on_upload) as upload:
             return parse(Job, await self._text(call, upload), subject=self.server)

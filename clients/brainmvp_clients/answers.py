@@ -162,6 +162,7 @@ class Summary(Answer):
     engine: Engine
     real: tuple[RealModality, ...]
     filled: tuple[FilledModality, ...] = ()
+    identified: tuple[Finding, ...] = ()
     structures: tuple[Structure, ...] = ()
     scores: tuple[Score, ...] = ()
     expected_quality: tuple[ExpectedQuality, ...] = ()

@@ -98,6 +98,7 @@ def job_post(
     probabilities: bool,
     interactive: bool,
     key: str | None,
+    dicom: DicomOptions,
 ) -> Call:
     """Posts one study as a job."""
     params = _given(
@@ -107,7 +108,8 @@ def job_post(
         priority="interactive" if interactive else None,
     )
     path = f"/v1/models/{quote(model, safe='')}/jobs"
-    return Call(path, params, JSON, "POST", _given(**{"Idempotency-Key": key}))
+    headers = _given(**{"Idempotency-Key": key})
+    return Call(path, {**params, **dicom.query}, JSON, "POST", headers)
 
 
 def job_call(job: str, *, results: bool = False) -> Call:

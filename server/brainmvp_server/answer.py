@@ -14,6 +14,7 @@ from pathlib import Path
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import ClassOutputs, RegionOutputs
 from brainmvp_server.dicom_out.objects import ObjectOptions, has_objects, object_files
+from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.nifti import compress, encode_nifti
 from brainmvp_server.inference.result import Result
 from brainmvp_server.preview import preview_png
@@ -30,18 +31,20 @@ def mask_nifti(result: Result) -> bytes:
     return encode_nifti(result.mask, native.grid, native.header)
 
 
-def summary_json(result: Result) -> str:
+def summary_json(result: Result, findings: Findings | None = None) -> str:
     """The summary as indented JSON."""
-    return Summary.of(result).model_dump_json(indent=2) + "\n"
+    return Summary.of(result, findings).model_dump_json(indent=2) + "\n"
 
 
 def files_of(
-    result: Result, objects: ObjectOptions = ObjectOptions()
+    result: Result,
+    objects: ObjectOptions = ObjectOptions(),
+    findings: Findings | None = None,
 ) -> Iterator[tuple[str, bytes]]:
     """Every file of a result, one at a time: its name and its bytes."""
     if result.segmentation is not None:
         yield MASK, compress(mask_nifti(result))
-    yield SUMMARY, summary_json(result).encode()
+    yield SUMMARY, summary_json(result, findings).encode()
     yield PREVIEW, preview_png(result)
     yield REPORT, report_html(result).encode()
     yield from _probability_maps(result)
@@ -50,18 +53,28 @@ def files_of(
         yield from object_files(result, objects)
 
 
-def write_files(result: Result, folder: Path, objects: ObjectOptions = ObjectOptions()) -> None:
+def write_files(
+    result: Result,
+    folder: Path,
+    objects: ObjectOptions = ObjectOptions(),
+    findings: Findings | None = None,
+) -> None:
     """Write every file of a result into an existing folder."""
-    for name, content in files_of(result, objects):
+    for name, content in files_of(result, objects, findings):
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
 
 
-def write_zip(result: Result, path: Path, objects: ObjectOptions = ObjectOptions()) -> None:
+def write_zip(
+    result: Result,
+    path: Path,
+    objects: ObjectOptions = ObjectOptions(),
+    findings: Findings | None = None,
+) -> None:
     """Write every file of a result into one zip; what is compressed already is only stored."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in files_of(result, objects):
+        for name, content in files_of(result, objects, findings):
             archive.writestr(zipfile.ZipInfo(name), content)
 
 

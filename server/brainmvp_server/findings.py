@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from brainmvp_models.modality import Modality
-from brainmvp_server.summary import Point, Wire
+from brainmvp_server.wire import Point, Wire
 
 if TYPE_CHECKING:
     from brainmvp_server.imaging.identify.study import Identified

@@ -26,6 +26,10 @@ def run(settings: Settings) -> None:
     logs.configure(settings.observability.log_format, settings.observability.log_level)
     if settings.observability.otlp_endpoint:
         tracing.begin(settings.observability.otlp_endpoint)
+    if settings.dicom.dicom_fallback == "dcm2niix":
+        from brainmvp_server.imaging.dicom.fallback import check_installed
+
+        check_installed()
     app = create_app(settings)
     config = _config(app, settings)
     listener = _bound(settings.service.host, settings.service.port)

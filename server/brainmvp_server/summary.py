@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.manifest import SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Channel, FillPolicy, RegionOutputs, ScoreOutputs
+from brainmvp_server.findings import Finding, Findings
 from brainmvp_server.inference.result import Result
-
-Point = tuple[float, float, float]
-
-
-class Wire(BaseModel):
-    """A value that goes over the wire."""
-
-    model_config = ConfigDict(frozen=True)
+from brainmvp_server.wire import Point, Wire
 
 
 class EngineUsed(Wire):
@@ -91,6 +85,11 @@ class Summary(Wire):
     engine: EngineUsed
     real: tuple[RealModality, ...]
     filled: tuple[FilledModality, ...]
+    identified: tuple[Finding, ...] = Field(
+        default=(),
+        description="Every volume that came without a name: what it was taken for, on what "
+        "evidence, and whether it was used.",
+    )
     structures: tuple[StructureFound, ...]
     scores: tuple[ScoreGiven, ...]
     expected_quality: tuple[ExpectedQuality, ...]
@@ -100,8 +99,8 @@ class Summary(Wire):
     intended_use: str
 
     @classmethod
-    def of(cls, result: Result) -> Summary:
-        """The summary of a result."""
+    def of(cls, result: Result, findings: Findings | None = None) -> Summary:
+        """The summary of a result, and of what was identified to get there."""
         manifest = result.manifest
         return cls(
             model=manifest.name,
@@ -120,6 +119,7 @@ class Summary(Wire):
                 for volume in result.study.volumes
             ),
             filled=tuple(FilledModality(**vars(entry)) for entry in result.filled),
+            identified=findings.volumes if findings else (),
             structures=tuple(StructureFound(**vars(entry)) for entry in result.structures),
             scores=tuple(ScoreGiven(**vars(entry)) for entry in result.scores),
             expected_quality=tuple(

@@ -157,13 +157,21 @@ def test_dry_run_says_which_series_would_be_which_modality(
 
 
 def test_a_deidentified_run_shows_the_server_nobody_and_returns_results_to_the_patient(
-    pacs: Orthanc, written: tuple[Study, ...], tiny_server: str, tmp_path: Path
-) -> None:
+    pacs: Orthanc, written: tuple[Study, ...], tiny_server: str, tmp_path: Path,
+    program: Callable[[str], Path],
+) -> None:  # fmt: skip
     out = tmp_path / "out"
-    done = _run(_score(pacs, tiny_server, out, "--deidentify", "--dicomweb", pacs.dicomweb))
+    wanted = ("--deidentify", "--overlay", "--dicomweb", pacs.dicomweb)
+    done = _run(_score(pacs, tiny_server, out, *wanted))
     assert done.returncode == 0, done.stderr
-    contents = _objects(pacs)["SEG"]
-    assert len(contents) == 3
+    objects = _objects(pacs)
+    contents = objects["SEG"]
+    assert len(contents) == len(objects["SR"]) == 3 and objects["OT"]
+    for content in (*contents, *objects["SR"], objects["OT"][0]):
+        (tmp_path / "restored.dcm").write_bytes(content)
+        check = [program("dciodvfy"), tmp_path / "restored.dcm"]
+        said = subprocess.run(check, capture_output=True, text=True, check=False).stderr
+        assert [line for line in said.splitlines() if line.startswith("Error")] == []
     for content in contents:
         dataset = dcmread(BytesIO(content))
         (study,) = (s for s in written if s.uid == dataset.StudyInstanceUID)

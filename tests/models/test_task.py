@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydicom.sr.codedict import codes
 
 from brainmvp_models.errors import InvalidTask
 from brainmvp_models.task import (
@@ -32,6 +33,7 @@ PRESETS = {
     "upenn-gbm": BRATS,
     "vsseg": "t2",
 }
+DEMO = Path(__file__).parents[2] / "examples" / "demo_glioma" / "task.yaml"
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -74,6 +76,30 @@ def test_tissue_preset_has_exclusive_classes_and_the_published_templates() -> No
     assert isinstance(task.outputs, ClassOutputs)
     assert [c.name for c in task.outputs.classes] == ["background", "CSF", "GM", "WM"]
     assert [channel.filler.value for channel in task.channels] == ["t1", "t1", "t2"]
+
+
+CONTEXT_GROUPS = (codes.cid7153, codes.cid7159, codes.cid7168, codes.cid7199)
+"""PS3.16: central nervous system, lesions, brain lesions with necrosis, localized lesions."""
+
+
+@pytest.mark.parametrize(
+    "task", [name for name in PRESETS if load_task(name).kind == "segmentation"] + [DEMO]
+)
+def test_every_label_and_region_has_a_code_of_dicoms_context_groups(task: str | Path) -> None:
+    known = {
+        (code.value, code.scheme_designator, code.meaning)
+        for group in CONTEXT_GROUPS
+        for code in group.concepts.values()
+    }
+    outputs = load_task(task).outputs
+    entries = (
+        (*outputs.labels, *outputs.regions)
+        if isinstance(outputs, RegionOutputs)
+        else outputs.classes[1:]
+    )
+    for entry in entries:
+        assert entry.code is not None, entry.name
+        assert (entry.code.value, entry.code.scheme, entry.code.meaning) in known, entry.name
 
 
 @pytest.mark.parametrize("name", ["abide1", "adhd200", "adni", "brats18-grade"])

@@ -14,6 +14,7 @@ from brainmvp_models.task import Task
 from brainmvp_server.answer import MASK, PREVIEW, mask_nifti, summary_json, write_zip
 from brainmvp_server.api.problems import NotAcceptable
 from brainmvp_server.dicom_out.objects import ObjectOptions, has_objects, object_files
+from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.nifti import compress
 from brainmvp_server.inference.result import Result
 from brainmvp_server.preview import preview_png
@@ -67,6 +68,7 @@ def answer(
     scratch: Path,
     clean_up: Callable[[], None],
     objects: ObjectOptions = ObjectOptions(),
+    findings: Findings | None = None,
 ) -> Response:
     """The response; ``clean_up`` is called when it has been sent, or here where nothing is left.
 
@@ -75,7 +77,7 @@ def answer(
     """
     if form is Form.ZIP:
         path = scratch / "result.zip"
-        write_zip(result, path, objects)
+        write_zip(result, path, objects, findings)
         return FileResponse(
             path,
             media_type=form.value,
@@ -86,7 +88,7 @@ def answer(
         response = _related(result, objects)
         clean_up()
         return response
-    named = _encode(result, form)
+    named = _encode(result, form, findings)
     clean_up()
     headers = {"content-disposition": f'attachment; filename="{named.name}"'} if named.name else {}
     if form is Form.HTML:
@@ -116,7 +118,7 @@ class _Named:
     name: str = ""
 
 
-def _encode(result: Result, form: Form) -> _Named:
+def _encode(result: Result, form: Form, findings: Findings | None) -> _Named:
     if form is Form.NIFTI:
         return _Named(mask_nifti(result), MASK.removesuffix(".gz"))
     if form is Form.GZIP:
@@ -125,7 +127,7 @@ def _encode(result: Result, form: Form) -> _Named:
         return _Named(preview_png(result), PREVIEW)
     if form is Form.HTML:
         return _Named(report_html(result))
-    return _Named(summary_json(result))
+    return _Named(summary_json(result, findings))
 
 
 def _preferred(accept: str | None) -> Form | None:

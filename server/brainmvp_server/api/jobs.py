@@ -29,6 +29,8 @@ from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
 from brainmvp_server.api.studies import (
     Assign,
     BValue,
+    Objects,
+    Resample,
     parts_of,
     sources_of,
     upload_limits,
@@ -38,7 +40,7 @@ from brainmvp_server.api.uploads import receive_study
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.jobs.board import JobBoard
-from brainmvp_server.jobs.job import Asked, Job, Jobs, Priority
+from brainmvp_server.jobs.job import Asked, Job, Jobs, KeptStudy, Priority
 from brainmvp_server.service import Service
 
 T = TypeVar("T")
@@ -84,6 +86,7 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
     async def post(
         request: Request,
         name: str,
+        objects: Objects,
         version: str | None = None,
         fill: Annotated[
             FillPolicy | None, Query(description="How missing modalities are filled.")
@@ -97,6 +100,7 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
                 description="Add the study's volumes, and the templates that stood in, on its grid."
             ),
         ] = False,
+        resample: Resample = False,
         priority: Annotated[
             Priority, Query(description="Interactive jobs come before batch ones.")
         ] = Priority.BATCH,
@@ -120,6 +124,8 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
             fill=fill,
             probabilities=probabilities,
             channels=channels,
+            resample=resample,
+            objects=objects,
             priority=priority,
         )
         owner, limits = owner_of(request), settings.limits
@@ -127,7 +133,7 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
         scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
 
         def accept() -> Job:
-            sources = sources_of(upload, scratch, bundle.task, wishes, settings)
+            sources, findings = sources_of(upload, scratch, bundle.task, wishes, settings)
             check_modalities(tuple(sources), bundle.task, fill or bundle.task.filling.policy)
             service.admission.check_size(
                 footprint(
@@ -138,7 +144,8 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
                     templates=channels,
                 )
             )
-            return board.post(owner, asked, parts_of(sources, scratch), idempotency_key)
+            study = KeptStudy(parts_of(sources, scratch), findings)
+            return board.post(owner, asked, study, idempotency_key)
 
         try:
             with service.admission.request(owner):

@@ -22,6 +22,7 @@ from brainmvp_server.api.studies import (
     Assign,
     BValue,
     Objects,
+    Resample,
     sources_of,
     upload_limits,
     wishes_of,
@@ -99,10 +100,7 @@ def build_router(service: Service) -> APIRouter:
         probabilities: Annotated[
             bool, Query(description="Add each output's probability map; only in a zip.")
         ] = False,
-        resample: Annotated[
-            bool,
-            Query(description="Bring NIfTI volumes on other grids onto the first one's grid."),
-        ] = False,
+        resample: Resample = False,
         assign: Assign = None,
         b_value: BValue = None,
         accept: Annotated[str | None, Header()] = None,
@@ -121,7 +119,7 @@ def build_router(service: Service) -> APIRouter:
                 shutil.rmtree(scratch, ignore_errors=True)
 
             def work() -> Response:
-                sources = sources_of(upload, scratch, task, wishes, settings)
+                sources, findings = sources_of(upload, scratch, task, wishes, settings)
                 check_modalities(tuple(sources), task, fill or task.filling.policy)
                 need = footprint(sources, task, settings.limits.volume, probabilities=probabilities)
                 with service.admission.memory_for(need, stop):
@@ -137,7 +135,7 @@ def build_router(service: Service) -> APIRouter:
                             stop=stop,
                         ),
                     )
-                    return answer(result, form, scratch, clean_up, objects)
+                    return answer(result, form, scratch, clean_up, objects, findings)
 
             try:
                 upload = await receive_study(request, scratch, upload_limits(settings))

@@ -40,6 +40,11 @@ BValue = Annotated[
 ]
 
 
+Resample = Annotated[
+    bool, Query(description="Bring NIfTI volumes on other grids onto the first one's grid.")
+]
+
+
 def objects_wanted(
     seg: Annotated[
         Encoding, Query(description="How the DICOM segmentation is encoded.")
@@ -105,6 +110,7 @@ def wishes_of(settings: Settings, assign: Sequence[str], b_value: float | None) 
         assigned=dict(map(assignment, assign)),
         b_value=dicom.b_value if b_value is None else b_value,
         rules=dicom.identification_rules,
+        fallback=dicom.dicom_fallback == "dcm2niix",
     )
 
 
@@ -120,16 +126,17 @@ def intake_of(upload: Upload, scratch: Path, wishes: Wishes, settings: Settings)
 
 def sources_of(
     upload: Upload, scratch: Path, task: Task, wishes: Wishes, settings: Settings
-) -> dict[Modality, Source]:
-    """What a model is given of an upload, by modality; no voxel is read.
+) -> tuple[dict[Modality, Source], Findings | None]:
+    """What a model is given of an upload, by modality, and what was identified; no voxel is read.
 
     Raises:
         InvalidInput: one of its kinds; see :func:`chosen_for` and :func:`one_series`.
     """
-    named = opened(upload.parts, scratch, wishes.b_value)
+    named = opened(upload.parts, scratch, wishes)
     if not upload.files:
-        return named
-    return chosen_for(intake_of(upload, scratch, wishes, settings), task.modalities, named)
+        return named, None
+    intake = intake_of(upload, scratch, wishes, settings)
+    return chosen_for(intake, task.modalities, named), Findings.of(intake)
 
 
 def parts_of(sources: Mapping[Modality, Source], folder: Path) -> dict[Modality, Path]:

@@ -11,7 +11,7 @@ OWN_SCHEME = "99BRAINMVP"
 _LONGEST_CODE, _LONGEST_MEANING = 16, 64
 
 ABNORMAL = CodedConcept("49755003", "SCT", "Morphologically Abnormal Structure")
-TISSUE = CodedConcept("85756007", "SCT", "Tissue")
+ANATOMY = CodedConcept("91723000", "SCT", "Anatomical Structure")
 BRAIN = CodedConcept("12738006", "SCT", "Brain")
 VOLUME = CodedConcept("118565006", "SCT", "Volume")
 MILLILITRE = CodedConcept("mL", "UCUM", "mL")
@@ -32,8 +32,8 @@ def code_of(name: str, title: str, code: Code | None) -> CodedConcept:
 
 
 def category_of(outputs: SegmentationOutputs) -> CodedConcept:
-    """Overlapping regions are lesions, exclusive classes are tissues."""
-    return ABNORMAL if isinstance(outputs, RegionOutputs) else TISSUE
+    """Overlapping regions are lesions, exclusive classes are parts of the brain."""
+    return ABNORMAL if isinstance(outputs, RegionOutputs) else ANATOMY
 
 
 def labels_of(outputs: SegmentationOutputs) -> tuple[Label, ...]:

@@ -18,6 +18,8 @@ from brainmvp_server.imaging.archive import ArchiveLimits, Unpacked, is_zip, unp
 from brainmvp_server.imaging.sources import Source
 
 if TYPE_CHECKING:
+    from brainmvp_server.imaging.dicom.files import Scanned
+    from brainmvp_server.imaging.dicom.series import Sorted
     from brainmvp_server.imaging.identify.study import IdentifiedStudy
 
 _TOKENS = {
@@ -45,11 +47,13 @@ class Wishes:
             leaves a series or file out.
         b_value: the diffusion weighting that is wanted, s/mm².
         rules: a site's own file of rules.
+        fallback: whether dcm2niix is asked about what is no volume by its attributes.
     """
 
     assigned: Mapping[str, Modality | None] = field(default_factory=dict)
     b_value: float = 1000.0
     rules: Path | None = None
+    fallback: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,6 @@ def take_in(
     if not rest and not assigned:
         return Intake(tuple(nifti), None, 0, 0)
     from brainmvp_server.imaging.dicom.files import scan
-    from brainmvp_server.imaging.dicom.series import sort_series
     from brainmvp_server.imaging.identify.rules import load_rules
     from brainmvp_server.imaging.identify.study import identify_study
 
@@ -135,7 +138,7 @@ def take_in(
     study = None
     if scanned.instances or assigned:
         study = identify_study(
-            sort_series(scanned.instances),
+            _sorted(scanned, folder, wishes),
             load_rules(wishes.rules),
             assigned=assigned,
             b_value=wishes.b_value,
@@ -178,7 +181,7 @@ def chosen_for(
 
 
 def opened(
-    parts: Mapping[Modality, Path], scratch: Path, b_value: float = 1000.0
+    parts: Mapping[Modality, Path], scratch: Path, wishes: Wishes = Wishes()
 ) -> dict[Modality, Source]:
     """What parts named by their modality hold; zips among them are unpacked into ``scratch``.
 
@@ -189,11 +192,11 @@ def opened(
     for modality, part in parts.items():
         inside = scratch / f"{modality.value}-files"
         inside.mkdir()
-        sources[modality] = one_series(part, modality, inside, b_value)
+        sources[modality] = one_series(part, modality, inside, wishes)
     return sources
 
 
-def one_series(part: Path, modality: Modality, folder: Path, b_value: float = 1000.0) -> Source:
+def one_series(part: Path, modality: Modality, folder: Path, wishes: Wishes = Wishes()) -> Source:
     """What a part named by its modality holds: a NIfTI file, or one series as a zip or one object.
 
     Raises:
@@ -201,7 +204,6 @@ def one_series(part: Path, modality: Modality, folder: Path, b_value: float = 10
         InvalidVolume: it holds no volume, or several.
     """
     from brainmvp_server.imaging.dicom.files import is_dicom, scan
-    from brainmvp_server.imaging.dicom.series import sort_series
 
     if is_zip(part):
         files = [f.path for f in unpack(part, folder, subject=modality.value)]
@@ -212,10 +214,10 @@ def one_series(part: Path, modality: Modality, folder: Path, b_value: float = 10
         files = [part]
     else:
         return part
-    study = sort_series(scan(files).instances)
+    study = _sorted(scan(files), folder, wishes)
     stacks = list(study.stacks)
     if modality == Modality.DWI:
-        stacks.sort(key=lambda s: abs((s.header.b_value or 0.0) - b_value))
+        stacks.sort(key=lambda s: abs((s.header.b_value or 0.0) - wishes.b_value))
         del stacks[1:]
     if len(stacks) == 1:
         return stacks[0]
@@ -225,6 +227,17 @@ def one_series(part: Path, modality: Modality, folder: Path, b_value: float = 10
         remedy="Send the files of one series, or all of them as files=",
         subject=modality.value,
     )
+
+
+def _sorted(scanned: Scanned, folder: Path, wishes: Wishes) -> Sorted:
+    from brainmvp_server.imaging.dicom.series import sort_series
+
+    study = sort_series(scanned.instances)
+    if not wishes.fallback:
+        return study
+    from brainmvp_server.imaging.dicom.fallback import with_fallback
+
+    return with_fallback(study, folder)
 
 
 def named(name: str) -> tuple[str, Modality | None]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
 
 from brainmvp_models.errors import DuplicateJob, UnknownJob
-from brainmvp_models.modality import Modality, printable
+from brainmvp_models.modality import printable
 from brainmvp_server.jobs import database
 from brainmvp_server.jobs.job import (
     UNFORESEEN,
     Asked,
     Job,
+    KeptStudy,
     Order,
     Outcome,
     Priority,
@@ -40,9 +39,7 @@ class JobBoard:
         self._keep = keep
         self.storage = storage
 
-    def post(
-        self, owner: str, asked: Asked, files: Mapping[Modality, Path], key: str | None = None
-    ) -> Job:
+    def post(self, owner: str, asked: Asked, study: KeptStudy, key: str | None = None) -> Job:
         """Accept a job: its study is kept, then its order.
 
         Args:
@@ -57,12 +54,12 @@ class JobBoard:
             id=name.hex,
             owner=owner,
             asked=asked,
-            digest=order_digest(asked, files),
-            modalities=tuple(files),
+            digest=order_digest(asked, study.files),
+            modalities=tuple(study.files),
         )
         earlier = self._find(owner, order.id)
         if earlier is None:
-            self.storage.put_study(order, files)
+            self.storage.put_study(order, study)
             with database.translated():
                 self._client.enqueue(_options(order), order.model_dump(mode="json"))
             earlier = self._find(owner, order.id)

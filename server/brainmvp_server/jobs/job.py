@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -13,7 +14,9 @@ from pydantic import Field
 from brainmvp_models.bundle import digest_of
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
-from brainmvp_server.summary import Wire
+from brainmvp_server.dicom_out.objects import ObjectOptions
+from brainmvp_server.findings import Findings
+from brainmvp_server.wire import Wire
 
 
 class Priority(str, Enum):
@@ -46,7 +49,22 @@ class Asked(Wire):
     fill: FillPolicy | None = None
     probabilities: bool = False
     channels: bool = False
+    resample: bool = False
+    objects: ObjectOptions = ObjectOptions()
     priority: Priority = Priority.BATCH
+
+
+@dataclass(frozen=True)
+class KeptStudy:
+    """What is kept of a study until its job is over.
+
+    Attributes:
+        files: one a modality, in the order they came.
+        findings: what was identified when it came; None where every file came under its name.
+    """
+
+    files: Mapping[Modality, Path]
+    findings: Findings | None = None
 
 
 class Order(Wire):

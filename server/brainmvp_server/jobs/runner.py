@@ -18,7 +18,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
 
 from brainmvp_models.errors import BrainMVPError, ServiceClosing, StorageFailed, StudyCancelled
 from brainmvp_server.answer import write_files
-from brainmvp_server.imaging.intake import opened
+from brainmvp_server.imaging.intake import Wishes, opened
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.jobs import database
@@ -162,8 +162,10 @@ class JobRunner:
         study, out = scratch / "study", scratch / "results"
         for folder in (study, out):
             folder.mkdir()
-        files = _tried(lambda: self._storage.fetch_study(order, study))
-        sources = opened(files, scratch, settings.dicom.b_value)
+        kept = _tried(lambda: self._storage.fetch_study(order, study))
+        dicom = settings.dicom
+        wishes = Wishes(b_value=dicom.b_value, fallback=dicom.dicom_fallback == "dcm2niix")
+        sources = opened(kept.files, scratch, wishes)
         shelf = self._service.shelf
         need = footprint(
             sources,
@@ -181,6 +183,7 @@ class JobRunner:
                     fill=asked.fill,
                     probabilities=asked.probabilities,
                     templates=asked.channels,
+                    resample=asked.resample,
                     limits=settings.limits.volume,
                     progress=progress,
                     stop=stop,
@@ -188,7 +191,7 @@ class JobRunner:
                 ),
             )
             progress("write", 0, 1)
-            write_files(result, out)
+            write_files(result, out, asked.objects, kept.findings)
         stop.check()
         return _tried(lambda: self._storage.put_results(order.id, out))
 

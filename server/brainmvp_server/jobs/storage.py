@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -12,17 +12,19 @@ from typing import IO, Any
 from fsspec.core import url_to_fs
 
 from brainmvp_models.errors import InvalidSettings
-from brainmvp_models.modality import Modality
-from brainmvp_server.jobs.job import Order
+from brainmvp_server.findings import Findings
+from brainmvp_server.jobs.job import KeptStudy, Order
 
 _PIECE = 1 << 20
+_FINDINGS = "findings.json"
 
 
 class Storage:
     """Files of jobs under one address.
 
-    ``ID/study/DIGEST/MODALITY`` is a study, ``ID/results/…`` a result. Every file is written before
-    anything in the database points at it.
+    ``ID/study/DIGEST/MODALITY`` is a study, with ``findings.json`` where it was identified;
+    ``ID/results/…`` is a result. Every file is written before anything in the database points at
+    it.
 
     Args:
         address: a folder, or a URL that fsspec knows, such as ``s3://bucket/prefix``.
@@ -43,12 +45,15 @@ class Storage:
             ) from error
         self._root = self._root.rstrip("/")
 
-    def put_study(self, order: Order, files: Mapping[Modality, Path]) -> None:
+    def put_study(self, order: Order, study: KeptStudy) -> None:
         """Keep a study's files."""
-        for modality, path in files.items():
+        for modality, path in study.files.items():
             self._put(path, f"{_study(order)}/{modality.value}")
+        if study.findings is not None:
+            with self._open(f"{_study(order)}/{_FINDINGS}", "wb") as file:
+                file.write(study.findings.model_dump_json().encode())
 
-    def fetch_study(self, order: Order, folder: Path) -> dict[Modality, Path]:
+    def fetch_study(self, order: Order, folder: Path) -> KeptStudy:
         """Copy a study's files into ``folder``.
 
         Raises:
@@ -58,7 +63,10 @@ class Storage:
         for modality in order.modalities:
             files[modality] = folder / modality.value
             self._fs.get_file(self._at(f"{_study(order)}/{modality.value}"), str(files[modality]))
-        return files
+        findings = None
+        with suppress(FileNotFoundError), self._open(f"{_study(order)}/{_FINDINGS}", "rb") as file:
+            findings = Findings.model_validate_json(file.read())
+        return KeptStudy(files, findings)
 
     def drop_study(self, order: Order) -> None:
         """Forget one study; another one of the same job, if there is one, stays."""

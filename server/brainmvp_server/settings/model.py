@@ -133,6 +133,11 @@ class DicomSettings(Group):
     identification_rules: Path | None = Field(
         default=None, description="A site's own rules of identification, asked first (YAML)."
     )
+    dicom_fallback: Literal["none", "dcm2niix"] = Field(
+        default="none",
+        description="Who is asked about a series that is no volume by its attributes, such as a "
+        "Siemens mosaic; dcm2niix must be installed.",
+    )
 
 
 class JobSettings(Group):

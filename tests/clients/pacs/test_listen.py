@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pynetdicom import AE
 from pynetdicom.presentation import build_context
@@ -77,9 +79,41 @@ def routed(program: Callable[[str], Path], tmp_path: Path) -> Iterator[tuple[Ort
     settings = json.loads(text)
     port = free_port()
     settings["DicomModalities"]["brainmvp"]["Port"] = port
+    for place in ("StorageDirectory", "IndexDirectory", "Plugins"):
+        del settings[place]  # the machine's, not the test's
     settings |= {"LuaScripts": [str(KIT / "brainmvp.lua")], "StableAge": 1}
     with orthanc(program, tmp_path / "orthanc", **settings) as running:
         yield running, port
+
+
+def test_the_kit_starts_beside_what_debian_installs(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """As the kit's README says: its two files in Debian's folder."""
+    folder = shutil.copytree("/etc/orthanc", tmp_path / "etc")
+    (folder / "brainmvp.lua").write_text((KIT / "brainmvp.lua").read_text())
+    http, text = free_port(), (KIT / "orthanc.json").read_text()
+    text = text.replace("/etc/orthanc", str(folder)).replace("/var/lib/orthanc", str(tmp_path))
+    ports = f'"HttpPort": {http}, "DicomPort": {free_port()},'
+    (folder / "orthanc.json").write_text(text.replace("{", "{" + ports, 1))
+    url = f"http://127.0.0.1:{http}"
+    with subprocess.Popen([program("Orthanc"), folder], stderr=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    answer = httpx.get(
+                        f"http://127.0.0.1:{http}/dicom-web/studies", trust_env=False
+                    )
+                    break
+                except httpx.TransportError:
+                    assert process.poll() is None and time.monotonic() < deadline
+                    time.sleep(0.1)
+            assert answer.status_code == 200 and answer.json() == []
+            modalities = httpx.get(f"{url}/modalities", trust_env=False).json()
+            assert modalities == ["brainmvp"]
+        finally:
+            process.terminate()
 
 
 def _predictions(peer: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import io
+import json
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -124,6 +125,19 @@ def test_identify_shows_everything_and_runs_nothing(service: Service, study: Stu
     }
     assert volumes[3]["reason"] == "a localizer"
     assert volumes[0]["evidence"] and volumes[0]["plane"] == "sagittal"
+
+
+def test_a_result_says_which_series_became_which_modality_and_why(
+    service: Service, study: Study
+) -> None:
+    body = {"files": zipped(study.files)}
+    told = service.predict(params=FILL, files=body).json()["identified"]
+    assert told == service.http.post("/v1/studies/identify", files=body).json()["volumes"]
+    assert [one["modality"] for one in told if one["used"]] == ["t1", "t1c", "flair"]
+    assert all(one["evidence"] and one["reason"] for one in told)
+    whole = service.predict(params=FILL, files=body, headers={"accept": "application/zip"})
+    with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
+        assert json.loads(archive.read("summary.json"))["identified"] == told
 
 
 def test_nifti_files_are_told_by_the_words_in_their_names(service: Service, scan: Path) -> None:

@@ -116,8 +116,13 @@ def test_it_lies_right_in_other_planes_and_slice_orders(
 
 @pytest.mark.parametrize(
     "options",
-    [ObjectOptions(overlay=True), ObjectOptions("binary", "all"), ObjectOptions("labelmap")],
-    ids=["sparse", "all", "labelmap"],
+    [
+        ObjectOptions(overlay=True),
+        ObjectOptions("binary", "all"),
+        ObjectOptions("labelmap"),
+        ObjectOptions("labelmap", "all"),
+    ],
+    ids=["sparse", "all", "labelmap", "labelmap-all"],
 )
 def test_no_object_breaks_a_rule_of_the_standard(
     result: Result, options: ObjectOptions, tmp_path: Path, program: Callable[[str], Path]
@@ -136,6 +141,11 @@ def test_no_object_breaks_a_rule_of_the_standard(
             if file == "report.dcm":
                 read = subprocess.run([program("dsr2xml"), path], capture_output=True, check=False)
                 assert read.returncode == 0 and not read.stderr, path.name
+            if file.startswith("overlay"):
+                drawn = subprocess.run(
+                    [program("dcm2pnm"), path, tmp_path / "drawn"], capture_output=True, check=False
+                )
+                assert drawn.returncode == 0 and not drawn.stderr, path.name
 
 
 def test_a_repeat_has_the_same_uids_and_another_study_has_others(
@@ -196,7 +206,7 @@ def test_the_report_holds_volumes_model_and_what_was_real_and_filled(result: Res
     assert numbers == [3]  # the enhancing tumour is one label; the other regions are unions
 
 
-def test_segments_carry_the_bundles_codes_and_private_ones_where_it_has_none(
+def test_segments_carry_the_bundles_codes(
     result: Result,
 ) -> None:
     made = pydicom.dcmread(io.BytesIO(written(result)["segmentation.dcm"]))
@@ -204,7 +214,7 @@ def test_segments_carry_the_bundles_codes_and_private_ones_where_it_has_none(
     assert [(c.CodeValue, c.CodingSchemeDesignator) for c in codes] == [
         ("6574001", "SCT"),
         ("79654002", "SCT"),
-        ("ET", "99BRAINMVP"),
+        ("C113842", "NCIt"),
     ]
 
 

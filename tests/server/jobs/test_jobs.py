@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import httpx
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom import dcmread
 
-from brainmvp_clients import AsyncClient, Client, Refused
+from brainmvp_clients import AsyncClient, Client, DicomOptions, Refused
+from dicom_studies import write_study
 
 from ..conftest import Serving, Start
 
@@ -159,6 +162,44 @@ def test_a_study_that_cannot_be_used_fails_with_its_reason(
     assert job["error"]["code"] == "invalid-volume"
     assert "t1" in job["error"]["detail"] and job["error"]["remedy"]
     assert kept(storage) == []
+
+
+def test_a_job_of_a_dicom_study_has_the_objects_asked_for_and_says_what_was_identified(
+    service: Serving, tmp_path: Path
+) -> None:
+    study = write_study(tmp_path / "study", "ge", ("t1", "flair", "localizer"), part=True)
+    archive = tmp_path / "study.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        for path in study.files:
+            zipped.write(path, path.name)
+    wanted = DicomOptions(assign=("2:t2",), seg="labelmap", seg_frames="all", overlay=True)
+    with Client(str(service.http.base_url)) as client:
+        job = client.submit("swift", {"files": archive}, fill="zeros", dicom=wanted)
+        assert service.until(job.id, "done", "failed")["state"] == "done"
+        summary = client.job_results(job.id, tmp_path / "result")
+    assert {one.modality for one in summary.real} == {"t1", "t2"}
+    found = [(one.label, one.modality, one.used) for one in summary.identified]
+    assert found == [("1", "t1", True), ("2", "t2", True), ("3", None, False)]
+    assert summary.identified[1].evidence == ("assigned by the user",)
+    assert summary.identified[2].reason == "a localizer"
+    names = {path.name for path in (tmp_path / "result").iterdir()}
+    assert {"segmentation.dcm", "report.dcm", "overlay-0001.dcm"} <= names
+    assert dcmread(tmp_path / "result" / "segmentation.dcm").SegmentationType == "LABELMAP"
+
+
+def test_a_job_resamples_nifti_files_on_request(service: Serving, small_study: Path) -> None:
+    image = nib.load(small_study)
+    coarse = np.asarray(image.dataobj)[::2, ::2, ::2]
+    other = nib.Nifti1Image(coarse, image.affine @ np.diag((2, 2, 2, 1))).to_bytes()
+    states = {}
+    for resample in ("false", "true"):
+        answer = service.http.post(
+            "/v1/models/swift/jobs",
+            files={"t1": small_study.read_bytes(), "flair": other},
+            params={"fill": "zeros", "resample": resample},
+        )
+        states[resample] = service.until(answer.json()["id"], "done", "failed")["state"]
+    assert states == {"false": "failed", "true": "done"}
 
 
 def test_what_can_be_refused_at_once_is_no_job(service: Serving, small_study: Path) -> None:

@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 
 from brainmvp_models.errors import InvalidSettings
 from brainmvp_models.modality import Modality
-from brainmvp_server.jobs.job import Asked, Order
+from brainmvp_server.jobs.job import Asked, KeptStudy, Order
 from brainmvp_server.jobs.storage import Storage
 
 JOB, OTHER = "a" * 32, "b" * 32
@@ -67,10 +67,10 @@ def scan(tmp_path: Path) -> Path:
 def test_a_study_comes_back_as_it_was_and_is_gone_when_dropped(
     storage: Storage, scan: Path, tmp_path: Path
 ) -> None:
-    storage.put_study(order(), {Modality.T1: scan})
-    storage.put_study(order("d2"), {Modality.T1: scan})
+    storage.put_study(order(), KeptStudy({Modality.T1: scan}))
+    storage.put_study(order("d2"), KeptStudy({Modality.T1: scan}))
     (tmp_path / "out").mkdir()
-    files = storage.fetch_study(order(), tmp_path / "out")
+    files = storage.fetch_study(order(), tmp_path / "out").files
     assert files[Modality.T1].read_bytes() == scan.read_bytes()
     storage.drop_study(order("d2"))
     assert storage.fetch_study(order(), tmp_path / "out")
@@ -103,7 +103,7 @@ def test_results_are_named_read_packed_and_dropped(
 def test_files_that_no_job_knows_are_found_but_not_those_just_written(
     storage: Storage, scan: Path
 ) -> None:
-    storage.put_study(order(), {Modality.T1: scan})
+    storage.put_study(order(), KeptStudy({Modality.T1: scan}))
     assert storage.left_behind({JOB}, older_than_s=-60) == []
     assert storage.left_behind({OTHER}, older_than_s=60) == []
     assert storage.left_behind({OTHER}, older_than_s=-60) == [JOB]

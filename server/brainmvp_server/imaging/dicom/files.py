@@ -40,6 +40,7 @@ class Frame:
         path, index: the file, and the frame in it (0 in a classic object).
         position, orientation: as in DICOM, mm, L-P-S; None where the slice has no place.
         spacing: mm between rows, between columns.
+        step: mm between slices, as the header says; None where it does not.
         size: rows, columns.
         slope, intercept: stored values to values.
         moment: what tells repetitions apart: temporal position, acquisition number, trigger time.
@@ -51,6 +52,7 @@ class Frame:
     position: Vector | None
     orientation: Vector | None
     spacing: Vector | None
+    step: float | None
     size: tuple[int, int]
     slope: float
     intercept: float
@@ -202,6 +204,7 @@ def _frame(path: Path, index: int, attributes: Attributes) -> Frame:
         position=attributes.numbers("ImagePositionPatient", 3),
         orientation=orientation if orientation and _is_orientation(orientation) else None,
         spacing=attributes.numbers("PixelSpacing", 2),
+        step=attributes.number("SpacingBetweenSlices"),
         size=(int(rows), int(columns)),
         slope=1.0 if slope is None or slope == 0 else slope,
         intercept=attributes.number("RescaleIntercept") or 0.0,

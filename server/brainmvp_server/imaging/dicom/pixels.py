@@ -1,7 +1,8 @@
 """Decode a stack's frames, without believing what compressed data claims.
 
-pydicom decodes; JPEG-LS through pyjpegls, JPEG 2000 through pylibjpeg. A compressed frame's own
-header is read first: a few bytes can claim an image of any size.
+pydicom decodes; JPEG-LS through pyjpegls, JPEG 2000 through pylibjpeg; JPEG Lossless is ours
+(:mod:`lossless`). A compressed frame's own header is read first: a few bytes can claim an image of
+any size.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -22,6 +23,7 @@ from pydicom.uid import UID, RLELossless
 
 from brainmvp_models.errors import InvalidVolume
 from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.dicom import lossless
 from brainmvp_server.imaging.dicom.files import Frame, open_dataset
 from brainmvp_server.imaging.dicom.series import Stack
 from brainmvp_server.imaging.dicom.source import DicomSource
@@ -55,16 +57,28 @@ class _Undecodable(Exception):
     """The problem and the remedy of a frame."""
 
 
+def stored_values(frame: Frame) -> NDArray[Any]:
+    """One frame's stored values (row, column).
+
+    Raises:
+        Exception: it cannot be decoded; what kind is the decoder's affair.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ((_, _, pixels),) = _decoded(open_dataset(frame.path), [(0, frame)])
+    return pixels
+
+
 def _read(stack: Stack, modality: Modality) -> Volume:
     scales = {(frame.slope, frame.intercept) for frame in stack.frames}
     slope, intercept = next(iter(scales)) if len(scales) == 1 else (1.0, 0.0)
-    block: NDArray[Any] | None = None
+    block: NDArray[Any] | None = None if stack.converted is None else np.load(stack.converted)
     datasets = []
     numbered = enumerate(stack.frames)
     for _, group in groupby(numbered, key=lambda item: item[1].path):
         frames = list(group)
         dataset = open_dataset(frames[0][1].path)
-        for place, frame, pixels in _decoded(dataset, frames):
+        for place, frame, pixels in () if stack.converted else _decoded(dataset, frames):
             if len(scales) > 1:
                 pixels = (pixels * frame.slope + frame.intercept).astype(np.float32)
             if block is None:
@@ -98,27 +112,39 @@ def _decoded(
 ) -> Iterator[tuple[int, Frame, NDArray[Any]]]:
     """Each frame's place in the stack, the frame and its pixels (row, column)."""
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    decode = _decoder(dataset, syntax)
+    if int(dataset.BitsAllocated) not in (8, 16, 32):
+        raise _Undecodable("its pixels are not of 8, 16 or 32 bits", "Convert it")
+    for place, frame in frames:
+        if syntax.is_encapsulated:
+            _check_claims(dataset, frame, syntax)
+        pixels = decode(frame.index)
+        if pixels.shape != frame.size:
+            raise _Undecodable("its pixels do not fill its images", "Send the series again, whole")
+        yield place, frame, pixels
+
+
+def _decoder(dataset: Dataset, syntax: UID) -> Callable[[int], NDArray[Any]]:
+    """What decodes a frame by its index."""
+    if syntax in lossless.SYNTAXES:
+        return lambda index: lossless.decode_frame(_compressed(dataset, index), dataset)
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         raise _unsupported(syntax) from None
     if not decoder.is_available:
         raise _unsupported(syntax)
-    if int(dataset.BitsAllocated) not in (8, 16, 32):
-        raise _Undecodable("its pixels are not of 8, 16 or 32 bits", "Convert it")
-    for place, frame in frames:
-        if syntax.is_encapsulated:
-            _check_claims(dataset, frame, syntax)
-        pixels, _ = decoder.as_array(dataset, index=frame.index, raw=True)
-        if pixels.shape != frame.size:
-            raise _Undecodable("its pixels do not fill its images", "Send the series again, whole")
-        yield place, frame, pixels
+    return lambda index: decoder.as_array(dataset, index=index, raw=True)[0]
+
+
+def _compressed(dataset: Dataset, index: int) -> bytes:
+    count = int(dataset.get("NumberOfFrames") or 1)
+    return get_frame(dataset.PixelData, index, number_of_frames=count)
 
 
 def _check_claims(dataset: Dataset, frame: Frame, syntax: UID) -> None:
     """Compare the size in a compressed frame's own header with the image's."""
-    count = int(dataset.get("NumberOfFrames") or 1)
-    data = get_frame(dataset.PixelData, frame.index, number_of_frames=count)
+    data = _compressed(dataset, frame.index)
     if syntax == RLELossless:
         most = frame.size[0] * frame.size[1] * int(dataset.BitsAllocated) // 8 * 2 + 1024
         wrong = len(data) > most  # run lengths at their worst add one byte to 128
@@ -152,7 +178,7 @@ def _unsupported(syntax: UID) -> _Undecodable:
     name = syntax.name if syntax.is_transfer_syntax else "an unknown transfer syntax"
     return _Undecodable(
         f"its pixels are compressed as {name}, which cannot be read here",
-        "Send it uncompressed, or as JPEG-LS, JPEG 2000 or RLE",
+        "Send it uncompressed, or as JPEG Lossless, JPEG-LS, JPEG 2000 or RLE",
     )
 
 

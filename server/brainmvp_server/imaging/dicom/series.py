@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -41,6 +42,8 @@ class Stack:
         header: with this volume's echo time, b-value and geometry.
         frames: in the direction that makes (column, row, slice) right-handed in L-P-S.
         grid: where the voxels (column, row, slice) lie.
+        converted: the voxels (slice, row, column) as ``.npy``, where another program made them of
+            the frames' files.
     """
 
     label: str
@@ -48,6 +51,7 @@ class Stack:
     frame_of_reference: str
     frames: tuple[Frame, ...]
     grid: Grid
+    converted: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,15 @@ class SetAside:
 
     Attributes:
         damaged: it would be a volume, were it whole; to go on without it could change a result.
+        frames: what another program may make a volume of.
     """
 
     label: str
     header: SeriesHeader
     reason: str
     damaged: bool = False
+    frames: tuple[Frame, ...] = ()
+    frame_of_reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,10 +126,18 @@ def _sort_one(series: Sequence[Instance]) -> list[Stack | SetAside]:
         own = _own_header(headers[part[0].path], part)
         problem, damaged = _irregular(part, own)
         if problem:
-            found.append(SetAside(label, own, problem, damaged))
+            hopeful = tuple(part) if damaged or _is_mosaic(part) else ()
+            found.append(
+                SetAside(label, own, problem, damaged, hopeful, series[0].frame_of_reference)
+            )
         else:
             found.append(_stacked(label, own, series[0].frame_of_reference, part))
     return found
+
+
+def _is_mosaic(part: Sequence[Frame]) -> bool:
+    """Whether it is one image that holds all slices as tiles, as Siemens scanners write them."""
+    return len(part) == 1 and "MOSAIC" in part[0].image_type
 
 
 def _unplaced(frames: Sequence[Frame]) -> str:
@@ -188,6 +203,8 @@ def _own_header(header: SeriesHeader, part: Sequence[Frame]) -> SeriesHeader:
 
 def _irregular(part: Sequence[Frame], header: SeriesHeader) -> tuple[str, bool]:
     """Why some frames are no regular volume, and whether that is damage; empty where they are."""
+    if _is_mosaic(part):
+        return "it is a mosaic: its slices are tiles of one image", False
     if len(part) < _FEWEST_SLICES:
         return "it has one slice only", False
     positions = np.array([frame.position for frame in part])
