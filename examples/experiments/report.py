@@ -27,9 +27,9 @@ sh examples/demo_models.sh runs/demo
 sh examples/experiments/run.sh runs/demo
 ```
 
-Each arm: 120 steps of four 48³ windows of 2 mm voxels in two views (one, without mixing), AdamW 2e-3 with
-cosine, 120 training studies, no choice of checkpoint. The pre-training: 1,080 steps of two 64³
-windows of 1 mm voxels in two views.
+Each arm: 120 steps of four 48³ windows of 2 mm voxels in two views (one, without mixing), AdamW
+2e-3 with cosine, 120 training studies, no choice of checkpoint. The pre-training: 1,080 steps of
+two 64³ windows of 1 mm voxels in two views.
 """
 
 
