@@ -7,7 +7,8 @@
 # Packages come from locks/*.txt with their digests; `make lock` renews those. What a build can't
 # know is an argument: base images (pin them by digest where you build for others).
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
-# onnxruntime-gpu and tensorrt in locks/gpu.txt are built for this CUDA.
+# onnxruntime-gpu and tensorrt-cu13 in locks/gpu.txt are built for this CUDA. TensorRT's libraries come
+# from https://pypi.nvidia.com, which the build must reach.
 ARG CUDA_IMAGE=docker.io/nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04
 
 # The project's wheel, the same in all three.

@@ -20,12 +20,22 @@ def export(
     templates: Annotated[
         Path | None, typer.Option(help="Folder of NIfTI templates, or a pre-trained file.")
     ] = None,
-    precision: Annotated[Literal["fp32", "fp16"], typer.Option()] = "fp32",
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(help="int8 runs in OpenVINO alone, and differs more: see docs/engines.md."),
+    ] = "fp32",
+    engine: Annotated[
+        Literal["tensorrt", "onnxruntime-tensorrt"] | None,
+        typer.Option(help="Also build it for the GPU of this machine, and prove that too."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="By default the task's name.")] = None,
     version: Annotated[str, typer.Option()] = "1",
     study: Annotated[
         list[str] | None,
-        typer.Option(help="MODALITY=FILE to check parity on; by default a packaged scan."),
+        typer.Option(
+            help="MODALITY=FILE to check parity on and calibrate int8 with; by default a packaged "
+            "scan."
+        ),
     ] = None,
     card: Annotated[
         Path | None, typer.Option(help="Markdown to add to the card, for example its quality.")
@@ -47,6 +57,7 @@ def export(
             templates=templates,
             precision=precision,
             study=_study(study or []),
+            engine=engine,
             notes=_notes(card),
             demo=demo,
             overwrite=overwrite,
@@ -58,8 +69,9 @@ def export(
         raise typer.Exit(2) from None
     for report in bundle.manifest.parity:
         typer.echo(
-            f"{report.engine}: largest difference {report.max_error:.1e} of a deviation "
-            f"(allowed {report.tolerance:g}), agreement {report.agreement:.5f}"
+            f"{report.engine}: largest difference {report.max_error:.1e} of a deviation"
+            f"{f' (allowed {report.tolerance:g})' if report.tolerance else ''}, "
+            f"agreement {report.agreement:.5f}"
         )
     if bundle.manifest.templates is None and any(not c.required for c in chosen.channels):
         typer.echo("no templates: a missing modality can only be filled by zeros", err=True)

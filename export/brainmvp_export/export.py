@@ -10,22 +10,37 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from brainmvp_export.card import write_card
+from brainmvp_export.engines import logits_in
 from brainmvp_export.onnx import write_onnx
-from brainmvp_export.parity import Precision, check_parity, logits_of, real_windows
+from brainmvp_export.parity import Array, check_parity, judged, real_windows
+from brainmvp_export.reference import logits_of
 from brainmvp_export.rewrite import HalfPrecision, rewritten
 from brainmvp_models import __version__
 from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
 from brainmvp_models.checkpoint import Checkpoint, load_network, read_checkpoint
-from brainmvp_models.errors import InvalidBundle, InvalidCheckpoint
-from brainmvp_models.manifest import Manifest, Network, Parity, Provenance, SubsetQuality, Templates
+from brainmvp_models.errors import EngineUnavailable, InvalidBundle, InvalidCheckpoint
+from brainmvp_models.manifest import (
+    Manifest,
+    Network,
+    Parity,
+    Precision,
+    Provenance,
+    SubsetQuality,
+    Templates,
+)
 from brainmvp_models.modality import Modality, printable
 from brainmvp_models.task import NAME_PATTERN, Task
 from brainmvp_models.templates import TemplateBank
+from brainmvp_server.inference.engines import EngineOptions, check_engine
 
 NETWORK_FILE, TEMPLATES_FILE, CARD_FILE = "model.onnx", "templates.nii.gz", "card.md"
+INT8_FILE, INT8_WEIGHTS = "model.xml", "model.bin"
+CALIBRATION = 8
+"""Windows of the whole study that INT8 looks at, half of them to calibrate and half for proof."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +52,9 @@ class Order:
         out: the model folder; the bundle becomes ``out/name/version``.
         templates: a folder of NIfTI templates or a pre-trained file; by default the checkpoint's
             own ``rep_template``, where it has one.
-        study: real files to check parity on; by default the packaged scan.
+        study: real files to check parity on, and to calibrate INT8 with; by default the packaged
+            scan.
+        engine: a GPU engine to build and prove as well, for the GPU of this machine.
         notes: Markdown to put into the card, for example measured quality.
         subset_card: measured quality by subset of modalities.
         demo: mark the bundle as a demonstration.
@@ -52,6 +69,7 @@ class Order:
     templates: Path | None = None
     precision: Precision = "fp32"
     study: Mapping[Modality, Path] = field(default_factory=dict)
+    engine: str | None = None
     notes: str = ""
     subset_card: tuple[SubsetQuality, ...] = ()
     demo: bool = False
@@ -69,6 +87,7 @@ def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> 
         InvalidCheckpoint: the file cannot be read safely or does not fit the task.
         TemplateMismatch: the templates cannot be read.
         ParityFailed: an engine does not reproduce the checkpoint.
+        EngineUnavailable: the engine to build is not installed, or there is no GPU.
         InvalidBundle: that version exists already and may not be overwritten, or the name, the
             version or ``out`` cannot be a folder's.
     """
@@ -79,6 +98,7 @@ def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> 
             remedy="Choose another --version, or pass --overwrite",
             subject=f"{order.name}/{order.version}",
         )
+    _check_engine(order)
     say("reading the checkpoint")
     checkpoint = read_checkpoint(order.checkpoint)
     network = load_network(checkpoint, order.task)
@@ -87,7 +107,7 @@ def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> 
     with tempfile.TemporaryDirectory(prefix=".export-", dir=order.out) as scratch:
         folder = Path(scratch) / order.version
         folder.mkdir()
-        parity = _write_network(network, bank, order, folder / NETWORK_FILE, say)
+        parity = _write_network(network, bank, order, folder, say)
         say("writing the bundle")
         _write_manifest(folder, order, checkpoint, bank, network, parity)
         Bundle.open(folder)
@@ -96,6 +116,18 @@ def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> 
             shutil.move(target, Path(scratch) / "replaced")
         folder.rename(target)
     return Bundle.open(target)
+
+
+def _check_engine(order: Order) -> None:
+    """Refuse an engine that could not be built for, before anything is done."""
+    if order.engine is None:
+        return
+    if order.precision == "int8":
+        raise EngineUnavailable(
+            f"the engine '{order.engine}' does not run int8 networks",
+            remedy="Export with --precision fp16, or without --engine",
+        )
+    check_engine(order.engine)
 
 
 def _target(order: Order) -> Path:
@@ -118,19 +150,52 @@ def _write_network(
     network: nn.Module,
     bank: TemplateBank,
     order: Order,
-    path: Path,
+    folder: Path,
     say: Callable[[str], None],
 ) -> tuple[Parity, ...]:
+    """Write the network into ``folder``, and prove it."""
     serving = rewritten(network)
     if order.precision == "fp16":
         serving = HalfPrecision(serving).eval()
     say("exporting to ONNX")
+    path = (folder.parent if order.precision == "int8" else folder) / NETWORK_FILE
     write_onnx(serving, len(order.task.channels), order.task.window, path)
+    if order.precision == "int8":
+        from brainmvp_export.quantize import write_int8
+
+        say("calibrating INT8 on real windows")
+        calibration, windows = calibration_windows(order.task, bank, order.study or None)
+        write_int8(path, calibration, folder / INT8_FILE)
+        path = folder / INT8_FILE
+    else:
+        windows = real_windows(order.task, bank, order.study or None)
     say("running the checkpoint on real windows")
-    windows = real_windows(order.task, bank, order.study or None)
     expected = logits_of(network, windows)
     say("comparing the engines with the checkpoint")
-    return check_parity(expected, path, windows, order.task, order.precision)
+    parity = check_parity(expected, path, windows, order.task, order.precision)
+    if order.engine is None:
+        return parity
+    say(f"building for {order.engine}")
+    options = EngineOptions(precision=order.precision)
+    built = logits_in(path, order.engine, windows, options)
+    return (*parity, judged(order.engine, built, expected, order.task, "fp16"))
+
+
+def calibration_windows(
+    task: Task, bank: TemplateBank, files: Mapping[Modality, Path] | None
+) -> tuple[Array, Array]:
+    """Windows to calibrate INT8 with, and others to prove it on.
+
+    Both hold windows of the whole study, then of its first modality alone with the others filled:
+    the network meets either.
+    """
+    whole = real_windows(task, bank, files, CALIBRATION)
+    alone = real_windows(task, bank, files, CALIBRATION // 2, alone=True)
+    seen, unseen = (
+        np.concatenate([part[start if len(part) > 1 else 0 :: 2] for part in (whole, alone)])
+        for start in (0, 1)
+    )
+    return seen, unseen
 
 
 def _templates(order: Order, checkpoint: Checkpoint) -> TemplateBank:
@@ -179,13 +244,14 @@ def _write_manifest(
         version=order.version,
         task=order.task,
         network=Network(
-            file=NETWORK_FILE,
+            file=INT8_FILE if order.precision == "int8" else NETWORK_FILE,
+            weights=INT8_WEIGHTS if order.precision == "int8" else None,
             size=checkpoint.size.name,
             parameters=sum(p.numel() for p in network.parameters()),
             precision=order.precision,
         ),
         templates=templates,
-        files=tuple(describe_file(path) for path in sorted(folder.iterdir())),
+        files=tuple(describe_file(path) for path in sorted(folder.iterdir()) if path.is_file()),
         provenance=Provenance(
             checkpoint=checkpoint.digest,
             exporter=f"brainmvp {__version__}",

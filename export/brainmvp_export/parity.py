@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from brainmvp_models.errors import ParityFailed
-from brainmvp_models.manifest import Parity
+from brainmvp_models.manifest import Parity, Precision
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import RegionOutputs, Task
 from brainmvp_models.templates import TemplateBank
 from brainmvp_server.imaging.nifti import read_nifti
 from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.imaging.volume import Volume
-from brainmvp_server.inference.engines import installed_engines, load_engine
+from brainmvp_server.inference.engines import ENGINES, installed_engines, load_engine
 from brainmvp_server.inference.fill import fill_channels
 from brainmvp_server.inference.preprocess import prepare
 from brainmvp_server.inference.windows import WindowPlan
 
-Precision = Literal["fp32", "fp16"]
 Array = NDArray[np.float32]
 
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-2}
-"""Largest allowed difference of a logit, over the standard deviation of all logits."""
 
-AGREEMENT = 0.999
-"""Smallest allowed Dice of the thresholded outputs, or share of equal classes."""
+@dataclass(frozen=True)
+class Limits:
+    """What an engine must keep to.
+
+    Attributes:
+        error: largest difference of a logit, over the standard deviation of all logits; None where
+            it is told but not judged.
+        agreement: smallest Dice of the thresholded outputs, or share of equal classes.
+    """
+
+    error: float | None
+    agreement: float
+
+
+LIMITS: dict[Precision, Limits] = {
+    "fp32": Limits(error=1e-3, agreement=0.999),
+    "fp16": Limits(error=5e-2, agreement=0.999),
+    "int8": Limits(error=None, agreement=0.98),
+}
+"""Rounding for fp32 and fp16. INT8 is another network: single logits stray, masks must not."""
 
 _DARK_TISSUE_BRIGHT = {Modality.T2, Modality.FLAIR, Modality.DWI, Modality.ADC}
 
@@ -50,14 +63,22 @@ def packaged_study(task: Task) -> Study:
 
 
 def real_windows(
-    task: Task, bank: TemplateBank, files: Mapping[Modality, Path] | None, count: int = 2
+    task: Task,
+    bank: TemplateBank,
+    files: Mapping[Modality, Path] | None,
+    count: int = 2,
+    *,
+    alone: bool = False,
 ) -> Array:
     """Windows (N, C, h, w, d) as the served pipeline cuts them, spread over a real scan.
 
     Args:
         files: the study to cut; without one, :func:`packaged_study`.
+        alone: keep its first modality alone; the others are filled.
     """
     study = read_study(files) if files else packaged_study(task)
+    if alone:
+        study = Study.of(study.volumes[:1])
     policy = task.filling.policy if bank.volumes else "zeros"
     if policy == "grid":  # whatever grid the scan has, a window needs only realistic content
         policy = "center"
@@ -69,59 +90,73 @@ def real_windows(
     return np.stack([padded[(slice(None), *places[index])] for index in chosen])
 
 
-def logits_of(network: nn.Module, windows: Array) -> Array:
-    """The network's logits in PyTorch, one window at a time."""
-    with torch.inference_mode():
-        parts = [network(torch.from_numpy(window[np.newaxis])) for window in windows]
-    return torch.cat(parts).numpy()
-
-
 def check_parity(
-    expected: Array, onnx_file: Path, windows: Array, task: Task, precision: Precision
+    expected: Array, file: Path, windows: Array, task: Task, precision: Precision
 ) -> tuple[Parity, ...]:
-    """Compare every installed engine with the checkpoint's own logits.
+    """Compare every engine on this CPU that loads ``file`` with the checkpoint's own logits.
 
     Raises:
         ParityFailed: an engine misses the tolerance, or none is installed to check with.
     """
-    engines = installed_engines()
+    engines = [name for name in installed_engines(file) if not ENGINES[name].on_gpu]
     if not engines:
         raise ParityFailed(
             "no engine is installed to check with",
             remedy="Install one: pip install 'brainmvp[cpu]'",
         )
     reports = tuple(
-        _compared(name, _engine_logits(name, onnx_file, windows), expected, task, precision)
+        compared(name, _engine_logits(name, file, windows), expected, task, LIMITS[precision])
         for name in engines
     )
-    failed = [r for r in reports if not _holds(r)]
-    if failed:
-        what = "; ".join(
-            f"{r.engine}: error {r.max_error:.2e} of a deviation, agreement {r.agreement:.4f}"
-            for r in failed
-        )
-        raise ParityFailed(
-            f"{what}, where at most {TOLERANCE[precision]:g} and at least {AGREEMENT} are allowed",
-            remedy="Nothing was written; try --precision fp32, and report it if that fails too",
-        )
+    _judge(reports, LIMITS[precision])
     return reports
 
 
-def _holds(report: Parity) -> bool:
-    return report.max_error <= report.tolerance and report.agreement >= AGREEMENT
+def judged(name: str, actual: Array, expected: Array, task: Task, precision: Precision) -> Parity:
+    """One engine's logits against others, within the limits of ``precision``.
+
+    Raises:
+        ParityFailed: they differ by more.
+    """
+    report = compared(name, actual, expected, task, LIMITS[precision])
+    _judge((report,), LIMITS[precision])
+    return report
 
 
-def _engine_logits(name: str, onnx_file: Path, windows: Array) -> Array:
-    engine = load_engine(onnx_file, name)
+def _judge(reports: Sequence[Parity], limits: Limits) -> None:
+    failed = [r for r in reports if not _holds(r, limits)]
+    if not failed:
+        return
+    what = "; ".join(
+        f"{r.engine}: error {r.max_error:.2e} of a deviation, agreement {r.agreement:.4f}"
+        for r in failed
+    )
+    error = "" if limits.error is None else f"at most {limits.error:g} and "
+    raise ParityFailed(
+        f"{what}, where {error}at least {limits.agreement} are allowed",
+        remedy="Nothing was written; try --precision fp32, and report it if that fails too",
+    )
+
+
+def _holds(report: Parity, limits: Limits) -> bool:
+    near = limits.error is None or report.max_error <= limits.error
+    return near and report.agreement >= limits.agreement
+
+
+def _engine_logits(name: str, file: Path, windows: Array) -> Array:
+    engine = load_engine(file, name)
     try:
         return np.concatenate([engine.infer(window[np.newaxis]).copy() for window in windows])
     finally:
         engine.close()
 
 
-def _compared(
-    engine: str, actual: Array, expected: Array, task: Task, precision: Precision
-) -> Parity:
+def compared(engine: str, actual: Array, expected: Array, task: Task, limits: Limits) -> Parity:
+    """How far an engine's logits are from the expected ones.
+
+    Raises:
+        ParityFailed: their shapes differ.
+    """
     if actual.shape != expected.shape:
         raise ParityFailed(
             f"{engine} gives logits of shape {actual.shape}, the checkpoint {expected.shape}",
@@ -133,7 +168,7 @@ def _compared(
         engine=engine,
         windows=len(expected),
         max_error=error if np.isfinite(error) else float(np.finfo(np.float32).max),
-        tolerance=TOLERANCE[precision],
+        tolerance=limits.error,
         agreement=_agreement(actual, expected, task),
     )
 

@@ -41,6 +41,8 @@ class Bundle:
         named = {manifest.network.file} | (
             {manifest.templates.file} if manifest.templates else set()
         )
+        if manifest.network.weights is not None:
+            named.add(manifest.network.weights)
         if named - listed:
             raise InvalidBundle(
                 f"names files without a digest: {', '.join(sorted(named - listed))}",
@@ -70,8 +72,15 @@ class Bundle:
 
     @property
     def network(self) -> Path:
-        """The ONNX file."""
+        """The network's file: ONNX, or OpenVINO's form."""
         return self.root / self.manifest.network.file
+
+    @property
+    def network_bytes(self) -> int:
+        """Size of the network's files."""
+        network = self.manifest.network
+        files = (network.file, network.weights)
+        return sum(entry.bytes for entry in self.manifest.files if entry.path in files)
 
     def templates(self) -> TemplateBank:
         """The template bank; empty if the bundle has none."""

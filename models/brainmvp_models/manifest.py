@@ -13,6 +13,10 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 RelativePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
+Precision = Literal["fp32", "fp16", "int8"]
+"""What a network's weights and operations are in; input and output are always float32."""
+
+
 class BundleFile(Frozen):
     """One file of the bundle, beside the manifest."""
 
@@ -24,10 +28,13 @@ class BundleFile(Frozen):
 class Network(Frozen):
     """The exported network."""
 
-    file: RelativePath
+    file: RelativePath = Field(description="ONNX (.onnx) or OpenVINO's form (.xml).")
+    weights: RelativePath | None = Field(
+        default=None, description="OpenVINO's form has its weights in another file."
+    )
     size: str = Field(description="Named network size: released, tiny.")
     parameters: int = Field(gt=0)
-    precision: Literal["fp32", "fp16"]
+    precision: Precision
     input: Literal["image"] = "image"
     output: Literal["logits"] = "logits"
 
@@ -55,7 +62,7 @@ class Parity(Frozen):
     engine: str
     windows: int = Field(gt=0)
     max_error: float = Field(ge=0, description="Largest difference over the logits' deviation.")
-    tolerance: float = Field(gt=0)
+    tolerance: float | None = Field(gt=0, description="null where it is not judged: INT8.")
     agreement: float = Field(
         ge=0, le=1, description="Dice of the thresholded outputs, or share of equal classes."
     )

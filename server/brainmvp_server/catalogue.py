@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISDIR
 
 from brainmvp_models.bundle import Bundle, bundle_folders, opened, version_key
 from brainmvp_models.errors import InvalidBundle, UnknownModel
@@ -131,12 +132,17 @@ def _look(root: Path, before: _Seen | None) -> _Seen:
 
 
 def _fingerprint(root: Path) -> _Fingerprint:
-    """What changes when a file does: its size, its time and its place on the disk."""
+    """What changes when a file does: its size, its time and its place on the disk.
+
+    Folders are none of the bundle: what engines build for a GPU is kept in one.
+    """
     entries = []
     for path in sorted(root.iterdir()):
         try:
             status = path.stat()
         except OSError:  # it went between the two looks
+            continue
+        if S_ISDIR(status.st_mode):
             continue
         entries.append((path.name, status.st_size, status.st_mtime_ns, status.st_ino))
     return tuple(entries)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from brainmvp_models.errors import InvalidBundle, ServiceClosing
 from brainmvp_server.admission import Admission
+from brainmvp_server.inference.engines import EngineOptions, check_engine
 from brainmvp_server.inference.networks import Networks
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.inference.worker import Batching, Worker, WorkerObserver
@@ -20,6 +21,7 @@ class Service:
 
     Raises:
         InvalidBundle: there is no model folder.
+        EngineUnavailable: the engine is not installed, or its GPU is not here.
     """
 
     def __init__(self, settings: Settings, observer: WorkerObserver | None = None) -> None:
@@ -30,6 +32,7 @@ class Service:
                 remedy="Give the folder that holds the bundles with --models",
                 subject=str(folder),
             )
+        check_engine(settings.worker.engine)  # now, not at the first study
         self.settings = settings
         self.worker = _worker(settings, observer)
         self.shelf = Shelf(folder, self.worker)
@@ -84,9 +87,10 @@ def _worker(settings: Settings, observer: WorkerObserver | None) -> Worker:
     worker = settings.worker
     networks = Networks(
         engine=worker.engine,
+        options=EngineOptions(worker.engine_cache, worker.engine_build, worker.batch),
         budget=worker.networks_mb << 20 if worker.networks_mb else None,
         windows=worker.batch,
         timeout_s=worker.engine_s,
         warm_up=worker.warm_up,
     )
-    return Worker(networks, Batching(worker.batch, worker.batch_wait_ms / 1000), observer)
+    return Worker(networks, Batching(worker.batch_wait_ms / 1000), observer)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from brainmvp_export.export import Order, export_bundle
-from brainmvp_export.parity import Array, logits_of, real_windows
+from brainmvp_export.parity import Array, real_windows
+from brainmvp_export.reference import logits_of
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.checkpoint import load_network, read_checkpoint
 from brainmvp_models.task import Task, Window, load_task

@@ -25,7 +25,7 @@ ENGINES = ("openvino", "onnxruntime")
 
 
 def test_both_engines_are_here_to_be_compared() -> None:
-    assert installed_engines() == ENGINES
+    assert set(installed_engines()) >= set(ENGINES)
 
 
 @pytest.mark.parametrize("which", ["small_bundle", "tiny_bundle"])

@@ -148,7 +148,11 @@ def names_in(lock: str) -> set[str]:
     ("lock", "there", "never"),
     [
         ("cpu", ("openvino", "onnxruntime", "dbos"), ("torch", "monai", "tensorrt")),
-        ("gpu", ("onnxruntime-gpu", "tensorrt", "dbos"), ("torch", "monai", "onnxruntime")),
+        (
+            "gpu",
+            ("onnxruntime-gpu", "tensorrt-cu13", "cuda-bindings", "dbos"),
+            ("torch", "monai", "onnxruntime"),
+        ),
         ("export", ("torch", "monai", "onnx"), ()),
     ],
 )

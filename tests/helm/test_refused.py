@@ -46,6 +46,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"score": {"a": {"model": "m", "args": ["--folder", "/x"]}}}, "/score/a"),
     ({"score": {"Nightly": {}}}, "Nightly"),
     ({"exportJob": {"enabled": True}}, "/exportJob"),
+    ({"engineJob": {"enabled": True, "claim": "checkpoints"}}, "/engineJob"),
     ({"autoscaling": {"keda": {"enabled": True}}}, "/mode"),
 ]  # fmt: skip
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_server.inference.engines import Engine, load_engine
+from brainmvp_models.errors import EngineFailed
+from brainmvp_server.inference.batches import candidates, fastest_batch
+from brainmvp_server.inference.engines import Engine, EngineOptions, load_engine
 from brainmvp_server.inference.engines.guarded import GuardedEngine
 from brainmvp_server.inference.stop import Stop
+
+log = logging.getLogger(__name__)
 
 _ACTIVATIONS = 40
 """Memory of an engine at work, in input windows; measured: 33 (tiny), see docs/serving.md."""
@@ -53,7 +59,7 @@ def network_bytes(bundle: Bundle, windows: int) -> int:
     """An estimate of the memory that a network takes at work on so many windows at once."""
     task = bundle.task
     window = 4 * len(task.channels) * int(np.prod(task.window.size))
-    return 2 * bundle.network.stat().st_size + _ACTIVATIONS * window * windows
+    return 2 * bundle.network_bytes + _ACTIVATIONS * window * windows
 
 
 class Networks:
@@ -65,7 +71,8 @@ class Networks:
     Args:
         load: loads a bundle's network; by default from its ONNX file.
         budget: bytes; None for no limit.
-        windows: the largest batch.
+        options: how engines load networks.
+        windows: the largest batch; by default one window on a CPU, and on a GPU what is fastest.
         timeout_s: how long one batch may take.
         warm_up: run one window at load, so that the first study does not pay for it.
     """
@@ -75,12 +82,13 @@ class Networks:
         load: Callable[[Bundle], Engine] | None = None,
         *,
         engine: str | None = None,
+        options: EngineOptions = EngineOptions(),
         budget: int | None = None,
-        windows: int = 1,
+        windows: int | None = None,
         timeout_s: float = 120.0,
         warm_up: bool = False,
     ) -> None:
-        self._load = load or partial(_load_verified, name=engine)
+        self._load = load or partial(_load_verified, name=engine, options=options)
         self._budget = budget
         self._windows = windows
         self._timeout_s = timeout_s
@@ -127,7 +135,7 @@ class Networks:
             EngineFailed: it cannot run a window.
             InvalidBundle: its file is no longer the one that was verified.
         """
-        key, need = bundle.digest, network_bytes(bundle, self._windows)
+        key, need = bundle.digest, network_bytes(bundle, self._windows or 1)
         with self._changed:
             taken = self._taken()
             full = self._budget is not None and taken and taken + need > self._budget
@@ -160,7 +168,7 @@ class Networks:
             self._changed.notify_all()
 
     def _take(self, bundle: Bundle, stop: Stop) -> Network:
-        key, need = bundle.digest, network_bytes(bundle, self._windows)
+        key, need = bundle.digest, network_bytes(bundle, self._windows or 1)
         with self._changed:
             while (network := self._loaded.get(key)) is None:
                 if key not in self._coming and self._make_room(need):
@@ -178,9 +186,7 @@ class Networks:
         """The block begins when the network is loaded and no other thread can unload it yet."""
         try:
             engine = GuardedEngine(partial(self._load, bundle), self._timeout_s)
-            network = Network(bundle, engine, need, self._windows)
-            if self._warm_up:
-                engine.finish(engine.start(network.room()[:1]))
+            network = self._ready(bundle, engine)
         except BaseException:
             with self._changed:
                 del self._coming[bundle.digest]
@@ -188,10 +194,37 @@ class Networks:
             raise
         with self._changed:
             del self._coming[bundle.digest]
+            self._make_room(network.bytes)  # as far as it goes: a larger batch takes more
             self.loads += 1
             self._loaded[bundle.digest] = network
             self._changed.notify_all()
             yield network
+
+    def _ready(self, bundle: Bundle, engine: GuardedEngine) -> Network:
+        """The network, its batch chosen and, where asked for, one window run."""
+        try:
+            batch = self._windows or self._fastest(bundle, engine)
+            network = Network(bundle, engine, network_bytes(bundle, batch), batch)
+            if self._warm_up:
+                engine.finish(engine.start(network.room()[:1]))
+        except BaseException:
+            engine.close()
+            raise
+        return network
+
+    def _fastest(self, bundle: Bundle, engine: GuardedEngine) -> int:
+        """One window on a CPU; on a GPU the batch that is fastest, within the budget."""
+        if not engine.info.on_gpu:
+            return 1
+        budget = self._budget
+
+        def fits(windows: int) -> bool:
+            return budget is None or network_bytes(bundle, windows) <= budget
+
+        tried = candidates(engine.info.windows, fits)
+        batch = fastest_batch(partial(_seconds, bundle, engine), tried)
+        log.warning("%s: %d windows at once are fastest", bundle.manifest.name, batch)
+        return batch
 
     def _hold(self, network: Network) -> Network:
         self._uses += 1
@@ -223,7 +256,24 @@ class Networks:
         return loaded + sum(self._coming.values())
 
 
-def _load_verified(bundle: Bundle, *, name: str | None) -> Engine:
+def _seconds(bundle: Bundle, engine: GuardedEngine, windows: int) -> float:
+    """What a batch takes, the best of three after one to warm up."""
+    task = bundle.task
+    batch = np.zeros((windows, len(task.channels), *task.window.size), dtype=np.float32)
+    taken = []
+    try:
+        for _ in range(4):
+            start = time.monotonic()
+            engine.finish(engine.start(batch))
+            taken.append(time.monotonic() - start)
+    except EngineFailed:
+        engine.restart()
+        raise
+    return min(taken[1:])
+
+
+def _load_verified(bundle: Bundle, *, name: str | None, options: EngineOptions) -> Engine:
     """Load a network whose file still is what it was when the bundle was opened."""
     bundle.verify()
-    return load_engine(bundle.network, name)
+    precision = bundle.manifest.network.precision
+    return load_engine(bundle.network, name, replace(options, precision=precision))

@@ -33,11 +33,9 @@ class Batching:
     """How windows are gathered.
 
     Attributes:
-        windows: most windows of a batch.
         wait_s: how long an idle engine waits for a batch to fill.
     """
 
-    windows: int = 1
     wait_s: float = 0.0
 
 
@@ -201,7 +199,7 @@ class Worker:
                 self._observer.batch_done(
                     batch.network.bundle.manifest.name,
                     len(batch.entries),
-                    self._batching.windows,
+                    batch.network.batch,
                     self._usual_s,
                 )
             batch = coming or self._gather(None)
@@ -225,7 +223,7 @@ class Worker:
         entries: list[_Entry] = []
         windows: Array | None = None
         network: Network | None = None
-        while len(entries) < self._batching.windows:
+        while network is None or len(entries) < network.batch:
             picked = self._pick(network, busy, first=not entries)
             if picked is None:
                 break

@@ -105,10 +105,26 @@ class WorkerSettings(Group):
     """How studies are worked on."""
 
     engine: str | None = Field(
-        default=None, description="openvino, onnxruntime or tensorrt; else the best one installed."
+        default=None,
+        description="openvino, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt or tensorrt; "
+        "else the best one installed.",
+    )
+    engine_cache: Path | None = Field(
+        default=None,
+        description="Folder for what is built for a GPU; else the folder cache in each bundle.",
+    )
+    engine_build: bool = Field(
+        default=True,
+        description="Build what is missing for this GPU, driver and version, which takes minutes; "
+        "else refuse to load the network.",
     )
     studies: int = Field(default=4, ge=1, description="Studies worked on at once.")
-    batch: int = Field(default=1, ge=1, description="Most windows an engine takes at once.")
+    batch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most windows an engine takes at once; else 1 on a CPU, and on a GPU what is "
+        "measured to be fastest when a network is loaded.",
+    )
     batch_wait_ms: float = Field(
         default=0, ge=0, description="Longest wait of an idle engine for a batch to fill."
     )

@@ -97,7 +97,7 @@ def working(*engines: Engine, timeout_s: float = 30, windows: int = 1) -> Iterat
     """A worker whose networks are these engines, one a load."""
     remaining = iter(engines)
     networks = Networks(lambda _: next(remaining), timeout_s=timeout_s, windows=windows)
-    worker = Worker(networks, Batching(windows))
+    worker = Worker(networks)
     try:
         yield worker
     finally:
@@ -131,7 +131,7 @@ def test_a_study_gets_the_same_logits_alone_and_among_others(
     tiny_bundle: Bundle, engine: str, windows: int
 ) -> None:
     """Windows 1: bit for bit. More: runtimes order their sums by the batch's size."""
-    worker = Worker(Networks(engine=engine, windows=windows), Batching(windows, wait_s=0.2))
+    worker = Worker(Networks(engine=engine, windows=windows), Batching(wait_s=0.2))
     studies = [study(seed, shape=(96, 96, 96)) for seed in range(2)]
     alone = [through(worker, tiny_bundle, image) for image in studies]
     with ThreadPoolExecutor(2) as pool:

@@ -4,8 +4,18 @@ from brainmvp_server.inference.engines.protocol import (
     ENGINES,
     Engine,
     EngineInfo,
+    EngineOptions,
+    check_engine,
     installed_engines,
     load_engine,
 )
 
-__all__ = ["ENGINES", "Engine", "EngineInfo", "installed_engines", "load_engine"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineInfo",
+    "EngineOptions",
+    "check_engine",
+    "installed_engines",
+    "load_engine",
+]

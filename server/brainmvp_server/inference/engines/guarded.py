@@ -17,7 +17,8 @@ from brainmvp_models.errors import EngineFailed, EngineUnavailable
 from brainmvp_server.inference.engines.protocol import Engine, EngineInfo
 
 Array = NDArray[np.float32]
-_LOAD_S = 600
+_LOAD_S = 3600
+"""Building a plan for a GPU takes minutes."""
 _TRY_AGAIN = "Send the study again; if it stays so, choose another engine or export the bundle anew"
 
 

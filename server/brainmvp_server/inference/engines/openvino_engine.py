@@ -8,11 +8,11 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from brainmvp_server.inference.engines.protocol import EngineInfo
+from brainmvp_server.inference.engines.protocol import EngineInfo, EngineOptions
 
 
 class OpenVinoEngine:
-    """An ONNX network compiled by OpenVINO."""
+    """A network compiled by OpenVINO: an ONNX file, or OpenVINO's own form in INT8."""
 
     def __init__(self, network: Path) -> None:
         core = ov.Core()
@@ -21,11 +21,12 @@ class OpenVinoEngine:
         self._compiled = core.compile_model(
             core.read_model(network), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
         )
+        self._precision = "int8" if network.suffix == ".xml" else "fp32"
         self._request = self._compiled.create_infer_request()
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo("openvino", "CPU", "fp32")
+        return EngineInfo("openvino", "CPU", self._precision)
 
     def infer(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         outputs = self._request.infer({0: windows}, share_inputs=True, share_outputs=True)
@@ -36,6 +37,6 @@ class OpenVinoEngine:
         del self._request, self._compiled
 
 
-def load(network: Path) -> OpenVinoEngine:
+def load(network: Path, _name: str, _options: EngineOptions) -> OpenVinoEngine:
     """Compile ``network``."""
     return OpenVinoEngine(network)

@@ -12,15 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.errors import EngineUnavailable
+from brainmvp_models.manifest import Precision
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What runs the network."""
+    """What runs the network.
+
+    Attributes:
+        device: ``CPU``, or the GPU's name.
+        windows: the most windows it takes at once; None for any number.
+    """
 
     name: str
     device: str
     precision: str
+    windows: int | None = None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU."""
+        return self.device != "CPU"
 
 
 class Engine(Protocol):
@@ -43,42 +55,166 @@ class Engine(Protocol):
         ...
 
 
-ENGINES: dict[str, str] = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
-"""Engines by name with the module each needs, the preferred one first."""
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a network is loaded. Engines on CPUs need none of it.
+
+    Attributes:
+        cache: folder for what an engine builds for a GPU; None for ``cache`` beside the network.
+        build: build what the cache does not hold, which takes minutes; else refuse to load.
+        windows: the largest batch that will come.
+        precision: what the network's file is in.
+        hardware_compatible: let a plan run on other GPUs of the same compute capability.
+        version_compatible: let a plan run in later versions of TensorRT.
+    """
+
+    cache: Path | None = None
+    build: bool = True
+    windows: int | None = None
+    precision: Precision = "fp32"
+    hardware_compatible: bool = False
+    version_compatible: bool = False
+
+    def cache_of(self, network: Path) -> Path:
+        """The folder for what is built of ``network``."""
+        return self.cache or network.parent / "cache"
 
 
-def installed_engines() -> tuple[str, ...]:
-    """The engines whose runtime can be imported here, the preferred one first."""
-    return tuple(name for name, module in ENGINES.items() if find_spec(module) is not None)
+@dataclass(frozen=True)
+class Known:
+    """An engine that there is, whether or not it is installed here.
+
+    Attributes:
+        modules: what must be importable.
+        file: the module of this package that loads it.
+        extra: the extra that installs it.
+        reads: the kinds of network file it loads.
+        on_gpu: whether it needs an NVIDIA GPU.
+    """
+
+    modules: tuple[str, ...]
+    file: str
+    extra: str = "cpu"
+    reads: tuple[str, ...] = (".onnx",)
+    on_gpu: bool = False
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The modules that are not here."""
+        return tuple(name for name in self.modules if not _here(name))
 
 
-def load_engine(network: Path, name: str | None = None) -> Engine:
-    """Load an ONNX file in the engine of that name; without one, in the preferred engine.
+_ORT_CUDA = "onnxruntime.capi.libonnxruntime_providers_cuda"
+ENGINES: dict[str, Known] = {
+    "tensorrt": Known(("tensorrt", "cuda.bindings"), "tensorrt_engine", extra="gpu", on_gpu=True),
+    "onnxruntime-tensorrt": Known(
+        (_ORT_CUDA, "tensorrt", "cuda.bindings"), "onnxruntime_engine", extra="gpu", on_gpu=True
+    ),
+    "onnxruntime-cuda": Known(
+        (_ORT_CUDA, "cuda.bindings"), "onnxruntime_engine", extra="gpu", on_gpu=True
+    ),
+    "openvino": Known(("openvino",), "openvino_engine", reads=(".onnx", ".xml")),
+    "onnxruntime": Known(("onnxruntime",), "onnxruntime_engine"),
+}
+"""Engines by name, the preferred one first. Where GPU engines are installed, one of them is chosen,
+and a missing GPU is an error: nothing falls back to the CPU that was not asked to."""
+
+
+def installed_engines(network: Path | None = None) -> tuple[str, ...]:
+    """The engines whose runtime is here, the preferred one first.
+
+    Args:
+        network: only engines that load this kind of file.
+    """
+    return tuple(
+        name
+        for name, known in ENGINES.items()
+        if not known.missing and (network is None or network.suffix in known.reads)
+    )
+
+
+def load_engine(
+    network: Path, name: str | None = None, options: EngineOptions = EngineOptions()
+) -> Engine:
+    """Load a network's file in the engine of that name; without one, in the preferred engine.
 
     Raises:
-        EngineUnavailable: unknown, not installed, or it refuses the network.
+        EngineUnavailable: unknown, not installed, without its device, or it refuses the network.
     """
-    installed = installed_engines()
-    if name is None and not installed:
-        raise EngineUnavailable(
-            "no engine is installed", remedy="Install one: pip install 'brainmvp[cpu]'"
-        )
-    chosen = name or installed[0]
-    if chosen not in ENGINES:
-        raise EngineUnavailable(
-            f"there is no engine '{chosen}'", remedy=f"Choose one of: {', '.join(ENGINES)}"
-        )
-    if chosen not in installed:
-        raise EngineUnavailable(
-            f"the engine '{chosen}' is not installed",
-            remedy="Install it: pip install 'brainmvp[cpu]'",
-        )
-    module: Any = import_module(f"{__package__}.{chosen}_engine")
+    chosen = _chosen(network, name)
+    module: Any = import_module(f"{__package__}.{ENGINES[chosen].file}")
     try:
-        engine: Engine = module.load(network)
+        engine: Engine = module.load(network, chosen, options)
+    except EngineUnavailable:
+        raise
     except Exception as error:  # each runtime raises kinds of its own
         raise EngineUnavailable(
             f"the engine '{chosen}' cannot load the network ({type(error).__name__})",
             remedy="Export the bundle again, or choose another engine",
         ) from error
     return engine
+
+
+def chosen_engine(name: str | None = None) -> str:
+    """The engine of that name, or else the preferred one of those installed.
+
+    Raises:
+        EngineUnavailable: there is no such engine, or it is not installed.
+    """
+    installed = installed_engines()
+    if name is None:
+        if not installed:
+            raise EngineUnavailable(
+                "no engine is installed", remedy="Install one: pip install 'brainmvp[cpu]'"
+            )
+        return installed[0]
+    if name not in ENGINES:
+        raise EngineUnavailable(
+            f"there is no engine '{name}'", remedy=f"Choose one of: {', '.join(ENGINES)}"
+        )
+    if name not in installed:
+        raise EngineUnavailable(
+            f"the engine '{name}' is not installed",
+            remedy=f"Install it: pip install 'brainmvp[{ENGINES[name].extra}]'",
+        )
+    return name
+
+
+def check_engine(name: str | None) -> None:
+    """Refuse an engine that cannot run here, without loading a network.
+
+    Raises:
+        EngineUnavailable: unknown, not installed, or its GPU is not here.
+    """
+    if ENGINES[chosen_engine(name)].on_gpu:
+        from brainmvp_server.inference.engines.cuda import gpu_here
+
+        gpu_here()
+
+
+def _chosen(network: Path, name: str | None) -> str:
+    chosen = chosen_engine(name)
+    able = [other for other, known in ENGINES.items() if network.suffix in known.reads]
+    if chosen in able:
+        return chosen
+    usable = [other for other in installed_engines() if other in able]
+    if name is None and usable and not ENGINES[chosen].on_gpu:
+        return usable[0]
+    raise EngineUnavailable(
+        f"the engine '{chosen}' does not run {network.suffix} networks",
+        remedy=f"Choose {' or '.join(able) or 'another bundle'}, or export with --precision fp32",
+    )
+
+
+def _here(module: str) -> bool:
+    """Whether a module can be imported, or a library lies in its package, without importing it."""
+    package, _, last = module.rpartition(".")
+    if last.startswith("lib"):
+        spec = find_spec(package.partition(".")[0])
+        places = spec.submodule_search_locations if spec else None
+        folders = [Path(place, *package.split(".")[1:]) for place in places or ()]
+        return any((folder / f"{last}.so").is_file() for folder in folders)
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package around it
+        return False

@@ -10,14 +10,43 @@ import pytest
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import EngineUnavailable
-from brainmvp_server.inference.engines import ENGINES, Engine, installed_engines, load_engine
+from brainmvp_server.inference.engines import (
+    ENGINES,
+    Engine,
+    EngineOptions,
+    installed_engines,
+    load_engine,
+)
 
 WINDOW = (4, 96, 96, 96)
 
 
-@pytest.fixture(scope="module", params=list(ENGINES))
-def engine(request: pytest.FixtureRequest, tiny_bundle: Bundle) -> Iterator[Engine]:
-    loaded = load_engine(tiny_bundle.network, request.param)
+def _lacking(name: str) -> str | None:
+    """Why an engine cannot run on this machine; engines on CPUs always can."""
+    known = ENGINES[name]
+    if known.on_gpu and known.missing:
+        return f"{name} needs {', '.join(known.missing)}"
+    if known.on_gpu:
+        from brainmvp_server.inference.engines.cuda import gpu_here
+
+        try:
+            gpu_here()
+        except EngineUnavailable as error:
+            return error.problem
+    return None
+
+
+def _engine(name: str) -> object:
+    lacking = _lacking(name)
+    return pytest.param(name, marks=pytest.mark.skipif(lacking is not None, reason=str(lacking)))
+
+
+@pytest.fixture(scope="module", params=[_engine(name) for name in ENGINES])
+def engine(
+    request: pytest.FixtureRequest, tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    options = EngineOptions(cache=tmp_path_factory.mktemp("cache"), windows=2)
+    loaded = load_engine(tiny_bundle.network, request.param, options)
     yield loaded
     loaded.close()
 
@@ -27,8 +56,8 @@ def windows() -> np.ndarray:
     return np.random.default_rng(0).random((2, *WINDOW), dtype=np.float32)
 
 
-def test_every_known_engine_is_installed_where_tests_run() -> None:
-    assert installed_engines() == tuple(ENGINES)
+def test_every_engine_of_cpus_is_installed_where_tests_run() -> None:
+    assert set(installed_engines()) >= {name for name, known in ENGINES.items() if not known.on_gpu}
 
 
 def test_a_batch_gives_what_its_windows_give_alone(engine: Engine, windows: np.ndarray) -> None:
@@ -47,11 +76,16 @@ def test_the_same_window_gives_the_same_bits(engine: Engine, windows: np.ndarray
 
 def test_an_engine_says_what_it_is(engine: Engine) -> None:
     assert engine.info.name in ENGINES
-    assert engine.info.device == "CPU"
+    assert engine.info.on_gpu == ENGINES[engine.info.name].on_gpu
     assert engine.info.precision == "fp32"
 
 
-@pytest.mark.parametrize("name", list(ENGINES))
+def test_more_windows_than_fit_are_taken_all_the_same(engine: Engine, windows: np.ndarray) -> None:
+    three = np.concatenate([windows, windows[:1]])
+    assert engine.infer(three).shape == (3, 3, 96, 96, 96)
+
+
+@pytest.mark.parametrize("name", [_engine(name) for name in ENGINES])
 @pytest.mark.parametrize("content", [b"", b"not a network", b"\x08\x07" * 500])
 def test_a_damaged_network_is_refused_in_plain_words(
     tmp_path: Path, name: str, content: bytes
@@ -65,3 +99,11 @@ def test_a_damaged_network_is_refused_in_plain_words(
 def test_an_unknown_engine_is_refused_with_those_there_are(tiny_bundle: Bundle) -> None:
     with pytest.raises(EngineUnavailable, match="openvino, onnxruntime"):
         load_engine(tiny_bundle.network, "abacus")
+
+
+@pytest.mark.parametrize("name", [name for name in ENGINES if _lacking(name)])
+def test_an_engine_without_its_gpu_is_refused_and_the_cpu_does_not_stand_in(
+    tiny_bundle: Bundle, name: str
+) -> None:
+    with pytest.raises(EngineUnavailable, match=r"not installed.*brainmvp\[gpu\]|NVIDIA GPU"):
+        load_engine(tiny_bundle.network, name)

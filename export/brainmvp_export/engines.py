@@ -1,0 +1,157 @@
+"""``brainmvp build-engines``: build what a GPU needs to run bundles, and prove it. No torch."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+
+from brainmvp_export.parity import Array, judged, real_windows
+from brainmvp_models.bundle import Bundle, find_bundles
+from brainmvp_models.errors import BrainMVPError, EngineUnavailable, InvalidBundle
+from brainmvp_models.manifest import Parity
+from brainmvp_models.task import Task
+from brainmvp_server.inference.engines import (
+    ENGINES,
+    EngineOptions,
+    check_engine,
+    installed_engines,
+    load_engine,
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A bundle that an engine can run here, and how near that is to its CPU engine."""
+
+    bundle: Bundle
+    parity: Parity
+    built: bool
+
+
+def build_engines(
+    models: Annotated[Path, typer.Argument(help="Folder of bundles, or one bundle.")],
+    engine: Annotated[
+        Literal["tensorrt", "onnxruntime-tensorrt"], typer.Option(help="Whose engines to build.")
+    ] = "tensorrt",
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Largest batch. Default: 8.", show_default=False)
+    ] = None,
+    engine_cache: Annotated[
+        Path | None,
+        typer.Option(help="Where to keep what is built; else the folder cache in each bundle."),
+    ] = None,
+    hardware_compatible: Annotated[
+        bool, typer.Option(help="Also for other GPUs of this compute capability; slower.")
+    ] = False,
+    version_compatible: Annotated[
+        bool, typer.Option(help="Also for later TensorRT of this major version; slower.")
+    ] = False,
+) -> None:
+    """Build engines for the GPU of this machine, and keep those that say what the CPU says.
+
+    Run it on each kind of GPU before serving there with --no-engine-build. What fits already is not
+    built again.
+    """
+    options = EngineOptions(
+        cache=engine_cache,
+        windows=batch,
+        hardware_compatible=hardware_compatible,
+        version_compatible=version_compatible,
+    )
+    try:
+        check_engine(engine)
+        for bundle in _bundles(models):
+            done = prepare_engine(bundle, engine, options)
+            typer.echo(
+                f"{bundle.manifest.name}/{bundle.manifest.version}: "
+                f"{'built' if done.built else 'was there'}; agreement {done.parity.agreement:.5f}, "
+                f"largest difference {done.parity.max_error:.1e} of a deviation"
+            )
+    except BrainMVPError as error:
+        typer.echo(f"brainmvp: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def prepare_engine(bundle: Bundle, name: str, options: EngineOptions) -> Prepared:
+    """See that an engine can run a bundle here and agrees with the CPU; build it where it cannot.
+
+    What is built is kept only once it is proved.
+
+    Raises:
+        EngineUnavailable: no such engine, no GPU, or it cannot be built.
+        ParityFailed: it disagrees; nothing is kept.
+    """
+    network = bundle.network
+    options = replace(options, precision=bundle.manifest.network.precision)
+    windows = real_windows(bundle.task, bundle.templates(), None)
+    expected = logits_in(network, _reference(network), windows)
+    cache = options.cache_of(network)
+    kept = replace(options, cache=cache, build=False)
+    try:
+        actual = logits_in(network, name, windows, kept)
+        return Prepared(bundle, _judged(name, actual, expected, bundle.task), built=False)
+    except EngineUnavailable:
+        if not ENGINES[name].on_gpu:
+            raise
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=cache) as scratch:
+        fresh = replace(options, cache=Path(scratch), build=True)
+        actual = logits_in(network, name, windows, fresh)
+        parity = _judged(name, actual, expected, bundle.task)
+        _keep(Path(scratch), cache)
+    return Prepared(bundle, parity, built=True)
+
+
+def logits_in(
+    network: Path, name: str, windows: Array, options: EngineOptions = EngineOptions()
+) -> Array:
+    """The logits that an engine gives, one window at a time.
+
+    Raises:
+        EngineUnavailable: it cannot load the network.
+    """
+    engine = load_engine(network, name, options)
+    try:
+        return np.concatenate([engine.infer(window[np.newaxis]).copy() for window in windows])
+    finally:
+        engine.close()
+
+
+def _judged(name: str, actual: Array, expected: Array, task: Task) -> Parity:
+    """GPUs sum in other orders: they must agree, to the tolerance of fp16."""
+    return judged(name, actual, expected, task, "fp16")
+
+
+def _reference(network: Path) -> str:
+    """An engine on the CPU, which the export proved equal to the checkpoint."""
+    for name in installed_engines(network):
+        if not ENGINES[name].on_gpu:
+            return name
+    raise EngineUnavailable(
+        "no engine on the CPU is installed to compare with",
+        remedy="Install one: pip install 'brainmvp[cpu]'",
+    )
+
+
+def _bundles(folder: Path) -> list[Bundle]:
+    """Every bundle in a folder, or the one that it is."""
+    found = list(find_bundles(folder)) or [Bundle.open(folder)]
+    for entry in found:
+        if isinstance(entry, InvalidBundle):
+            raise entry
+    return [entry for entry in found if isinstance(entry, Bundle)]
+
+
+def _keep(scratch: Path, cache: Path) -> None:
+    """Move what was built into the cache: plans before the records that vouch for them."""
+    files = [path for path in scratch.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: path.suffix == ".json"):
+        target = cache / path.relative_to(scratch)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target)
