@@ -1,6 +1,6 @@
-"""Make a template bank small: its values, 0 to 1, in 16 steps.
+"""Make a template bank small: its values, 0 to 1, in few steps.
 
-    python examples/coarse_templates.py FOLDER OUT
+    python examples/coarse_templates.py FOLDER OUT STEPS
 
 The templates stay NIfTI files with the same names, voxels and affine.
 """
@@ -13,17 +13,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-STEPS = 16
-
 
 def main() -> None:
-    source, out = Path(sys.argv[1]), Path(sys.argv[2])
+    source, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.glob("*.nii.gz")):
         image = nib.load(path)
         values = np.asarray(image.dataobj, np.float32)
-        coarse = nib.Nifti1Image(np.rint(values * STEPS).astype(np.uint8), image.affine)
-        coarse.header.set_slope_inter(1 / STEPS, 0)
+        coarse = nib.Nifti1Image(np.rint(values * steps).astype(np.uint8), image.affine)
+        coarse.header.set_slope_inter(1 / steps, 0)
         coarse.header.set_xyzt_units("mm")
         nib.save(coarse, out / path.name)
 

@@ -1,8 +1,9 @@
-"""The demonstration: start the server, send it a real scan with three of four modalities missing.
+"""The demonstration: start the server, send it two studies with modalities missing.
 
     make demo
 
-It writes ``demo-output/`` (mask, preview, summary) and stops the server again.
+One study is a synthetic glioma without its FLAIR, the other a real, healthy T1 and nothing else.
+Masks, previews, summaries and reports go to ``demo-output/``; the server is stopped again.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from brainmvp_clients import Client, ClientError
@@ -19,7 +21,35 @@ from brainmvp_clients.cli.progress import progress
 from brainmvp_clients.cli.show import show_summary
 
 EXAMPLES = Path(__file__).parent
-SCAN = EXAMPLES / "colin27" / "colin27_t1.nii.gz"
+GLIOMA = EXAMPLES / "glioma_study"
+GLIOMA_SCANS = {name: GLIOMA / f"{name}.nii.gz" for name in ("t1", "t1c", "t2")}
+COLIN27 = {"t1": EXAMPLES / "colin27" / "colin27_t1.nii.gz"}
+
+
+@dataclass(frozen=True)
+class Showing:
+    """A study, what it is in words, and the models that it is sent to."""
+
+    name: str
+    scans: Mapping[str, Path]
+    words: str
+    models: tuple[str, ...]
+
+
+SHOWINGS = (
+    Showing(
+        "glioma",
+        GLIOMA_SCANS,
+        "a synthetic glioma: T1, T1c and T2; its FLAIR is missing",
+        ("demo-glioma",),
+    ),
+    Showing(
+        "colin27",
+        COLIN27,
+        "Colin27, a real and healthy brain: its T1; T1c, T2 and FLAIR are missing",
+        ("demo-glioma", "demo-tissue"),
+    ),
+)
 
 
 @contextmanager
@@ -44,21 +74,19 @@ def server(models: Path) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=EXAMPLES / "bundles")
-    parser.add_argument("--model", default="demo-tissue")
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
     options = parser.parse_args()
     print("Starting the server")
     with server(options.models) as address, Client(address) as client:
-        print("Sending Colin27's T1; T1c, T2 and FLAIR are missing")
-        with progress(shown=sys.stderr.isatty()) as bar:
-            summary = client.results(
-                options.model,
-                {"t1": SCAN},
-                options.out,
-                overwrite=True,
-                on_upload=bar.upload,
-            )
-    show_summary(summary, options.out)
+        for showing in SHOWINGS:
+            print(f"\nSending {showing.words}")
+            for model in showing.models:
+                out = options.out / showing.name / model
+                with progress(shown=sys.stderr.isatty()) as bar:
+                    summary = client.results(
+                        model, showing.scans, out, overwrite=True, on_upload=bar.upload
+                    )
+                show_summary(summary, out)
 
 
 if __name__ == "__main__":

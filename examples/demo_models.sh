@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make the two demonstration models from nothing but this repository: synthetic studies, distilled
-# templates, fine-tuning, bundles, evaluation on the anatomy held out. Hours on two cores.
+# Make the demonstration model of gliomas from nothing but this repository: synthetic studies,
+# distilled templates, fine-tuning, a bundle, evaluation on the anatomy held out. Hours on two cores.
 #
 #     sh examples/demo_models.sh [RUNS]
 #
@@ -27,30 +27,18 @@ brainmvp synthesize "$runs/held-out" --section test --studies 50 --modalities $m
     --window 64 --epochs 18 --template-epochs 8 --contrast-from 12 --accumulate 1 \
     --rate 2e-3 --warmup 50 --clip 1
 
-tune() { # RUN TASK PRETRAINED OPTIONS…
-  run=$runs/$1 task=examples/demo_$2/task.yaml from=$runs/$3
-  shift 3
-  [ -f "$run/done" ] && return
-  brainmvp finetune "$runs/studies/datalist.json" --out "$run" --task "$task" $train \
-    --pretrained "$from" --templates "$runs/templates" --clip 1 --window 64 "$@"
-  touch "$run/done"
-}
-python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/templates"
+python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/templates" 16
 # Dice over several windows at once: a window without a lesion teaches little by its own Dice.
-tune glioma glioma pretrain/pretrained.pt --on-label 0.5 --epochs 24 --batch 4 \
-  --rate 2e-3 --warmup 30 --average 0.98 --validate-every 6
-# Batch norm must see several studies at once, or it takes from a pooled feature what tells them
-# apart. What an enhancing rim is comes first, from whole studies; then, with some modalities hidden.
-tune grade-whole grade pretrain/pretrained.pt --on-label 0 --epochs 40 --batch 8 \
-  --rate 1e-3 --warmup 20 --average 0.95 --mix 0 --validation ''
-tune grade grade grade-whole/finetuned.pt --on-label 0 --epochs 12 --batch 8 \
-  --rate 5e-4 --warmup 20 --average 0.95 --validate-every 4
-
-for name in glioma grade; do
-  brainmvp export "$runs/$name/finetuned.pt" "$runs/bundles" --task examples/demo_$name/task.yaml \
-    --templates "$runs/templates" --precision fp16 --demo --overwrite \
-    --card examples/demo_$name/card.md
-  brainmvp evaluate "$runs/bundles/demo-$name" "$runs/held-out/datalist.json" \
-    --out "$runs/evaluation-$name" --subsets all --write-card
-done
+[ -f "$runs/glioma/done" ] ||
+  brainmvp finetune "$runs/studies/datalist.json" --out "$runs/glioma" $train \
+    --task examples/demo_glioma/task.yaml --pretrained "$runs/pretrain/pretrained.pt" \
+    --templates "$runs/templates" --window 64 --on-label 0.5 --epochs 24 --batch 4 --rate 2e-3 \
+    --warmup 30 --clip 1 --average 0.98 --validate-every 6
+touch "$runs/glioma/done"
+# A bundle is to have at most 10 MB.
+python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/bundle-templates" 8
+brainmvp export "$runs/glioma/finetuned.pt" "$runs/bundles" --task examples/demo_glioma/task.yaml \
+  --templates "$runs/bundle-templates" --demo --overwrite --card examples/demo_glioma/card.md
+brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/held-out/datalist.json" \
+  --out "$runs/evaluation-glioma" --subsets missing-one --write-card
 cp -r "$runs/bundles/." examples/bundles/

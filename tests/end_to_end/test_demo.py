@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
+STUDY = ROOT / "examples" / "glioma_study"
 SCAN = ROOT / "examples" / "colin27" / "colin27_t1.nii.gz"
 
 
@@ -37,30 +39,53 @@ def demo(python: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Pa
     return done.stdout, out
 
 
+def summary_of(out: Path, study: str, model: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / study / model / "summary.json").read_text())
+    return content
+
+
 def test_the_demo_says_what_was_real_and_what_was_not(demo: tuple[str, Path]) -> None:
     printed, _ = demo
-    assert re.search(r"Real\W+t1\b", printed)
+    assert re.search(r"Real\W+t1, t1c, t2\b", printed)
+    assert re.search(r"Filled\W+flair \(center\)", printed)
     assert re.search(r"Filled\W+t1c \(center\), t2 \(center\), flair \(center\)", printed)
     assert "read" in printed and "infer" in printed
     assert "no clinical meaning" in printed
 
 
-def test_the_demos_mask_lies_on_the_scans_grid_and_holds_a_brain(demo: tuple[str, Path]) -> None:
+def test_the_demos_mask_lies_on_the_scans_grid_and_finds_the_glioma(
+    demo: tuple[str, Path],
+) -> None:
     _, out = demo
-    names = {path.name for path in out.iterdir()}
+    folder = out / "glioma" / "demo-glioma"
+    names = {path.name for path in folder.iterdir()}
     assert names == {"mask.nii.gz", "summary.json", "preview.png", "report.html"}
-    mask, scan = nib.load(out / "mask.nii.gz"), nib.load(SCAN)
-    np.testing.assert_array_equal(mask.affine, scan.affine)
-    labels, brain = np.asarray(mask.dataobj), np.asarray(scan.dataobj) > 0
-    assert labels.shape == brain.shape
-    assert set(np.unique(labels)) == {0, 1, 2, 3}
-    inside = np.count_nonzero((labels > 0) & brain) / np.count_nonzero(brain)
-    assert inside > 0.9
-    summary = json.loads((out / "summary.json").read_text())
-    volumes = {entry["name"]: entry["volume_ml"] for entry in summary["structures"]}
-    assert 400 < volumes["GM"] < 1200 and 300 < volumes["WM"] < 900
+    mask, truth = nib.load(folder / "mask.nii.gz"), nib.load(STUDY / "truth.nii.gz")
+    np.testing.assert_array_equal(mask.affine, truth.affine)
+    found, lesion = np.asarray(mask.dataobj) > 0, np.asarray(truth.dataobj) > 0
+    dice = 2 * np.count_nonzero(found & lesion) / (found.sum() + lesion.sum())
+    assert dice > 0.6
+    summary = summary_of(out, "glioma", "demo-glioma")
     assert summary["demo"] is True
-    assert {entry["output"] for entry in summary["expected_quality"]} == {"CSF", "GM", "WM"}
+    assert {entry["output"] for entry in summary["expected_quality"]} == {"TC", "WT", "ET"}
+
+
+def test_the_demo_leaves_a_healthy_brain_alone(demo: tuple[str, Path]) -> None:
+    _, out = demo
+    healthy = summary_of(out, "colin27", "demo-glioma")["structures"]
+    assert max(entry["volume_ml"] for entry in healthy) < 2
+
+
+def test_the_demo_finds_a_brains_tissues_in_one_scan(demo: tuple[str, Path]) -> None:
+    _, out = demo
+    folder = out / "colin27" / "demo-tissue"
+    labels = np.asarray(nib.load(folder / "mask.nii.gz").dataobj)
+    brain = np.asarray(nib.load(SCAN).dataobj) > 0
+    assert set(np.unique(labels)) == {0, 1, 2, 3}
+    assert np.count_nonzero((labels > 0) & brain) / np.count_nonzero(brain) > 0.9
+    structures = summary_of(out, "colin27", "demo-tissue")["structures"]
+    volumes = {entry["name"]: entry["volume_ml"] for entry in structures}
+    assert 400 < volumes["GM"] < 1200 and 300 < volumes["WM"] < 900
 
 
 def test_the_demos_environment_holds_no_torch(python: str) -> None:
@@ -91,7 +116,7 @@ def test_the_readmes_curl_works(address: str) -> None:
     done = subprocess.run(
         command.split(), cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
     )
-    assert json.loads(done.stdout)["model"] == "demo-tissue"
+    assert json.loads(done.stdout)["model"] == "demo-glioma"
 
 
 def test_the_served_process_never_loads_torch_or_monai() -> None:
@@ -102,16 +127,20 @@ from brainmvp_server.api.app import create_app
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.settings import Settings
 create_app(Settings.of(models=Path({str(ROOT / "examples" / "bundles")!r})))
-Predictor.load({str(ROOT / "examples" / "bundles" / "demo-tissue")!r})
+Predictor.load({str(ROOT / "examples" / "bundles" / "demo-glioma")!r})
 print([name for name in sys.modules if name.split(".")[0] in ("torch", "monai")])
 """
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_the_demo_bundle_is_small_and_says_what_it_is() -> None:
-    folder = ROOT / "examples" / "bundles" / "demo-tissue" / "1"
+@pytest.mark.parametrize(
+    ("name", "recipe"), [("demo-glioma", "demo_models.sh"), ("demo-tissue", "evaluate.py")]
+)
+def test_a_demo_bundle_is_small_and_says_what_it_is_and_how_good(name: str, recipe: str) -> None:
+    folder = ROOT / "examples" / "bundles" / name / "1"
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 10_000_000
     card = (folder / "card.md").read_text()
     assert "not a clinical model" in card
-    assert "Colin27" in card and "evaluate.py" in card
+    assert "Colin27" in card and recipe in card
+    assert json.loads((folder / "manifest.json").read_text())["subset_card"]

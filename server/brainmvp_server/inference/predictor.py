@@ -51,7 +51,7 @@ class Predictor:
 
     Example::
 
-        predictor = Predictor.load("bundles/demo-tissue")
+        predictor = Predictor.load("bundles/demo-glioma")
         result = predictor.predict({"t1": "t1.nii.gz", "flair": "flair.nii.gz"})
         result.mask, result.structures, result.filled
     """
