@@ -225,7 +225,9 @@ def test_no_log_metric_or_error_holds_a_planted_name(
                 assert bad.status_code in (413, 422), bad.text
                 told += [bad.text, str(bad.headers)]
             for request in (
-                http.build_request("GET", "/", headers={"authorization": f"Bearer {NAME}"}),
+                http.build_request(
+                    "GET", "/v1/models", headers={"authorization": f"Bearer {NAME}"}
+                ),
                 http.build_request("GET", f"/{NAME}"),
                 http.build_request("GET", predict, params={"patient": NAME}),
                 http.build_request("POST", predict, content=NAME, headers={"content-type": NAME}),
