@@ -1,5 +1,5 @@
 #!/bin/sh
-# Three questions at small scale, three seeds each; docs/experiments.md holds the answers.
+# Three questions at small scale, three seeds each; the answers go to docs/experiments.md.
 #   (a) fine-tuning from pre-training against from scratch
 #   (b) a missing modality filled by its distilled template, by zeros, by a plain mean image
 #   (c) training with template mixing against without
