@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from inputs import write_checkpoint
-from study import machine, say
+from study import PAGE, machine, say
+from tables import keep
 
 from brainmvp_export.engines import logits_in
 from brainmvp_export.export import calibration_windows
@@ -28,8 +29,6 @@ from brainmvp_models.task import load_task
 from brainmvp_models.templates import TemplateBank
 from brainmvp_server.inference.engines import load_engine
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-BEGIN, END = "<!-- precision: begin -->", "<!-- precision: end -->"
 DEMO = Path(__file__).parents[1] / "examples" / "bundles" / "demo-tissue"
 
 
@@ -122,8 +121,7 @@ def main() -> None:
     ]
     print("\n".join(table))
     if options.write:
-        head, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        PAGE.write_text("\n".join([head + BEGIN, *table, END + rest.split(END)[1]]), "utf-8")
+        keep(table, PAGE, "precision")
 
 
 if __name__ == "__main__":

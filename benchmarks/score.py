@@ -30,6 +30,7 @@ from pathlib import Path
 import psutil
 from inputs import write_bundle, write_checkpoint
 from pydicom import dcmread
+from tables import keep
 
 from brainmvp_clients import Client
 from brainmvp_clients.pacs.pseudonyms import Pseudonyms
@@ -42,7 +43,6 @@ from orthanc import PASSWORD, USER, Orthanc, orthanc  # noqa: E402
 from serving import serving  # noqa: E402
 
 PAGE = HERE.parent / "docs" / "scoring.md"
-BEGIN, END = "<!-- score: begin -->", "<!-- score: end -->"
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,7 @@ def main() -> None:
         text = shown(measured(Path(name), options.studies, options.concurrency))
     print(text)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
-        PAGE.write_text(f"{page[:start]}\n{text}\n{page[end:]}", encoding="utf-8")
+        keep([text], PAGE, "score")
 
 
 def measured(folder: Path, studies: int, concurrency: int) -> Figures:

@@ -25,6 +25,7 @@ import psutil
 from inputs import MODALITIES, write_bundle, write_checkpoint
 from memory import peak_mb
 from study import HERE, PAGE, machine, say
+from tables import keep
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.modality import Modality
@@ -33,7 +34,6 @@ from brainmvp_server.inference.engines import installed_engines, load_engine
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.inference.networks import network_bytes
 
-BEGIN, END = "<!-- sizes: begin -->", "<!-- sizes: end -->"
 BATCHES = (1, 2, 4)
 SMALLEST = 96
 MB = 1 << 20
@@ -160,14 +160,6 @@ def measure(edges: list[int], sizes: list[str], scratch: Path) -> list[str]:
     ]
 
 
-def keep(lines: list[str]) -> None:
-    """Put the tables into the page, between their marks."""
-    page = PAGE.read_text(encoding="utf-8")
-    head, rest = page.split(BEGIN)
-    _, tail = rest.split(END)
-    PAGE.write_text("\n".join([head + BEGIN, *lines, END + tail]), encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--edges", type=int, nargs="+", default=[128, 192, 256, 384, 512])
@@ -183,7 +175,7 @@ def main() -> None:
         lines = measure(options.edges, options.sizes, Path(scratch))
     print("\n".join(lines))
     if options.write:
-        keep(lines)
+        keep(lines, PAGE, "sizes")
 
 
 if __name__ == "__main__":

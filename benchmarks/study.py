@@ -25,10 +25,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from inputs import write_bundle, write_checkpoint, write_study
+from tables import keep
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
 @dataclass(frozen=True)
@@ -245,14 +245,6 @@ def say(text: str) -> None:
     print(f"measuring: {text}", file=sys.stderr, flush=True)
 
 
-def keep(table: list[str]) -> None:
-    """Put the table into the page, between its marks."""
-    page = PAGE.read_text(encoding="utf-8")
-    head, rest = page.split(BEGIN)
-    _, tail = rest.split(END)
-    PAGE.write_text("\n".join([head + BEGIN, *table, END + tail]), encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", default="released", choices=("released", "tiny"))
@@ -264,7 +256,7 @@ def main() -> None:
         table = measure(options.size, tuple(options.crop), options.times, Path(scratch))
     print("\n".join(table))
     if options.write:
-        keep(table)
+        keep(table, PAGE, "table")
 
 
 if __name__ == "__main__":

@@ -34,13 +34,13 @@ from load import quantile, served
 from numpy.typing import NDArray
 from studies import LARGE, MODALITIES, SMALL, Study, write_study
 from study import machine, say
+from tables import keep
 
 from brainmvp_models.bundle import Bundle
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 PLOT = PAGE.with_name("throughput.png")
-BEGIN, END = "<!-- throughput: begin -->", "<!-- throughput: end -->"
 OURS = "ours"
 SIDES = (OURS, "plain", "LitServe")
 LEVELS = (1, 4, 16)
@@ -276,14 +276,6 @@ def starting(name: str, checkpoint: Path, bundle: Bundle) -> Iterator[str]:
         yield url
 
 
-def keep(lines: list[str]) -> None:
-    """Put the table into the page, between its marks."""
-    page = PAGE.read_text(encoding="utf-8")
-    head, rest = page.split(BEGIN)
-    _, tail = rest.split(END)
-    PAGE.write_text("\n".join([head + BEGIN, *lines, END + tail]), encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", default="tiny", choices=("released", "tiny"))
@@ -297,7 +289,7 @@ def main() -> None:
     print("\n".join(lines))
     if options.write:
         plot(run)
-        keep([*lines, "", f"![Studies a minute by clients]({PLOT.name})"])
+        keep([*lines, "", f"![Studies a minute by clients]({PLOT.name})"], PAGE, "throughput")
 
 
 if __name__ == "__main__":
