@@ -55,8 +55,10 @@ class Refused(ClientError):
     """The server refused the request and said why."""
 
     def __init__(self, details: Problem, *, server: str) -> None:
+        problem = details.detail or details.title or f"refused the request (HTTP {details.status})"
         super().__init__(
-            details.detail or details.title or f"refused the request (HTTP {details.status})",
+            # The detail begins with the part, and so does the line.
+            problem.removeprefix(f"{details.part}: "),
             remedy=details.remedy or _remedy_for(details.status),
             subject=details.part or server,
         )

@@ -25,7 +25,7 @@ def identify(
     Raises:
         BrainMVPError: one of its kinds.
     """
-    paths = sorted(path for path in study.rglob("*") if path.is_file()) or [study]
+    paths = [study] if study.is_file() else sorted(p for p in study.rglob("*") if p.is_file())
     assigned = dict(map(assignment, assign))
     wishes = Wishes(assigned, 1000.0 if b_value is None else b_value, rules)
     with tempfile.TemporaryDirectory(prefix="brainmvp-") as scratch:

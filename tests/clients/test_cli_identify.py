@@ -91,3 +91,13 @@ def test_a_folder_without_images_is_refused_and_nothing_is_sent(
     code, _, err = brainmvp("identify", tmp_path / "empty", "--server", identifying.url)
     assert code == 2 and "holds no image" in err
     assert not identifying.requests
+
+
+def test_a_study_in_which_nothing_is_an_image_is_refused_in_one_line(
+    brainmvp: Brainmvp, identifying: Any, reply: Any, study: Path
+) -> None:
+    none = {"volumes": [], "unreadable": 3, "other": 0}
+    identifying.says("/v1/studies/identify", reply(body=json.dumps(none).encode()))
+    code, said, err = brainmvp("identify", study, "--server", identifying.url)
+    assert code == 2 and not said and err.count("\n") == 1
+    assert "holds no image; 3 files are damaged" in err

@@ -23,8 +23,12 @@ def test_a_folder_is_identified_without_a_model(
     assert "t1c" in shown and not any(word in shown for word in PLANTED)
 
 
+@pytest.mark.parametrize("what", ["none", "empty", "letters"])
 def test_what_is_no_study_is_refused_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
-    assert run(["identify", str(tmp_path / "none")]) == 2
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "letter.txt").write_text("Dear colleague")
+    assert run(["identify", str(tmp_path / what)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 
+KIT = Path(__file__).parents[2] / "clients" / "orthanc"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 USER, PASSWORD = "brainmvp", "hands off"
 _SECONDS = 60
@@ -141,6 +143,16 @@ def _wait(running: Orthanc) -> None:
         except (httpx.TransportError, httpx.HTTPStatusError):
             time.sleep(0.1)
     raise RuntimeError(f"Orthanc did not start:\n{running.log.read_text(errors='replace')}")
+
+
+def kit(listener: int) -> dict[str, Any]:
+    """The settings of ``clients/orthanc``, for a listener at this port."""
+    text = re.sub(r"^\s*//.*$", "", (KIT / "orthanc.json").read_text(), flags=re.MULTILINE)
+    settings: dict[str, Any] = json.loads(text)
+    settings["DicomModalities"]["brainmvp"]["Port"] = listener
+    for place in ("StorageDirectory", "IndexDirectory", "Plugins"):
+        del settings[place]  # the machine's, not the test's
+    return settings | {"LuaScripts": [str(KIT / "brainmvp.lua")], "StableAge": 1}
 
 
 def modality(title: str, port: int) -> Mapping[str, list[Any]]:

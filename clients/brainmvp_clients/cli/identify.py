@@ -57,6 +57,11 @@ def identify(
     else:
         findings = _on_server(study, wishes, server)
         text = findings.model_dump_json(indent=2)
+    if not findings.volumes:
+        damaged = f"; {findings.unreadable} files are damaged" if findings.unreadable else ""
+        raise LocalFileError(
+            f"holds no image{damaged}", remedy="Check the path", subject=str(study)
+        )
     if as_json:
         typer.echo(text)
     else:

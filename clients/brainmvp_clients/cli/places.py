@@ -53,6 +53,8 @@ class Wanted:
             raise UsageProblem(
                 "--since, --until and --match ask a PACS", remedy="Use --only for studies on disk"
             )
+        if self.since and self.until and self.since > self.until:
+            raise UsageProblem("--since is after --until", remedy="Give the earlier day first")
 
     def query(self) -> Query:
         """The same for a PACS."""

@@ -210,7 +210,12 @@ def translated() -> Iterator[None]:
         yield
     except requests.HTTPError as error:
         raise _refusal(error.response) from None
-    except requests.exceptions.SSLError:
+    except requests.exceptions.SSLError as error:
+        if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+            raise PacsRefused(
+                "the PACS speaks no TLS that we do",
+                remedy="Check the address: http:// or https://, and its port; and --cert",
+            ) from None
         raise PacsRefused(
             "the PACS's certificate is not trusted", remedy="Give its authority with --ca"
         ) from None
@@ -237,4 +242,7 @@ def _refusal(answer: requests.Response | None) -> ClientError:
     if status in (401, 403):
         remedy = "Give credentials by the environment or with --credentials"
         return PacsRefused(f"the PACS refuses the credentials (HTTP {status})", remedy=remedy)
-    return PacsRefused(f"the PACS said no (HTTP {status})", remedy="Look at the log of the PACS")
+    return PacsRefused(
+        f"the PACS said no (HTTP {status})",
+        remedy="Check the address, which ends such as /dicom-web, and the log of the PACS",
+    )

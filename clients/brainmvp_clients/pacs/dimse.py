@@ -273,9 +273,15 @@ def _check(association: Association) -> None:
             "the PACS does not know us or its title is another",
             remedy="Let it know our title (--aet) and check its own",
         )
+    if association.rejected_contexts and not association.accepted_contexts:
+        raise PacsRefused(
+            "the PACS grants us nothing of what we ask",
+            remedy="Let it know our title (--aet), and allow us to find, fetch and store",
+        )
     raise Unavailable(
-        "the PACS cannot be reached, or TLS with it fails",
-        remedy="Check its address, that it runs, and --dimse-tls, --ca, --cert and --key",
+        "the PACS cannot be reached, hangs up, or TLS with it fails",
+        remedy="Check its address, that it runs and knows our title (--aet), and --dimse-tls, "
+        "--ca, --cert and --key",
     )
 
 
@@ -287,7 +293,10 @@ def _pending(status: Dataset) -> bool:
         PacsRefused: it failed.
     """
     if "Status" not in status:
-        raise Unavailable("the PACS broke off", remedy="Look at the log of the PACS")
+        raise Unavailable(
+            "the PACS broke off",
+            remedy="See that it knows our title (--aet) and what we may do, and look at its log",
+        )
     code = int(status.Status)
     if code in PENDING:
         return True

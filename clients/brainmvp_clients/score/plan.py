@@ -13,7 +13,7 @@ from brainmvp_clients.client import Client
 from brainmvp_clients.dicom import DicomOptions
 from brainmvp_clients.errors import ClientError
 from brainmvp_clients.score.batch import Batch
-from brainmvp_clients.score.run import reason_of
+from brainmvp_clients.score.run import of_the_run, reason_of
 from brainmvp_clients.score.server import parts_of
 from brainmvp_clients.score.study import Material
 
@@ -56,6 +56,8 @@ def plans(batch: Batch, client: Client) -> Iterator[Plan]:
                 uses = uses_of(material, client, images.parent, batch.dicom)
                 yield planned(study.name, uses, model)
             except ClientError as error:
+                if of_the_run(error):
+                    raise
                 problem = reason_of(error)
                 yield Plan(study=study.name, state="would be refused", problem=problem)
 

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 WORK = ".work"
 """Below the output folder: what is being worked on. Emptied at every start."""
 
+_INVALID_QUERY = "urn:brainmvp:problem:invalid-query"
+
 Predict = Callable[[Material, Path], Summary]
 """Sends a study's files and writes its result into a new folder."""
 
@@ -92,7 +94,8 @@ class Scorer:
         ``studies`` may go on for ever; no more than ``concurrency`` of them are held at a time.
 
         Raises:
-            ClientError: the source cannot be read, or the ledger cannot be written.
+            ClientError: the source cannot be read, the ledger cannot be written, or the server
+                refuses what is asked about every study.
         """
         start = time.monotonic()
         report = Report(self.model, self.version)
@@ -161,6 +164,8 @@ class Scorer:
             try:
                 summary = self._once(study)
             except ClientError as error:
+                if of_the_run(error):
+                    raise
                 again = may_pass(error)
                 log.warning("study %s, attempt %d: %s", token, attempt, reason_of(error))
                 if again and attempt < self.pace.backoff.attempts and not self.stop.is_set():
@@ -216,6 +221,11 @@ def reason_of(error: ClientError) -> str:
         return f"A file {one_line(error.problem)}."
     part = error.part if isinstance(error, Refused) else None
     return sentence(part or "", error.problem, error.remedy)
+
+
+def of_the_run(error: ClientError) -> bool:
+    """Whether the server refuses what is asked about every study alike."""
+    return isinstance(error, Refused) and error.details.type == _INVALID_QUERY
 
 
 def clear_work(folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated
 import anyio
 from fastapi import APIRouter, Depends, Query, Request
 
+from brainmvp_models.errors import UnknownModality
 from brainmvp_models.modality import Modality, parse_modality, printable
 from brainmvp_models.task import Task
 from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
@@ -102,8 +103,7 @@ def wishes_of(settings: Settings, assign: Sequence[str], b_value: float | None) 
     """How a study is to be told apart, by the query and the settings.
 
     Raises:
-        InvalidQuery: an assignment that is none.
-        UnknownModality: an assignment to what is no modality.
+        InvalidQuery: an assignment that is none, or to what is no modality.
     """
     dicom = settings.dicom
     return Wishes(
@@ -158,7 +158,7 @@ def assignment(text: str) -> tuple[str, Modality | None]:
     """A series and the modality it is assigned; None to leave it out.
 
     Raises:
-        InvalidQuery, UnknownModality: it is no assignment.
+        InvalidQuery: it is no assignment, or to what is no modality.
     """
     series, _, name = text.rpartition(":")
     if not series or not name:
@@ -166,4 +166,9 @@ def assignment(text: str) -> tuple[str, Modality | None]:
             f"assign: '{printable(text)}' is no assignment",
             remedy="Write it as NUMBER:MODALITY, for example assign=5:t1c",
         )
-    return series, None if name == _NOT_USED else parse_modality(name)
+    if name == _NOT_USED:
+        return series, None
+    try:
+        return series, parse_modality(name)
+    except UnknownModality as error:
+        raise InvalidQuery(f"assign: {error.problem}", remedy=error.remedy) from None

@@ -27,9 +27,8 @@ from brainmvp_clients.score.pace import Unavailable
 from certificates import Certificates, certificates
 from dicom_studies import PLANTED
 from dicom_studies import Study as Written
-from orthanc import Orthanc, free_port, orthanc
+from orthanc import KIT, Orthanc, free_port, kit, orthanc
 
-KIT = Path(__file__).parents[3] / "clients" / "orthanc"
 SECONDS = 60
 
 
@@ -75,14 +74,8 @@ def scoring(peer: Any, reply: Any, model: Any) -> Any:
 @pytest.fixture
 def routed(program: Callable[[str], Path], tmp_path: Path) -> Iterator[tuple[Orthanc, int]]:
     """An Orthanc with the kit's configuration and route, and the port that it sends to."""
-    text = re.sub(r"^\s*//.*$", "", (KIT / "orthanc.json").read_text(), flags=re.MULTILINE)
-    settings = json.loads(text)
     port = free_port()
-    settings["DicomModalities"]["brainmvp"]["Port"] = port
-    for place in ("StorageDirectory", "IndexDirectory", "Plugins"):
-        del settings[place]  # the machine's, not the test's
-    settings |= {"LuaScripts": [str(KIT / "brainmvp.lua")], "StableAge": 1}
-    with orthanc(program, tmp_path / "orthanc", **settings) as running:
+    with orthanc(program, tmp_path / "orthanc", **kit(port)) as running:
         yield running, port
 
 

@@ -15,9 +15,13 @@ from typing import Any
 import nibabel as nib
 import pytest
 from pydicom import dcmread
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 
 from brainmvp_clients.errors import ClientError
 from brainmvp_clients.pacs.deidentify import Deidentification
+from brainmvp_clients.pacs.dimse import Caller, Dimse, DimseSource, Peer
+from brainmvp_clients.pacs.objects import PacsRefused
 from brainmvp_clients.pacs.places import open_source
 from brainmvp_clients.pacs.pseudonyms import Pseudonyms
 from brainmvp_clients.pacs.query import Query
@@ -196,3 +200,38 @@ def test_a_study_that_is_gone_is_an_error_that_names_nobody(
             pacs.orthanc.add(study.files)
     told = caught.value.problem + caught.value.remedy
     assert not any(word in told for word in (*PLANTED, dicom_files[0].uid))
+
+
+@pytest.mark.parametrize(
+    ("web", "path", "words"),
+    [("http", "/nothing", "the address"), ("https", "/dicom-web", "http:// or https://")],
+)
+def test_a_wrong_address_is_told_from_a_pacs_that_is_down(
+    pacs: Any, web: str, path: str, words: str
+) -> None:
+    url = f"{web}://127.0.0.1:{pacs.orthanc.http}{path}"
+    source = open_source(pacs.doors, Query(), dicomweb=url, dimse=None, retrieve="get", port=0)
+    with pytest.raises(PacsRefused) as caught:
+        list(source.studies())
+    source.close()
+    assert words in caught.value.remedy
+
+
+def test_a_pacs_that_does_not_know_us_is_told_from_one_that_is_down(pacs: Any) -> None:
+    stranger = Dimse(Peer.parse(pacs.orthanc.peer), Caller("STRANGER"))
+    with pytest.raises(ClientError) as caught:
+        list(DimseSource(stranger, Query()).studies())
+    assert "--aet" in caught.value.remedy
+
+
+def test_a_pacs_that_grants_nothing_is_not_asked_again() -> None:
+    entity = AE("PACS")
+    entity.add_supported_context(Verification)
+    server = entity.start_server(("127.0.0.1", 0), block=False)
+    assert server is not None
+    peer = Peer("PACS", "127.0.0.1", int(server.server_address[1]))
+    try:
+        with pytest.raises(PacsRefused, match="grants us nothing"):
+            list(DimseSource(Dimse(peer, Caller()), Query()).studies())
+    finally:
+        server.shutdown()

@@ -210,6 +210,9 @@ def test_usage_names_what_is_missing(score: Score, cohort: Path) -> None:
     assert code == 2 and "one place" in err
     code, _, err = score("--since", "2024-01-01")
     assert code == 2 and "--since" in err
+    days = ("--since", "2024-01-02", "--until", "2024-01-01")
+    code, _, err = score(*days, source=("--dicomweb", "https://127.0.0.1:9/dicom-web"))
+    assert code == 2 and "is after --until" in err
 
 
 def test_dry_run_names_what_would_be_used_and_filled_and_writes_nothing(
@@ -224,3 +227,33 @@ def test_dry_run_names_what_would_be_used_and_filled_and_writes_nothing(
     assert second["state"] == "would be refused" and "t1" in second["problem"]
     assert [use["modality"] for use in third["uses"]] == ["flair", "t1"]
     assert not out.exists() and predicted() == 0
+
+
+def _refusing(reply: Any, kind: str, **said: object) -> Any:
+    body = {"type": f"urn:brainmvp:problem:{kind}", "status": 422, "detail": "fill: no", **said}
+    return reply(422, PROBLEM, json.dumps(body).encode())
+
+
+def test_what_the_server_refuses_of_every_study_ends_the_run_before_all_are_refused(
+    score: Score, scoring: Any, reply: Any, predicted: Callable[[], int]
+) -> None:
+    scoring.says("application/zip", _refusing(reply, "invalid-query"))
+    code, _, err = score("--fill", "magic", "--quiet", "--concurrency", "1")
+    assert code == 2 and err.count("\n") == 1 and "fill: no" in err
+    assert predicted() == 1
+    scoring.serves_results()
+    assert json.loads(score("--resume", "--json", "--fill", "magic")[1])["done"] == 5
+
+
+def test_a_reason_names_the_part_at_fault_once(
+    score: Score, scoring: Any, reply: Any, out: Path
+) -> None:
+    said = {"detail": "t1: it is empty", "part": "t1", "remedy": "Send a volume"}
+    scoring.says("application/zip", _refusing(reply, "invalid-volume", **said))
+    assert score("--quiet", "--limit", "1")[0] == 1
+    assert [row["reason"] for row in _rows(out)] == ["t1: it is empty. Send a volume."]
+
+
+def test_a_run_that_found_no_study_says_so(score: Score) -> None:
+    code, said, _ = score("--only", "nobody*")
+    assert code == 0 and "No study was found" in said
