@@ -112,6 +112,10 @@ class LocalFileError(ClientError):
     """A file of this machine that cannot be read, or a place that cannot be written."""
 
 
+class Unwritable(LocalFileError):
+    """A place that cannot be written; once there is room again, it may be."""
+
+
 class OutputExists(ClientError):
     """The result would replace something that is already there."""
 

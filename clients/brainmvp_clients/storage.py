@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from brainmvp_clients.errors import LocalFileError, OutputExists, UnexpectedAnswer
+from brainmvp_clients.errors import OutputExists, UnexpectedAnswer, Unwritable
 
 MASK = "mask.nii.gz"
 SUMMARY = "summary.json"
@@ -43,7 +43,7 @@ def staged_folder(into: Path, *, overwrite: bool) -> Iterator[Path]:
 
     Raises:
         OutputExists: something is in the way.
-        LocalFileError: the place cannot be written.
+        Unwritable: the place cannot be written.
     """
     target = into.resolve()
     check_folder(target, overwrite)
@@ -66,7 +66,7 @@ def staged_file(to: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
 
     Raises:
         OutputExists: something is in the way.
-        LocalFileError: the place cannot be written.
+        Unwritable: the place cannot be written.
     """
     target = to.resolve()
     _check_file(target, overwrite)
@@ -90,7 +90,7 @@ def writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise LocalFileError(
+        raise Unwritable(
             f"cannot be written ({error.strerror or type(error).__name__})",
             remedy="Check the path, its permissions and the free space",
             subject=str(target),
@@ -108,7 +108,7 @@ def append(file: IO[bytes], chunk: bytes, *, target: Path, server: str) -> None:
 
     Raises:
         UnexpectedAnswer: the answer does not end.
-        LocalFileError: the disk refuses it.
+        Unwritable: the disk refuses it.
     """
     with writing(target):
         file.write(chunk)

@@ -173,6 +173,13 @@ class _Session(requests.Session):
         if tls.cert:
             self.cert = (str(tls.cert), str(tls.key)) if tls.key else str(tls.cert)
 
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Wildcards as they are, as RFC 3986 allows: Orthanc 1.10 decodes no query."""
+        prepared = super().prepare_request(request)
+        path, mark, query = (prepared.url or "").partition("?")
+        prepared.url = path + mark + query.replace("%2A", "*").replace("%3F", "?")
+        return prepared
+
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
         """Proxies from the environment, trust from here."""
         settings = super().merge_environment_settings(*args, **kwargs)

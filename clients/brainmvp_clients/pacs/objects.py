@@ -88,7 +88,9 @@ def fetched(into: Path) -> Material:
     """
     files = tuple(sorted(path for path in into.rglob("*.dcm")))
     if not files:
-        raise UnusableStudy("the study has no MR series", remedy="Narrow the query")
+        raise UnusableStudy(
+            "the PACS has no MR series of the study", remedy="Narrow the query, or check the UID"
+        )
     return Material(files=files, dicom=True)
 
 

@@ -10,17 +10,21 @@ from http import HTTPStatus
 
 from brainmvp_clients.errors import (
     ClientError,
+    Refused,
     ServerFault,
     ServerUnreachable,
     UnexpectedAnswer,
+    Unwritable,
 )
 
 PASSING = frozenset(
     {
+        HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.BAD_GATEWAY,
         HTTPStatus.SERVICE_UNAVAILABLE,
         HTTPStatus.GATEWAY_TIMEOUT,
+        HTTPStatus.INSUFFICIENT_STORAGE,
     }
 )
 """What a service says that can do the same request later."""
@@ -38,10 +42,10 @@ class Unavailable(ClientError):
 
 def may_pass(error: ClientError) -> bool:
     """Whether the same request can succeed later."""
-    if isinstance(error, ServerFault):
+    if isinstance(error, (Refused, ServerFault)):
         return error.status in PASSING
     # An answer that is cut short looks like one of no known kind.
-    return isinstance(error, (ServerUnreachable, Unavailable, UnexpectedAnswer))
+    return isinstance(error, (ServerUnreachable, Unavailable, UnexpectedAnswer, Unwritable))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from brainmvp_clients.score.pace import Backoff, Rate, may_pass
 from brainmvp_clients.score.protocols import Sink, Source
 from brainmvp_clients.score.study import Material, Study
 from brainmvp_clients.score.table import Row, Table
+from brainmvp_clients.storage import writing
 
 log = logging.getLogger(__name__)
 
@@ -186,9 +187,13 @@ class Scorer:
         return State.FAILED
 
     def _once(self, study: Study) -> Summary:
-        with tempfile.TemporaryDirectory(dir=self.folder / WORK) as scratch:
+        work = self.folder / WORK
+        with writing(work):
+            folder = tempfile.TemporaryDirectory(dir=work)
+        with folder as scratch:
             images, result = Path(scratch, "images"), Path(scratch, "result")
-            images.mkdir()
+            with writing(images):
+                images.mkdir()
             material = self.source.fetch(study, images)
             summary = self.predict(material, result)
             for sink in self.sinks:

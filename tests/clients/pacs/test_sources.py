@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,28 @@ def test_a_study_that_is_gone_is_an_error_that_names_nobody(
             pacs.orthanc.add(study.files)
     told = caught.value.problem + caught.value.remedy
     assert not any(word in told for word in (*PLANTED, dicom_files[0].uid))
+
+
+@pytest.mark.parametrize("way", ["dicomweb", "dimse"])
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (Query(since=date(2024, 3, 5), until=date(2024, 3, 5)), 3),
+        (Query(since=date(2024, 3, 6)), 0),
+        (Query(until=date(2024, 3, 4)), 0),
+        (Query(match={"PatientID": "*-b"}), 1),
+        (Query(match={"PatientID": "*-b", "StudyDescription": "*knee*"}), 0),
+        (Query(limit=2), 2),
+    ],
+)
+def test_a_query_finds_what_it_asks_for_and_nothing_else(
+    pacs: Any, way: str, query: Query, found: int
+) -> None:
+    address = pacs.orthanc.dicomweb if way == "dicomweb" else pacs.orthanc.peer
+    how: Any = {"dicomweb": None, "dimse": None, way: address}
+    source = open_source(pacs.doors, query, retrieve="get", port=0, **how)
+    assert len(list(source.studies())) == found
+    source.close()
 
 
 @pytest.mark.parametrize(

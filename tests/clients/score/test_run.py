@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -257,3 +258,35 @@ def test_a_reason_names_the_part_at_fault_once(
 def test_a_run_that_found_no_study_says_so(score: Score) -> None:
     code, said, _ = score("--only", "nobody*")
     assert code == 0 and "No study was found" in said
+
+
+def test_what_a_full_disk_kept_from_being_written_is_done_by_the_next_run(
+    score: Score, scoring: Any, out: Path, summary: Any
+) -> None:
+    scoring.serves_results(
+        {
+            "mask.nii.gz": bytes(1 << 20),
+            "summary.json": json.dumps(summary).encode(),
+            "preview.png": b"",
+        }
+    )
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, hard))
+    try:
+        code, said, _ = score("--json", "--attempts", "1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    report = json.loads(said)
+    assert (code, report["failed"], report["refused"]) == (1, 5, 0)
+    assert all("cannot be written" in row["reason"] for row in _rows(out)) and not _files(out)
+    assert json.loads(score("--json", "--resume")[1])["done"] == 5
+
+
+@pytest.mark.parametrize("status", [408, 507])
+def test_a_server_without_room_or_on_a_slow_line_is_asked_again(
+    score: Score, scoring: Any, reply: Any, status: int
+) -> None:
+    body = json.dumps({"status": status}).encode()
+    scoring.says("application/zip", reply(status, PROBLEM, body))
+    code, said, _ = score("--json", "--attempts", "1", "--limit", "1")
+    assert (code, json.loads(said)["failed"]) == (1, 1)
