@@ -17,10 +17,9 @@ from inputs import write_checkpoint
 from study import PAGE, machine, say
 from tables import keep
 
-from brainmvp_export.engines import logits_in
 from brainmvp_export.export import calibration_windows
 from brainmvp_export.onnx import write_onnx
-from brainmvp_export.parity import LIMITS, compared
+from brainmvp_export.parity import LIMITS, compared, logits_in
 from brainmvp_export.quantize import write_int8
 from brainmvp_export.rewrite import HalfPrecision, rewritten
 from brainmvp_models.bundle import Bundle

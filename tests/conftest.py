@@ -15,7 +15,7 @@ import torch
 
 from brainmvp_export.export import Order, export_bundle
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.networks import TINY, SegmentationNetwork
+from brainmvp_models.networks import TINY, ClassificationNetwork, SegmentationNetwork
 from brainmvp_models.task import load_task
 
 ROOT = Path(__file__).parents[1]
@@ -96,6 +96,15 @@ def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
             version="1",
         )
     )
+
+
+@pytest.fixture(scope="session")
+def grade_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A tiny classification network with golden weights, exported for task brats18-grade."""
+    checkpoint = tmp_path_factory.mktemp("checkpoint") / "grade.pt"
+    torch.save({"state_dict": golden_weights(ClassificationNetwork(TINY, 4, 2))}, checkpoint)
+    out = tmp_path_factory.mktemp("bundles")
+    return export_bundle(Order(checkpoint, out, load_task("brats18-grade"), "grade", "1"))
 
 
 @pytest.fixture(scope="session")

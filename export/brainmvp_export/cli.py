@@ -21,8 +21,8 @@ def export(
         Path | None, typer.Option(help="Folder of NIfTI templates, or a pre-trained file.")
     ] = None,
     precision: Annotated[
-        Literal["fp32", "fp16", "int8"],
-        typer.Option(help="int8 runs in OpenVINO alone, and differs more: see docs/engines.md."),
+        Literal["fp32", "fp16", "bf16", "int8"],
+        typer.Option(help="Not every engine runs each of them: see docs/engines.md."),
     ] = "fp32",
     engine: Annotated[
         Literal["tensorrt", "onnxruntime-tensorrt"] | None,

@@ -8,20 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import typer
 
-from brainmvp_export.parity import Array, judged, real_windows
+from brainmvp_export.parity import judged_on_gpu, logits_in, real_windows
 from brainmvp_models.bundle import Bundle, find_bundles
 from brainmvp_models.errors import BrainMVPError, EngineUnavailable, InvalidBundle
-from brainmvp_models.manifest import Parity
-from brainmvp_models.task import Task
+from brainmvp_models.manifest import Parity, Precision
 from brainmvp_server.inference.engines import (
     ENGINES,
     EngineOptions,
     check_engine,
     installed_engines,
-    load_engine,
 )
 
 
@@ -88,14 +85,17 @@ def prepare_engine(bundle: Bundle, name: str, options: EngineOptions) -> Prepare
         ParityFailed: it disagrees; nothing is kept.
     """
     network = bundle.network
-    options = replace(options, precision=bundle.manifest.network.precision)
+    precision = bundle.manifest.network.precision
+    options = replace(options, precision=precision)
     windows = real_windows(bundle.task, bundle.templates(), None)
-    expected = logits_in(network, _reference(network), windows)
+    expected = logits_in(network, _reference(network, precision), windows, options)
     cache = options.cache_of(network)
     kept = replace(options, cache=cache, build=False)
     try:
         actual = logits_in(network, name, windows, kept)
-        return Prepared(bundle, _judged(name, actual, expected, bundle.task), built=False)
+        return Prepared(
+            bundle, judged_on_gpu(name, actual, expected, bundle.task, precision), built=False
+        )
     except EngineUnavailable:
         if not ENGINES[name].on_gpu:
             raise
@@ -103,34 +103,14 @@ def prepare_engine(bundle: Bundle, name: str, options: EngineOptions) -> Prepare
     with tempfile.TemporaryDirectory(prefix=".build-", dir=cache) as scratch:
         fresh = replace(options, cache=Path(scratch), build=True)
         actual = logits_in(network, name, windows, fresh)
-        parity = _judged(name, actual, expected, bundle.task)
+        parity = judged_on_gpu(name, actual, expected, bundle.task, precision)
         _keep(Path(scratch), cache)
     return Prepared(bundle, parity, built=True)
 
 
-def logits_in(
-    network: Path, name: str, windows: Array, options: EngineOptions = EngineOptions()
-) -> Array:
-    """The logits that an engine gives, one window at a time.
-
-    Raises:
-        EngineUnavailable: it cannot load the network.
-    """
-    engine = load_engine(network, name, options)
-    try:
-        return np.concatenate([engine.infer(window[np.newaxis]).copy() for window in windows])
-    finally:
-        engine.close()
-
-
-def _judged(name: str, actual: Array, expected: Array, task: Task) -> Parity:
-    """GPUs sum in other orders: they must agree, to the tolerance of fp16."""
-    return judged(name, actual, expected, task, "fp16")
-
-
-def _reference(network: Path) -> str:
+def _reference(network: Path, precision: Precision) -> str:
     """An engine on the CPU, which the export proved equal to the checkpoint."""
-    for name in installed_engines(network):
+    for name in installed_engines(network, precision):
         if not ENGINES[name].on_gpu:
             return name
     raise EngineUnavailable(

@@ -11,18 +11,24 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from brainmvp_export.card import write_card
-from brainmvp_export.engines import logits_in
-from brainmvp_export.onnx import write_onnx
-from brainmvp_export.parity import Array, check_parity, judged, real_windows
+from brainmvp_export.onnx import BF16_OPSET, write_onnx
+from brainmvp_export.parity import (
+    Array,
+    check_parity,
+    judged_on_gpu,
+    logits_in,
+    real_windows,
+)
 from brainmvp_export.reference import logits_of
 from brainmvp_export.rewrite import HalfPrecision, rewritten
 from brainmvp_models import __version__
 from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
 from brainmvp_models.checkpoint import Checkpoint, load_network, read_checkpoint
-from brainmvp_models.errors import EngineUnavailable, InvalidBundle, InvalidCheckpoint
+from brainmvp_models.errors import InvalidBundle, InvalidCheckpoint
 from brainmvp_models.manifest import (
     Manifest,
     Network,
@@ -35,7 +41,7 @@ from brainmvp_models.manifest import (
 from brainmvp_models.modality import Modality, printable
 from brainmvp_models.task import NAME_PATTERN, Task
 from brainmvp_models.templates import TemplateBank
-from brainmvp_server.inference.engines import EngineOptions, check_engine
+from brainmvp_server.inference.engines import EngineOptions, check_engine, check_precision
 
 NETWORK_FILE, TEMPLATES_FILE, CARD_FILE = "model.onnx", "templates.nii.gz", "card.md"
 INT8_FILE, INT8_WEIGHTS = "model.xml", "model.bin"
@@ -120,14 +126,9 @@ def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> 
 
 def _check_engine(order: Order) -> None:
     """Refuse an engine that could not be built for, before anything is done."""
-    if order.engine is None:
-        return
-    if order.precision == "int8":
-        raise EngineUnavailable(
-            f"the engine '{order.engine}' does not run int8 networks",
-            remedy="Export with --precision fp16, or without --engine",
-        )
-    check_engine(order.engine)
+    if order.engine is not None:
+        check_precision(order.engine, order.precision)
+        check_engine(order.engine)
 
 
 def _target(order: Order) -> Path:
@@ -154,12 +155,14 @@ def _write_network(
     say: Callable[[str], None],
 ) -> tuple[Parity, ...]:
     """Write the network into ``folder``, and prove it."""
-    serving = rewritten(network)
+    serving, opset = rewritten(network), None
     if order.precision == "fp16":
         serving = HalfPrecision(serving).eval()
+    elif order.precision == "bf16":
+        serving, opset = HalfPrecision(serving, torch.bfloat16).eval(), BF16_OPSET
     say("exporting to ONNX")
     path = (folder.parent if order.precision == "int8" else folder) / NETWORK_FILE
-    write_onnx(serving, len(order.task.channels), order.task.window, path)
+    write_onnx(serving, len(order.task.channels), order.task.window, path, opset)
     if order.precision == "int8":
         from brainmvp_export.quantize import write_int8
 
@@ -178,7 +181,7 @@ def _write_network(
     say(f"building for {order.engine}")
     options = EngineOptions(precision=order.precision)
     built = logits_in(path, order.engine, windows, options)
-    return (*parity, judged(order.engine, built, expected, order.task, "fp16"))
+    return (*parity, judged_on_gpu(order.engine, built, expected, order.task, order.precision))
 
 
 def calibration_windows(

@@ -17,12 +17,19 @@ from brainmvp_models.task import Window
 INPUT, OUTPUT = "image", "logits"
 
 
-def write_onnx(network: nn.Module, channels: int, window: Window, path: Path) -> None:
+BF16_OPSET = 22
+"""The first opset of ONNX in which convolutions may be in bfloat16."""
+
+
+def write_onnx(
+    network: nn.Module, channels: int, window: Window, path: Path, opset: int | None = None
+) -> None:
     """Export ``network`` and check the file's names and axes.
 
     Args:
         network: in evaluation mode, image (N, C, h, w, d) float32 in, logits float32 out.
         window: the spatial size is fixed to it; the batch axis stays free.
+        opset: of ONNX; by default the exporter's own.
 
     Raises:
         ValueError: the written graph does not have the promised input and output.
@@ -33,6 +40,7 @@ def write_onnx(network: nn.Module, channels: int, window: Window, path: Path) ->
             network,
             (example,),
             dynamo=True,
+            opset_version=opset,
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1024)},),

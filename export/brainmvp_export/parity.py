@@ -18,7 +18,12 @@ from brainmvp_models.templates import TemplateBank
 from brainmvp_server.imaging.nifti import read_nifti
 from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.imaging.volume import Volume
-from brainmvp_server.inference.engines import ENGINES, installed_engines, load_engine
+from brainmvp_server.inference.engines import (
+    ENGINES,
+    EngineOptions,
+    installed_engines,
+    load_engine,
+)
 from brainmvp_server.inference.fill import fill_channels
 from brainmvp_server.inference.preprocess import prepare
 from brainmvp_server.inference.windows import WindowPlan
@@ -43,9 +48,10 @@ class Limits:
 LIMITS: dict[Precision, Limits] = {
     "fp32": Limits(error=1e-3, agreement=0.999),
     "fp16": Limits(error=5e-2, agreement=0.999),
+    "bf16": Limits(error=0.5, agreement=0.999),
     "int8": Limits(error=None, agreement=0.98),
 }
-"""Rounding for fp32 and fp16. INT8 is another network: single logits stray, masks must not."""
+"""Rounding for floats. INT8 is another network: single logits stray, masks must not."""
 
 _DARK_TISSUE_BRIGHT = {Modality.T2, Modality.FLAIR, Modality.DWI, Modality.ADC}
 
@@ -98,14 +104,15 @@ def check_parity(
     Raises:
         ParityFailed: an engine misses the tolerance, or none is installed to check with.
     """
-    engines = [name for name in installed_engines(file) if not ENGINES[name].on_gpu]
+    engines = [name for name in installed_engines(file, precision) if not ENGINES[name].on_gpu]
     if not engines:
         raise ParityFailed(
             "no engine is installed to check with",
             remedy="Install one: pip install 'brainmvp[cpu]'",
         )
+    options = EngineOptions(precision=precision)
     reports = tuple(
-        compared(name, _engine_logits(name, file, windows), expected, task, LIMITS[precision])
+        compared(name, logits_in(file, name, windows, options), expected, task, LIMITS[precision])
         for name in engines
     )
     _judge(reports, LIMITS[precision])
@@ -123,6 +130,17 @@ def judged(name: str, actual: Array, expected: Array, task: Task, precision: Pre
     return report
 
 
+def judged_on_gpu(
+    name: str, actual: Array, expected: Array, task: Task, precision: Precision
+) -> Parity:
+    """The same for an engine on a GPU, which sums in another order: fp32 is allowed fp16's limits.
+
+    Raises:
+        ParityFailed: they differ by more.
+    """
+    return judged(name, actual, expected, task, "fp16" if precision == "fp32" else precision)
+
+
 def _judge(reports: Sequence[Parity], limits: Limits) -> None:
     failed = [r for r in reports if not _holds(r, limits)]
     if not failed:
@@ -134,7 +152,8 @@ def _judge(reports: Sequence[Parity], limits: Limits) -> None:
     error = "" if limits.error is None else f"at most {limits.error:g} and "
     raise ParityFailed(
         f"{what}, where {error}at least {limits.agreement} are allowed",
-        remedy="Nothing was written; try --precision fp32, and report it if that fails too",
+        remedy="Nothing was written; give scans that show what the task looks for with --study, "
+        "or try --precision fp32, and report it if that fails too",
     )
 
 
@@ -143,8 +162,15 @@ def _holds(report: Parity, limits: Limits) -> bool:
     return near and report.agreement >= limits.agreement
 
 
-def _engine_logits(name: str, file: Path, windows: Array) -> Array:
-    engine = load_engine(file, name)
+def logits_in(
+    network: Path, name: str, windows: Array, options: EngineOptions = EngineOptions()
+) -> Array:
+    """The logits that an engine gives, one window at a time.
+
+    Raises:
+        EngineUnavailable: it cannot load the network.
+    """
+    engine = load_engine(network, name, options)
     try:
         return np.concatenate([engine.infer(window[np.newaxis]).copy() for window in windows])
     finally:

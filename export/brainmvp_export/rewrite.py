@@ -278,21 +278,26 @@ def _serving_block(block: nn.Module) -> nn.Module:
 
 
 class HalfPrecision(nn.Module):
-    """A rewritten network whose convolutions and linear layers hold and use float16.
+    """A rewritten network whose convolutions and linear layers hold and use 16 bits.
 
     Norms stay in float32, and so do input and output: the precision is in the graph itself,
     because some runtimes (TensorRT 11) take it from nowhere else.
+
+    Args:
+        kind: ``torch.float16``, or ``torch.bfloat16``: the range of float32, an eighth of
+            float16's accuracy.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, kind: torch.dtype = torch.float16) -> None:
         super().__init__()
+        self.kind = kind
         self.network = copy.deepcopy(network)
         for module in self.network.modules():
             if isinstance(module, nn.Conv3d | nn.ConvTranspose3d | nn.Linear):
-                module.half()
+                module.to(kind)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.network(image.half()).float()  # type: ignore[no-any-return]
+        return self.network(image.to(self.kind)).float()  # type: ignore[no-any-return]
 
 
 def fold_into_3(up: Tensor, conv: Tensor) -> Tensor:

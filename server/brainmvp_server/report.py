@@ -25,13 +25,12 @@ _PANEL = 420
 _QUALITY = 88
 _METRICS = {
     "dice": "Dice",
-    "hd95_mm": "95 % Hausdorff distance, mm",
-    "volume_error_ml": "volume error, mL",
+    "hd95_mm": "HD95, mm",
+    "volume_error_ml": "error, mL",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "auc": "AUC",
 }
-_MOST_EXPECTED = 8
 _MOST_WARNINGS = 6
 
 
@@ -45,9 +44,9 @@ def report_html(result: Result) -> str:
         '<div class="columns"><section>',
         _findings(summary, structure_colours(task.outputs)),
         _expected(summary.expected_quality, titles),
-        _warnings(summary.warnings),
         "</section><section>",
         _channels(summary),
+        _warnings(summary.warnings),
         "</section></div>",
         _provenance(summary),
         f"<footer><strong>Limits of use.</strong> {escape(summary.intended_use)}</footer>",
@@ -162,20 +161,35 @@ def _expected(expected: Sequence[ExpectedQuality], titles: dict[str, str]) -> st
         return (
             "<h2>Quality to expect</h2><p>Not known: it was not measured for these modalities.</p>"
         )
+    measured = {(quality.output, quality.metric): _figure(quality) for quality in expected}
+    metrics = list(dict.fromkeys(quality.metric for quality in expected))
+    outputs = dict.fromkeys(quality.output for quality in expected)
     rows = [
         (
-            f"{_capital(titles.get(quality.output, quality.output))}: "
-            f"{escape(_METRICS.get(quality.metric, quality.metric))}",
-            f"{quality.value:.3g}",
-            ""
-            if quality.low is None or quality.high is None
-            else f"{quality.low:.3g} to {quality.high:.3g}",
-            str(quality.studies),
+            _capital(titles.get(output, output)),
+            *(measured.get((output, metric), "") for metric in metrics),
         )
-        for quality in expected[:_MOST_EXPECTED]
+        for output in outputs
     ]
-    head = ("measured with these modalities", "mean", "95 % interval", "studies")
-    return "<h2>Quality to expect</h2>" + _table(head, rows, numbers=3)
+    head = ("mean", *(escape(_METRICS.get(metric, metric)) for metric in metrics))
+    studies = max(quality.studies for quality in expected)
+    return (
+        "<h2>Quality to expect</h2>"
+        + _table(head, rows, numbers=len(metrics))
+        + f'<p class="faint">Measured on {studies} studies with these modalities; '
+        "below each mean its 95 % interval.</p>"
+    )
+
+
+def _figure(quality: ExpectedQuality) -> str:
+    """A mean, and its interval below."""
+    if quality.low is None or quality.high is None:
+        return f"{quality.value:.3g}"
+    return f"{quality.value:.3g}<small>{_short(quality.low)} to {_short(quality.high)}</small>"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
 
 
 def _channels(summary: Summary) -> str:

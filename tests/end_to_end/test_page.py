@@ -9,6 +9,7 @@ import io
 import json
 import math
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from serving import serving
 
 WAIT_MS = 180_000
 expect.set_options(timeout=WAIT_MS)
+GRADE = "tumour-grade"
 FIRST_LOAD = 1_200_000
 """Bytes, compressed, of everything the page loads before and with the first result."""
 
@@ -59,8 +61,16 @@ def browser(program: Callable[[str], Path]) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def models(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_page_bundle(tiny_bundle, tmp_path_factory.mktemp("page-models"))
+def models(
+    tiny_bundle: Bundle, grade_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A segmentation, which the page shows first, and a classification."""
+    folder = tmp_path_factory.mktemp("page-models")
+    grade = folder / GRADE / "1"
+    shutil.copytree(grade_bundle.root, grade)
+    manifest = grade_bundle.manifest.model_copy(update={"name": GRADE})
+    (grade / "manifest.json").write_text(manifest.model_dump_json())
+    return write_page_bundle(tiny_bundle, folder)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +194,8 @@ def test_a_dicom_study_is_told_apart_corrected_run_and_shown(
     page.locator("#fill").select_option("center")
     states = page.locator(".channel").all_inner_texts()
     assert [text.split()[-1] for text in states] == ["real", "real", "template", "template"]
-    expect(page.locator("#expected")).to_contain_text("0.800 (0.700 to 0.900)")
+    expect(page.locator("#expected tbody tr")).to_have_count(3)
+    expect(page.locator("#expected tbody td").first).to_have_text("0.8000.70 to 0.90")
     page.locator("#run").click()
     expect(page.locator("#progress-panel")).to_be_visible()
     expect(page.locator("#frame[data-state=ready]")).to_be_visible(timeout=WAIT_MS)
@@ -244,6 +255,37 @@ def test_the_keyboard_alone_moves_the_crosshair_and_chooses_views(
     page.keyboard.press("6")
     expect(page.locator("#layout-3d")).to_be_checked()
     until_coloured(canvas, least=100)
+
+
+def test_class_scores_are_bars_as_long_as_they_say_and_are_read_out(
+    page: Page, server: str, scan: Path
+) -> None:
+    page.goto(server)
+    page.locator("#model").select_option(label=f"{GRADE} 1")
+    expect(page.locator("#model-about")).to_contain_text("glioma grade")
+    page.locator("#files").set_input_files(scan)
+    page.locator(".volume select").select_option("t1")
+    page.locator("#fill").select_option("zeros")
+    page.locator("#run").click()
+    scores = page.locator(".score")
+    expect(scores).to_have_count(2)
+    job = page.url.rpartition("=")[2]
+    summary = httpx.get(f"{server}/v1/jobs/{job}/results/summary.json").json()
+    for told in summary["scores"]:
+        row = scores.filter(has_text=told["title"].capitalize())
+        expect(row).to_contain_text(f"{100 * told['score']:.1f} %")
+        bar = row.get_by_role("meter", name=told["title"])
+        expect(bar).to_have_js_property("value", told["score"])
+        assert filled(bar) == pytest.approx(told["score"], abs=0.04)
+    expect(page.locator(".legend")).to_have_count(0)
+    assert serious_faults(page) == []
+
+
+def filled(bar: Locator) -> float:
+    """The share of a bar's width that is drawn in its colour, along its middle."""
+    picture = np.asarray(Image.open(io.BytesIO(bar.screenshot())).convert("RGB"), dtype=int)
+    middle = picture[len(picture) // 2]
+    return float(np.mean(middle[:, 2] - middle[:, 0] > 60))
 
 
 def test_a_reloaded_page_shows_the_same_result_and_its_downloads_are_whole(
@@ -348,13 +390,16 @@ def test_axe_finds_no_serious_fault(
         shown(page, server, job)
         page.locator("#files").set_input_files(scan)
         page.locator(".volume select").select_option("t1")
-        violations = Axe().run(page).response["violations"]
-    serious = [
+        assert serious_faults(page) == []
+
+
+def serious_faults(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe finds of serious impact, and where."""
+    return [
         (found["id"], [node["html"] for node in found["nodes"]])
-        for found in violations
+        for found in Axe().run(page).response["violations"]
         if found["impact"] in ("serious", "critical")
     ]
-    assert serious == []
 
 
 def test_all_that_a_first_result_loads_is_small_enough(page: Page, server: str, job: str) -> None:

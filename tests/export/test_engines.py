@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from brainmvp_export.engines import logits_in, prepare_engine
+from brainmvp_export.engines import prepare_engine
 from brainmvp_export.export import Order, export_bundle
-from brainmvp_export.parity import Array, judged
+from brainmvp_export.parity import Array, judged, logits_in
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import EngineUnavailable, ParityFailed
 from brainmvp_models.task import Task

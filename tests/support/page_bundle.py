@@ -30,10 +30,12 @@ def write_page_bundle(tiny: Bundle, folder: Path) -> Path:
             ),
             "subset_card": tuple(
                 SubsetQuality(
-                    real=(Modality.T1, Modality.T1C), fill="center", output=region, metric="dice",
+                    real=real, fill="center", output=region, metric=metric,
                     value=0.8, low=0.7, high=0.9, studies=12,
                 )
+                for real in ((Modality.T1,), (Modality.T1, Modality.T1C))
                 for region in ("TC", "WT", "ET")
+                for metric in ("dice", "hd95_mm", "volume_error_ml")
             ),
             "demo": True,
         }

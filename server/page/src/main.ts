@@ -25,6 +25,7 @@ class Page {
   private readonly result = new ResultView(this.api);
   private readonly history = new History(this.api, (job) => this.go(job.id), tell);
   private model: Model | null = null;
+  private wanted = "";
   private current: AbortController | null = null;
   private following = "";
 
@@ -57,8 +58,11 @@ class Page {
   }
 
   private async chooseModel(name: string): Promise<void> {
-    this.model = await this.api.model(name);
-    this.study.setModel(this.model);
+    this.wanted = name;
+    const model = await this.api.model(name);
+    if (this.wanted !== name) return; // another one was chosen meanwhile
+    this.model = model;
+    this.study.setModel(model);
   }
 
   private installDrop(): void {
@@ -102,7 +106,7 @@ class Page {
           "Drop NIfTI files, the DICOM files of a study, a folder or a zip of them.",
         );
       }
-      this.study.setDraft(new Draft(files, findings, model));
+      this.study.setDraft(new Draft(files, findings, this.model ?? model));
       say(`${findings.volumes.length} volumes found`);
     } finally {
       if (this.current === current) this.progress.end();

@@ -5,7 +5,8 @@ import { tell } from "./notices";
 import { Problem } from "./problem";
 import type { Layout, Place, Viewer } from "./viewer";
 import type { Job, Structure, Summary } from "./wire";
-import { capital, duration, figure, METRICS, modality, output } from "./words";
+import { measuredOn, qualityTable } from "./quality";
+import { capital, duration, modality } from "./words";
 import { downloads } from "./downloads";
 import { radios } from "./radios";
 
@@ -298,16 +299,8 @@ function given(summary: Summary): HTMLElement {
 function quality(summary: Summary): HTMLElement | null {
   if (summary.expected_quality.length === 0) return null;
   const titles = new Map(summary.structures.map((s) => [s.name, s.title]));
-  const rows = summary.expected_quality.map((line) =>
-    h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, output(line.output, titles)),
-      h("td", {}, METRICS[line.metric] ?? line.metric),
-      h("td", { class: "number" }, figure(line)),
-    ),
-  );
-  return section("Quality to expect", h("table", {}, h("tbody", {}, ...rows)));
+  const lines = summary.expected_quality;
+  return section("Quality to expect", qualityTable(lines, titles), measuredOn(lines));
 }
 
 function provenance(summary: Summary): HTMLElement {

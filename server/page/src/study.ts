@@ -4,7 +4,8 @@ import { NOT_USED } from "./draft";
 import type { ChannelState, Plan } from "./plan";
 import { planned } from "./plan";
 import type { Fill, Finding, Model } from "./wire";
-import { capital, figure, FILL_HINTS, FILLS, METRICS, modality, output } from "./words";
+import { measuredOn, qualityTable } from "./quality";
+import { capital, FILL_HINTS, FILLS, modality } from "./words";
 
 const STATES: Record<ChannelState, string> = {
   real: "real",
@@ -158,21 +159,7 @@ function expected(plan: Plan, model: Model): HTMLElement[] {
     return [h("p", { class: "hint" }, "Not known: nobody has measured this model with these modalities.")];
   }
   const titles = new Map(model.outputs.map((o) => [o.name, o.title]));
-  const rows = plan.expected.map((line) =>
-    h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, output(line.output, titles)),
-      h("td", {}, METRICS[line.metric] ?? line.metric),
-      h("td", { class: "number" }, figure(line)),
-    ),
-  );
-  const studies = Math.max(...plan.expected.map((line) => line.studies));
-  const interval = plan.expected.some(({ low }) => low !== null) ? ", with its 95 % interval" : "";
-  return [
-    h("table", {}, h("tbody", {}, ...rows)),
-    h("p", { class: "hint" }, `Measured on ${studies} studies${interval}.`),
-  ];
+  return [qualityTable(plan.expected, titles), measuredOn(plan.expected)];
 }
 
 /** How the service came to its answer, and what the volume is like. */

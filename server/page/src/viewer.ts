@@ -41,7 +41,7 @@ export class Viewer {
 
   private constructor(told: (place: Place) => void) {
     this.niivue = new Niivue({
-      backColor: [0.03, 0.04, 0.05, 1],
+      backColor: [0, 0, 0, 1],
       crosshairColor: [0.36, 0.72, 0.95, 0.9],
       crosshairWidth: 0.5,
       crosshairGap: 6,

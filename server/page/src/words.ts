@@ -1,6 +1,6 @@
 /** How things are called on the page. */
 
-import type { Fill, Quality } from "./wire";
+import type { Fill } from "./wire";
 
 export const MODALITIES: Record<string, string> = {
   flair: "FLAIR",
@@ -31,7 +31,7 @@ export const FILL_HINTS: Record<Fill, string> = {
 export const METRICS: Record<string, string> = {
   dice: "Dice",
   hd95_mm: "HD95, mm",
-  volume_error_ml: "volume error, mL",
+  volume_error_ml: "error, mL",
   accuracy: "accuracy",
   balanced_accuracy: "balanced accuracy",
   auc: "AUC",
@@ -57,15 +57,8 @@ export function output(name: string, titles: ReadonlyMap<string, string>): strin
   return name === "all" ? "Whole study" : capital(titles.get(name) || name);
 }
 
-/** "0.91 (0.88 to 0.93)". */
-export function figure(quality: Quality): string {
-  const value = number(quality.value);
-  if (quality.low === null || quality.high === null) return value;
-  return `${value} (${number(quality.low)} to ${number(quality.high)})`;
-}
-
-export function number(value: number): string {
-  return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
+export function number(value: number, digits = 3): string {
+  return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(digits);
 }
 
 export function millilitres(value: number): string {

@@ -14,14 +14,10 @@ import httpx
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 import uvicorn
 from fastapi import FastAPI
 
-from brainmvp_export.export import Order, export_bundle
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.networks import TINY, ClassificationNetwork
-from brainmvp_models.task import load_task
 from brainmvp_server.api.app import create_app
 from brainmvp_server.settings import Settings
 
@@ -58,18 +54,16 @@ def running(app: FastAPI) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def model_folder(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_folder(
+    tiny_bundle: Bundle, grade_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("models")
     shutil.copytree(tiny_bundle.root, folder / "tiny" / "1")
+    shutil.copytree(grade_bundle.root, folder / "grade" / "1")
     broken = folder / "broken" / "1"
     shutil.copytree(tiny_bundle.root, broken)
     with (broken / "model.onnx").open("ab") as file:
         file.write(b"x")
-    network = ClassificationNetwork(TINY, 4, 2)
-    checkpoint = tmp_path_factory.mktemp("checkpoint") / "grade.pt"
-    torch.save({"state_dict": network.state_dict()}, checkpoint)
-    task = load_task("brats18-grade")
-    export_bundle(Order(checkpoint, folder, task, name="grade", version="1"))
     return folder
 
 

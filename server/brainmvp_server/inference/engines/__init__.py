@@ -6,6 +6,7 @@ from brainmvp_server.inference.engines.protocol import (
     EngineInfo,
     EngineOptions,
     check_engine,
+    check_precision,
     installed_engines,
     load_engine,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "EngineInfo",
     "EngineOptions",
     "check_engine",
+    "check_precision",
     "installed_engines",
     "load_engine",
 ]

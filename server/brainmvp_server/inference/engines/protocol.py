@@ -89,6 +89,7 @@ class Known:
         file: the module of this package that loads it.
         extra: the extra that installs it.
         reads: the kinds of network file it loads.
+        precisions: of the networks it runs.
         on_gpu: whether it needs an NVIDIA GPU.
     """
 
@@ -96,6 +97,7 @@ class Known:
     file: str
     extra: str = "cpu"
     reads: tuple[str, ...] = (".onnx",)
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
     on_gpu: bool = False
 
     @property
@@ -103,33 +105,50 @@ class Known:
         """The modules that are not here."""
         return tuple(name for name in self.modules if not _here(name))
 
+    def runs(self, network: Path, precision: Precision) -> bool:
+        """Whether it takes a network's file."""
+        return network.suffix in self.reads and precision in self.precisions
+
 
 _ORT_CUDA = "onnxruntime.capi.libonnxruntime_providers_cuda"
 ENGINES: dict[str, Known] = {
-    "tensorrt": Known(("tensorrt", "cuda.bindings"), "tensorrt_engine", extra="gpu", on_gpu=True),
+    "tensorrt": Known(
+        ("tensorrt", "cuda.bindings"),
+        "tensorrt_engine",
+        extra="gpu",
+        precisions=("fp32", "fp16", "bf16"),
+        on_gpu=True,
+    ),
     "onnxruntime-tensorrt": Known(
         (_ORT_CUDA, "tensorrt", "cuda.bindings"), "onnxruntime_engine", extra="gpu", on_gpu=True
     ),
     "onnxruntime-cuda": Known(
         (_ORT_CUDA, "cuda.bindings"), "onnxruntime_engine", extra="gpu", on_gpu=True
     ),
-    "openvino": Known(("openvino",), "openvino_engine", reads=(".onnx", ".xml")),
+    "openvino": Known(
+        ("openvino",),
+        "openvino_engine",
+        reads=(".onnx", ".xml"),
+        precisions=("fp32", "fp16", "bf16", "int8"),
+    ),
     "onnxruntime": Known(("onnxruntime",), "onnxruntime_engine"),
 }
 """Engines by name, the preferred one first. Where GPU engines are installed, one of them is chosen,
 and a missing GPU is an error: nothing falls back to the CPU that was not asked to."""
 
 
-def installed_engines(network: Path | None = None) -> tuple[str, ...]:
+def installed_engines(
+    network: Path | None = None, precision: Precision = "fp32"
+) -> tuple[str, ...]:
     """The engines whose runtime is here, the preferred one first.
 
     Args:
-        network: only engines that load this kind of file.
+        network: only engines that load this kind of file, in this precision.
     """
     return tuple(
         name
         for name, known in ENGINES.items()
-        if not known.missing and (network is None or network.suffix in known.reads)
+        if not known.missing and (network is None or known.runs(network, precision))
     )
 
 
@@ -141,7 +160,7 @@ def load_engine(
     Raises:
         EngineUnavailable: unknown, not installed, without its device, or it refuses the network.
     """
-    chosen = _chosen(network, name)
+    chosen = _chosen(network, name, options.precision)
     module: Any = import_module(f"{__package__}.{ENGINES[chosen].file}")
     try:
         engine: Engine = module.load(network, chosen, options)
@@ -192,14 +211,29 @@ def check_engine(name: str | None) -> None:
         gpu_here()
 
 
-def _chosen(network: Path, name: str | None) -> str:
+def check_precision(name: str, precision: Precision) -> None:
+    """Refuse an engine that does not run networks of that precision.
+
+    Raises:
+        EngineUnavailable: it does not.
+    """
+    if precision not in ENGINES[name].precisions:
+        able = [other for other, known in ENGINES.items() if precision in known.precisions]
+        raise EngineUnavailable(
+            f"the engine '{name}' does not run {precision} networks",
+            remedy=f"Choose {' or '.join(able)}, or export with --precision fp32",
+        )
+
+
+def _chosen(network: Path, name: str | None, precision: Precision) -> str:
     chosen = chosen_engine(name)
-    able = [other for other, known in ENGINES.items() if network.suffix in known.reads]
-    if chosen in able:
+    if ENGINES[chosen].runs(network, precision):
         return chosen
-    usable = [other for other in installed_engines() if other in able]
+    usable = installed_engines(network, precision)
     if name is None and usable and not ENGINES[chosen].on_gpu:
         return usable[0]
+    check_precision(chosen, precision)
+    able = [other for other, known in ENGINES.items() if known.runs(network, precision)]
     raise EngineUnavailable(
         f"the engine '{chosen}' does not run {network.suffix} networks",
         remedy=f"Choose {' or '.join(able) or 'another bundle'}, or export with --precision fp32",
