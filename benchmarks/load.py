@@ -1,17 +1,18 @@
 """Many clients at once for a quarter of an hour: nothing lost, nothing wrong, memory flat.
 
-    python benchmarks/load.py [--models DIR] [--model NAME] [--minutes 15] [--clients 32]
+    python benchmarks/load.py [--models DIR] [--minutes 15] [--clients 32] [--write]
 
-Every study's mask is first predicted alone; under load each answer must be that very mask. Answers
-503 and 429 are back-pressure: the client comes back when ``Retry-After`` says. Prints one JSON line
-and ends with 1 if a promise is broken.
+Studies go to the demo bundles in turn. Every study's mask is first predicted alone; under load each
+answer must be that very mask. Answers 503 and 429 are back-pressure: the client comes back when
+``Retry-After`` says. Ends with 1 if a promise is broken; ``--write`` keeps the figures in
+``docs/performance.md``.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,8 +26,10 @@ from pathlib import Path
 import httpx
 import psutil
 from studies import Study, mixed
+from study import HERE, PAGE, machine, say
+from tables import keep
 
-HERE = Path(__file__).parent
+MODELS = ("demo-glioma", "demo-tissue")
 SETTLED_S = 60.0
 
 
@@ -59,8 +62,9 @@ class Tally:
     memory: list[tuple[float, float]] = field(default_factory=list)
 
 
-def ask(http: httpx.Client, model: str, study: Study) -> httpx.Response:
-    """One prediction's answer: its mask."""
+def ask(http: httpx.Client, study: Study) -> httpx.Response:
+    """One prediction's answer: its mask. A study goes to the same model each time."""
+    model = MODELS[int(study.name.removeprefix("study")) % len(MODELS)]
     return http.post(
         f"/v1/models/{model}/predict",
         files=study.parts(),
@@ -69,8 +73,14 @@ def ask(http: httpx.Client, model: str, study: Study) -> httpx.Response:
     )
 
 
-def client(url: str, model: str, work: Iterator[Study], alone: dict[str, bytes], told: Tally,
-           lock: threading.Lock, until: float) -> None:  # fmt: skip
+def client(
+    url: str,
+    work: Iterator[Study],
+    alone: dict[str, bytes],
+    told: Tally,
+    lock: threading.Lock,
+    until: float,
+) -> None:
     """Send study after study until the time is over."""
     with httpx.Client(base_url=url, timeout=600) as http:
         while time.monotonic() < until:
@@ -78,7 +88,7 @@ def client(url: str, model: str, work: Iterator[Study], alone: dict[str, bytes],
                 study = next(work)
             while True:
                 start = time.monotonic()
-                answer = ask(http, model, study)
+                answer = ask(http, study)
                 with lock:
                     told.codes[answer.status_code] += 1
                 if answer.status_code not in (429, 503) or time.monotonic() > until:
@@ -119,25 +129,18 @@ def quantile(values: list[float], q: float) -> float:
     return sorted(values)[min(int(q * len(values)), len(values) - 1)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=Path, default=HERE.parent / "examples" / "bundles")
-    parser.add_argument("--model", default="demo-tissue")
-    parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--studies", type=int, default=200)
-    options = parser.parse_args()
+def measure(options: argparse.Namespace, scratch: Path) -> Tally:
+    """Each study alone, then all of them from many clients."""
     told, lock = Tally(), threading.Lock()
-    with tempfile.TemporaryDirectory() as scratch, served(options.models) as (url, process):
-        studies = mixed(Path(scratch), options.studies)
+    studies = mixed(scratch, options.studies)
+    with served(options.models, "--log-level", "warning") as (url, process):
+        say(f"{len(studies)} studies alone")
         with httpx.Client(base_url=url, timeout=600) as http:
-            answers = {study.name: ask(http, options.model, study) for study in studies}
-            alone = {name: answer.raise_for_status().content for name, answer in answers.items()}
+            alone = {study.name: ask(http, study).raise_for_status().content for study in studies}
+        say(f"{options.clients} clients for {options.minutes:g} minutes")
         until, work = time.monotonic() + 60 * options.minutes, forever(studies)
         threads = [
-            threading.Thread(
-                target=client, args=(url, options.model, work, alone, told, lock, until)
-            )
+            threading.Thread(target=client, args=(url, work, alone, told, lock, until))
             for _ in range(options.clients)
         ]
         threads.append(threading.Thread(target=watch, args=(url, process, told, until)))
@@ -145,21 +148,58 @@ def main() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    report = {
-        "clients": options.clients,
-        "minutes": options.minutes,
-        "answers": dict(told.codes),
-        "wrong": len(told.wrong),
-        "p50_s": round(quantile(told.seconds, 0.5), 2),
-        "p95_s": round(quantile(told.seconds, 0.95), 2),
-        "health_p99_ms": round(1000 * quantile(told.health, 0.99), 1),
-        "memory_mb": round(max(rss for _, rss in told.memory)),
-        "memory_growth": round(growth(told.memory), 4),
-    }
-    print(json.dumps(report))
-    kept = not told.wrong and set(told.codes) <= {200, 429, 503}
-    kept = kept and report["health_p99_ms"] < 250 and report["memory_growth"] < 0.05
-    sys.exit(0 if kept else 1)
+    return told
+
+
+def kept(told: Tally) -> bool:
+    """Whether every promise was."""
+    return (
+        not told.wrong
+        and set(told.codes) <= {200, 429, 503}
+        and quantile(told.health, 0.99) < 0.25
+        and growth(told.memory) < 0.05
+    )
+
+
+def table(told: Tally, options: argparse.Namespace) -> list[str]:
+    """The lines of the page."""
+    pushed = told.codes[429] + told.codes[503]
+    other = told.codes.total() - told.codes[200] - pushed
+    median, late = (quantile(told.seconds, q) for q in (0.5, 0.95))
+    return [
+        f"{options.studies} studies in turn from {options.clients} clients for {options.minutes:g} "
+        f"minutes, to {' and '.join(f'`{name}`' for name in MODELS)} in one service.",
+        "",
+        "| what | measured | promised |",
+        "| --- | --- | --- |",
+        f"| masks answered | {told.codes[200]} | |",
+        f"| of them not the study's mask alone, byte for byte | {len(told.wrong)} | 0 |",
+        f"| answers 429 or 503, then sent again | {pushed} | |",
+        f"| other answers | {other} | 0 |",
+        f"| seconds a study takes, p50 and p95 | {median:.1f} and {late:.1f} | |",
+        f"| `/health/ready`, p99 | {1000 * quantile(told.health, 0.99):.0f} ms | 250 ms |",
+        f"| memory at most | {max(rss for _, rss in told.memory):.0f} MB | |",
+        f"| its growth after the first minute | {100 * growth(told.memory):+.1f} % | 5 % |",
+        "",
+        f"{machine()[:-1]}; {os.cpu_count()} cores.",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path, default=HERE.parent / "examples" / "bundles")
+    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--studies", type=int, default=200)
+    parser.add_argument("--write", action="store_true", help="keep the table in the docs")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        told = measure(options, Path(scratch))
+    lines = table(told, options)
+    print("\n".join(lines))
+    if options.write:
+        keep(lines, PAGE, "load")
+    sys.exit(0 if kept(told) else 1)
 
 
 if __name__ == "__main__":

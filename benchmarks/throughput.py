@@ -33,13 +33,11 @@ from inputs import write_bundle, write_checkpoint
 from load import quantile, served
 from numpy.typing import NDArray
 from studies import LARGE, MODALITIES, SMALL, Study, write_study
-from study import machine, say
+from study import HERE, PAGE, machine, say
 from tables import keep
 
 from brainmvp_models.bundle import Bundle
 
-HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "performance.md"
 PLOT = PAGE.with_name("throughput.png")
 OURS = "ours"
 SIDES = (OURS, "plain", "LitServe")

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 _LOOK = 0.25
 """Seconds between two looks of a waiting study at whether it may go on."""
-_CUTTING = 0.05
-"""Seconds before the engine is expected back in which the next batch is cut."""
+_SPARE = 0.005
+"""Seconds between the next batch's last cut and the engine's expected return."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ class Worker:
         self._changed = threading.Condition()
         self._closing = False
         self._usual_s = 0.0  # what the last batch took
+        self._cut_s = 0.0  # what cutting it took
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
@@ -189,7 +190,7 @@ class Worker:
             start = time.monotonic()
             pending = batch.network.engine.start(batch.windows)
             pending.answer.add_done_callback(self._wake)
-            self._wait_for_end(pending, start + self._usual_s - _CUTTING)
+            self._wait_for_end(pending, start + self._usual_s - self._cut_s - _SPARE)
             coming = self._gather(pending)
             if self._closing:
                 return
@@ -223,18 +224,22 @@ class Worker:
         entries: list[_Entry] = []
         windows: Array | None = None
         network: Network | None = None
+        cut_s = 0.0
         while network is None or len(entries) < network.batch:
             picked = self._pick(network, busy, first=not entries)
             if picked is None:
                 break
+            start = time.monotonic()
             passage, place = picked
             if windows is None:
                 network = passage.network
                 windows = network.room()
             windows[len(entries)] = passage.padded[(slice(None), *place)]
             entries.append((passage, place))
+            cut_s += time.monotonic() - start
         if network is None or windows is None:
             return None
+        self._cut_s = cut_s
         return _Batch(network, tuple(entries), windows[: len(entries)])
 
     def _pick(self, network: Network | None, busy: Pending | None, *, first: bool) -> _Entry | None:
