@@ -67,7 +67,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
 
 def build_job_router(service: Service, board: JobBoard) -> APIRouter:
     """The routes over one board of jobs."""
-    router = APIRouter(tags=["jobs"])
+    router = APIRouter(tags=["jobs"], responses={422: PROBLEM, 503: PROBLEM})
     settings, shelf = service.settings, service.shelf
     # Threads of their own: a database that is away must not hold up the other calls.
     threads = CapacityLimiter(16)
@@ -164,12 +164,12 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
             headers={"location": f"/v1/jobs/{job.id}"},
         )
 
-    @router.get("/v1/jobs", summary="Your jobs, the newest first", responses={503: PROBLEM})
+    @router.get("/v1/jobs", summary="Your jobs, the newest first")
     async def jobs(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Jobs:
         owner = owner_of(request)
         return Jobs(jobs=await ask(lambda: board.jobs(owner, limit)))
 
-    @router.get("/v1/jobs/{job}", summary="One job", responses={404: PROBLEM, 503: PROBLEM})
+    @router.get("/v1/jobs/{job}", summary="One job", responses={404: PROBLEM})
     async def one(request: Request, job: str) -> Job:
         owner = owner_of(request)
         return await ask(lambda: board.job(owner, job))
@@ -266,7 +266,7 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
         summary="Cancel a job that is not over; forget one that is",
         status_code=status.HTTP_200_OK,
         response_model=Job,
-        responses={204: {"description": "Forgotten."}, 404: PROBLEM, 503: PROBLEM},
+        responses={204: {"description": "Forgotten."}, 404: PROBLEM},
     )
     async def delete(request: Request, job: str) -> Response:
         owner = owner_of(request)

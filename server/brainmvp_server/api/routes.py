@@ -73,7 +73,7 @@ def build_router(service: Service) -> APIRouter:
         "/v1/models/{name}",
         tags=["models"],
         summary="One model, with its card",
-        responses={404: PROBLEM},
+        responses={404: PROBLEM, 422: PROBLEM},
     )
     def model(name: str, version: str | None = None) -> Model:
         return shelf.model(name, version, card=True)

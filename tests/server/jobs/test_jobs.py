@@ -315,3 +315,12 @@ def test_a_job_that_fails_is_one_line_with_its_reason(service: Serving, tmp_path
     assert done.returncode == 2 and done.stdout == ""
     assert len(done.stderr.splitlines()) == 1 and "t1" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_document_says_of_every_refusal_that_it_is_a_problem(service: Serving) -> None:
+    paths = service.http.get("/openapi.json").json()["paths"]
+    for path, calls in paths.items():
+        for method, call in calls.items():
+            for code, answer in call["responses"].items():
+                if int(code) >= 400:
+                    assert "application/problem+json" in answer["content"], (method, path, code)
