@@ -96,7 +96,7 @@ def network_rows(size: str, bundle: Bundle) -> list[str]:
             say(f"network {size}, {engine}, {windows} windows")
             free = psutil.virtual_memory().available
             taken = peak_of(free, __file__, "--network", bundle.root, engine, windows)
-            counted = network_bytes(bundle, windows) / MB
+            counted = network_bytes(bundle, windows, engine) / MB
             shown = "more than was free" if taken is None else f"{taken:.0f} MB"
             share = "" if taken is None else f"{taken / counted:.2f}"
             rows.append(f"| {size} | {engine} | {windows} | {shown} | {counted:.0f} MB | {share} |")

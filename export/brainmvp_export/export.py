@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from brainmvp_export.card import write_card
-from brainmvp_export.onnx import BF16_OPSET, write_onnx
+from brainmvp_export.onnx import BF16_OPSET, live_bytes, write_onnx
 from brainmvp_export.parity import (
     Array,
     check_parity,
@@ -113,9 +113,17 @@ def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> 
     with tempfile.TemporaryDirectory(prefix=".export-", dir=order.out) as scratch:
         folder = Path(scratch) / order.version
         folder.mkdir()
-        parity = _write_network(network, bank, order, folder, say)
+        live, parity = _write_network(network, bank, order, folder, say)
+        written = Network(
+            file=INT8_FILE if order.precision == "int8" else NETWORK_FILE,
+            weights=INT8_WEIGHTS if order.precision == "int8" else None,
+            size=checkpoint.size.name,
+            parameters=sum(p.numel() for p in network.parameters()),
+            precision=order.precision,
+            live_bytes=live,
+        )
         say("writing the bundle")
-        _write_manifest(folder, order, checkpoint, bank, network, parity)
+        _write_manifest(folder, order, checkpoint, bank, written, parity)
         Bundle.open(folder)
         target.parent.mkdir(exist_ok=True)
         if target.exists():
@@ -153,8 +161,8 @@ def _write_network(
     order: Order,
     folder: Path,
     say: Callable[[str], None],
-) -> tuple[Parity, ...]:
-    """Write the network into ``folder``, and prove it."""
+) -> tuple[int, tuple[Parity, ...]]:
+    """Write the network into ``folder``, and prove it; also what it keeps alive a window."""
     serving, opset = rewritten(network), None
     if order.precision == "fp16":
         serving = HalfPrecision(serving).eval()
@@ -163,6 +171,7 @@ def _write_network(
     say("exporting to ONNX")
     path = (folder.parent if order.precision == "int8" else folder) / NETWORK_FILE
     write_onnx(serving, len(order.task.channels), order.task.window, path, opset)
+    live = live_bytes(path)
     if order.precision == "int8":
         from brainmvp_export.quantize import write_int8
 
@@ -177,11 +186,14 @@ def _write_network(
     say("comparing the engines with the checkpoint")
     parity = check_parity(expected, path, windows, order.task, order.precision)
     if order.engine is None:
-        return parity
+        return live, parity
     say(f"building for {order.engine}")
     options = EngineOptions(precision=order.precision)
     built = logits_in(path, order.engine, windows, options)
-    return (*parity, judged_on_gpu(order.engine, built, expected, order.task, order.precision))
+    return live, (
+        *parity,
+        judged_on_gpu(order.engine, built, expected, order.task, order.precision),
+    )
 
 
 def calibration_windows(
@@ -232,7 +244,7 @@ def _write_manifest(
     order: Order,
     checkpoint: Checkpoint,
     bank: TemplateBank,
-    network: nn.Module,
+    network: Network,
     parity: tuple[Parity, ...],
 ) -> None:
     templates = None
@@ -246,13 +258,7 @@ def _write_manifest(
         name=order.name,
         version=order.version,
         task=order.task,
-        network=Network(
-            file=INT8_FILE if order.precision == "int8" else NETWORK_FILE,
-            weights=INT8_WEIGHTS if order.precision == "int8" else None,
-            size=checkpoint.size.name,
-            parameters=sum(p.numel() for p in network.parameters()),
-            precision=order.precision,
-        ),
+        network=network,
         templates=templates,
         files=tuple(describe_file(path) for path in sorted(folder.iterdir()) if path.is_file()),
         provenance=Provenance(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import warnings
 from pathlib import Path
 
@@ -50,6 +51,31 @@ def write_onnx(
     assert program is not None
     program.save(str(path), external_data=False)
     _check(path, channels, window)
+
+
+def live_bytes(path: Path) -> int:
+    """Most bytes of tensors that are alive at once for one window, weights aside.
+
+    A node's inputs go after their last use, nodes run in the file's order. Runtimes take a multiple
+    of it, each its own.
+    """
+    model = onnx.load(str(path))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    values = (*graph.input, *graph.value_info, *graph.output)
+    sizes = {value.name: _bytes(value.type.tensor_type) for value in values}
+    last = {name: place for place, node in enumerate(graph.node) for name in node.input}
+    alive = peak = sizes[INPUT]
+    for place, node in enumerate(graph.node):
+        alive += sum(sizes.get(name, 0) for name in node.output)
+        peak = max(peak, alive)
+        alive -= sum(sizes.get(name, 0) for name in set(node.input) if last[name] == place)
+    return peak
+
+
+def _bytes(kind: onnx.TypeProto.Tensor) -> int:
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    return int(dtype.itemsize * math.prod(dim.dim_value for dim in kind.shape.dim))
 
 
 def _check(path: Path, channels: int, window: Window) -> None:

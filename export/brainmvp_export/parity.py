@@ -88,11 +88,11 @@ def real_windows(
     policy = task.filling.policy if bank.volumes else "zeros"
     if policy == "grid":  # whatever grid the scan has, a window needs only realistic content
         policy = "center"
-    channels = fill_channels(prepare(study, task.preprocessing), task, bank, policy)
-    plan = WindowPlan.of(channels.image.shape[1:], task.window)
+    image, _ = fill_channels(prepare(study, task.preprocessing), task, bank, policy)
+    plan = WindowPlan.of(image.shape[1:], task.window)
     places = list(plan.slices())
     chosen = np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)
-    padded = plan.pad(channels.image)
+    padded = plan.pad(image)
     return np.stack([padded[(slice(None), *places[index])] for index in chosen])
 
 

@@ -35,6 +35,11 @@ class Network(Frozen):
     size: str = Field(description="Named network size: released, tiny.")
     parameters: int = Field(gt=0)
     precision: Precision
+    live_bytes: int | None = Field(
+        default=None,
+        gt=0,
+        description="Most bytes of tensors alive at once for one window, weights aside.",
+    )
     input: Literal["image"] = "image"
     output: Literal["logits"] = "logits"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 
+from brainmvp_export.onnx import live_bytes
 from brainmvp_export.parity import Array
 from brainmvp_models.bundle import Bundle
 from brainmvp_server.inference.engines import installed_engines, load_engine
@@ -54,3 +57,24 @@ def test_window_of_another_size_is_refused_by_the_graph(name: str, small_bundle:
             engine.infer(np.zeros((1, 4, 48, 48, 64), np.float32))
     finally:
         engine.close()
+
+
+def test_what_is_counted_alive_is_every_tensor_until_its_last_use(tmp_path: Path) -> None:
+    def value(name: str, *dims: int | str) -> onnx.ValueInfoProto:
+        return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims)
+
+    nodes = [
+        onnx.helper.make_node("Relu", ["image"], ["a"]),
+        onnx.helper.make_node("Concat", ["a", "a"], ["b"], axis=1),
+        onnx.helper.make_node("Add", ["b", "image"], ["logits"]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes, "chain", [value("image", "batch", 1, 10)], [value("logits", "batch", 2, 10)]
+    )
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "chain.onnx")
+    # The image stays to the end, `a` goes before the sum: at most the image, `b` and the logits.
+    assert live_bytes(tmp_path / "chain.onnx") == 4 * (10 + 20 + 20)
+
+
+def test_a_bundle_says_what_its_network_keeps_alive(small_bundle: Bundle) -> None:
+    assert small_bundle.manifest.network.live_bytes == live_bytes(small_bundle.network)

@@ -27,17 +27,15 @@ class Filled:
     template: Modality | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Channels:
-    """The network's input volume, and which part of it is real.
+    """Which part of the network's input is this patient's.
 
     Attributes:
-        image: (C, X, Y, Z) float32 in the task's channel order.
         real: the modalities that came with the study.
         filled: the others.
     """
 
-    image: Array
     real: tuple[Modality, ...]
     filled: tuple[Filled, ...]
 
@@ -78,27 +76,30 @@ def check_modalities(given: tuple[Modality, ...], task: Task, policy: FillPolicy
 
 def fill_channels(
     prepared: Prepared, task: Task, bank: TemplateBank, policy: FillPolicy
-) -> Channels:
+) -> tuple[Array, Channels]:
     """Stack the channels in the task's order, templates in the place of what is missing.
+
+    Returns:
+        (C, X, Y, Z) float32, and what is real of it. The prepared images are spent: each goes as
+        soon as it is stacked, for they are the largest arrays of a study.
 
     Raises:
         TemplateMismatch: a template is missing, or policy ``grid`` meets a study off that grid.
     """
     space = prepared.space
     image = np.zeros((len(task.channels), *space.shape), dtype=np.float32)
+    given = tuple(m for m in task.modalities if m in prepared.images)
     filled = []
     for index, channel in enumerate(task.channels):
-        real = prepared.images.get(channel.modality)
-        if real is not None:
-            image[index] = real
+        if channel.modality in given:
+            image[index] = prepared.images.pop(channel.modality)
             continue
         template = None if policy == "zeros" else channel.filler
         filled.append(Filled(channel.modality, policy, template))
         if template is not None:
             place_template(image[index], _template(bank, channel), space, policy)
             image[index] *= np.float32(bank.step)
-    given = tuple(m for m in task.modalities if m in prepared.images)
-    return Channels(image, given, tuple(filled))
+    return image, Channels(given, tuple(filled))
 
 
 def place_template(

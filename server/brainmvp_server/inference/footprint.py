@@ -42,24 +42,24 @@ def study_bytes(
 ) -> int:
     """Peak memory of a study on its way through, without the network; an upper estimate.
 
-    It takes model space as if nothing were cropped. Real runs of studies that fill their field of
-    view took 0.77 to 0.97 of it (docs/serving.md).
+    It takes model space as if nothing were cropped. What studies that fill their field of view
+    really took of it is in docs/performance.md.
     """
     native = max(math.prod(outline.grid.shape) for outline in outlines)
     stored = sum(math.prod(o.grid.shape) * o.voxel_bytes for o in outlines)
     space = _model_space(outlines[0], task)
     outputs = 0 if task.kind == "classification" else task.outputs.count
-    given = len(outlines)
-    # The stored voxels stay; each modality is scaled to float32, and stacked with what is filled.
-    prepared = stored + _FLOAT * space * (given + len(task.channels))
-    reading = stored + _FLOAT * (native + space) * given
-    blending = prepared + _FLOAT * space * outputs
+    given, channels = len(outlines), len(task.channels)
+    # Each modality is scaled to float32, then stacked one by one: one more than all channels.
+    reading = _FLOAT * (native + space) * given
+    stacking = _FLOAT * space * (channels + 1)
+    blending = _FLOAT * space * (channels + outputs)
     # Members and mask; probabilities where they are asked for, or where the grid was resampled.
     maps = 2 if probabilities or space != native else 0
-    restoring = blending + native * (outputs + 1) + _FLOAT * maps * max(native, space) * outputs
-    if templates:
-        restoring += _FLOAT * max(native, space) * (len(task.channels) - given)
-    return int(_ROOM * max(reading, restoring))
+    restoring = native * (outputs + 1) + _FLOAT * outputs * (space + maps * max(native, space))
+    # The stored voxels stay from the first to the last, and so do templates that are shown.
+    stays = stored + (_FLOAT * max(native, space) * (channels - given) if templates else 0)
+    return int(_ROOM * (stays + max(reading, stacking, blending, restoring)))
 
 
 def _model_space(outline: Outline, task: Task) -> int:

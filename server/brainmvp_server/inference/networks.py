@@ -16,14 +16,18 @@ from numpy.typing import NDArray
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import EngineFailed
 from brainmvp_server.inference.batches import candidates, fastest_batch
-from brainmvp_server.inference.engines import Engine, EngineOptions, load_engine
+from brainmvp_server.inference.engines import Engine, EngineOptions, installed_engines, load_engine
 from brainmvp_server.inference.engines.guarded import GuardedEngine
 from brainmvp_server.inference.stop import Stop
 
 log = logging.getLogger(__name__)
 
-_ACTIVATIONS = 40
-"""Memory of an engine at work, in input windows; measured: 33 (tiny), see docs/serving.md."""
+_AT_WORK = {"openvino": 2.0, "onnxruntime": 4.5}
+"""What an engine takes a window, in the tensors its network keeps alive (docs/performance.md)."""
+_USUAL = 2.0
+"""The same of engines that were not measured."""
+_UNKNOWN = 54
+"""Tensors alive, in input windows, where a bundle does not say: those of the released size."""
 
 
 @dataclass(eq=False)
@@ -55,11 +59,17 @@ class Network:
         return self._rooms[0]
 
 
-def network_bytes(bundle: Bundle, windows: int) -> int:
-    """An estimate of the memory that a network takes at work on so many windows at once."""
+def network_bytes(bundle: Bundle, windows: int, engine: str | None = None) -> int:
+    """An estimate of the memory that a network takes at work on so many windows at once.
+
+    Args:
+        engine: by default the preferred one of those installed that run it.
+    """
     task = bundle.task
     window = 4 * len(task.channels) * int(np.prod(task.window.size))
-    return 2 * bundle.network_bytes + _ACTIVATIONS * window * windows
+    live = bundle.manifest.network.live_bytes or _UNKNOWN * window
+    name = engine or next(iter(installed_engines(bundle.network)), None)
+    return 2 * bundle.network_bytes + int(_AT_WORK.get(name or "", _USUAL) * live) * windows
 
 
 class Networks:
@@ -89,6 +99,7 @@ class Networks:
         warm_up: bool = False,
     ) -> None:
         self._load = load or partial(_load_verified, name=engine, options=options)
+        self._engine = engine
         self._budget = budget
         self._windows = windows
         self._timeout_s = timeout_s
@@ -135,7 +146,7 @@ class Networks:
             EngineFailed: it cannot run a window.
             InvalidBundle: its file is no longer the one that was verified.
         """
-        key, need = bundle.digest, network_bytes(bundle, self._windows or 1)
+        key, need = bundle.digest, self._need(bundle, self._windows or 1)
         with self._changed:
             taken = self._taken()
             full = self._budget is not None and taken and taken + need > self._budget
@@ -168,7 +179,7 @@ class Networks:
             self._changed.notify_all()
 
     def _take(self, bundle: Bundle, stop: Stop) -> Network:
-        key, need = bundle.digest, network_bytes(bundle, self._windows or 1)
+        key, need = bundle.digest, self._need(bundle, self._windows or 1)
         with self._changed:
             while (network := self._loaded.get(key)) is None:
                 if key not in self._coming and self._make_room(need):
@@ -204,7 +215,7 @@ class Networks:
         """The network, its batch chosen and, where asked for, one window run."""
         try:
             batch = self._windows or self._fastest(bundle, engine)
-            network = Network(bundle, engine, network_bytes(bundle, batch), batch)
+            network = Network(bundle, engine, self._need(bundle, batch), batch)
             if self._warm_up:
                 engine.finish(engine.start(network.room()[:1]))
         except BaseException:
@@ -219,12 +230,15 @@ class Networks:
         budget = self._budget
 
         def fits(windows: int) -> bool:
-            return budget is None or network_bytes(bundle, windows) <= budget
+            return budget is None or self._need(bundle, windows) <= budget
 
         tried = candidates(engine.info.windows, fits)
         batch = fastest_batch(partial(_seconds, bundle, engine), tried)
         log.warning("%s: %d windows at once are fastest", bundle.manifest.name, batch)
         return batch
+
+    def _need(self, bundle: Bundle, windows: int) -> int:
+        return network_bytes(bundle, windows, self._engine)
 
     def _hold(self, network: Network) -> Network:
         self._uses += 1

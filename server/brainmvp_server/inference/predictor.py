@@ -139,9 +139,11 @@ class Predictor:
         with stages.stage("preprocess"):
             prepared = prepare(study, task.preprocessing)
         with stages.stage("fill"):
-            channels = fill_channels(prepared, task, self._bank, wanted.fill)
-        logits, windows, engine = self._infer(channels.image, stages, interactive)
-        space = prepared.space
+            image, channels = fill_channels(prepared, task, self._bank, wanted.fill)
+            space = prepared.space
+            templates = _stood_in(image, channels, task, space) if wanted.templates else None
+        logits, windows, engine = self._infer(image, stages, interactive)
+        del image  # a study's largest array; what follows needs the room
         segmentation, structures = self._restore(logits, space, wanted.probabilities, stages)
         expected = self._expected(channels, wanted.fill)
         self.worker.study_done(self.bundle.manifest.name, stages.seconds)
@@ -158,7 +160,7 @@ class Predictor:
             warnings=self._warnings(prepared, channels, measured=bool(expected)),
             windows=windows,
             seconds=stages.seconds,
-            templates=_stood_in(channels, task, space) if wanted.templates else None,
+            templates=templates,
         )
 
     @cached_property
@@ -231,10 +233,12 @@ class Predictor:
         return tuple(notes)
 
 
-def _stood_in(channels: Channels, task: Task, space: ModelSpace) -> dict[Modality, Array]:
+def _stood_in(
+    image: Array, channels: Channels, task: Task, space: ModelSpace
+) -> dict[Modality, Array]:
     """The templates that were used, on the native grid."""
     return {
-        filled.modality: restored(channels.image[task.modalities.index(filled.modality)], space)
+        filled.modality: restored(image[task.modalities.index(filled.modality)], space)
         for filled in channels.filled
         if filled.template is not None
     }

@@ -78,7 +78,7 @@ def test_training_fills_missing_modalities_as_the_service_does(
     scaled = bank.at_spacing(spacing)
     if scaling == "minmax":
         scaled = TemplateBank({m: minmax_scaled(v) for m, v in scaled.volumes.items()})
-    theirs = fill_channels(kept, task, scaled, policy).image
+    theirs, _ = fill_channels(kept, task, scaled, policy)
     np.testing.assert_allclose(ours, theirs, atol=2e-3, rtol=2e-3)
 
 

@@ -30,9 +30,10 @@ def prepared(full: Shape, box: Box, *real: Modality) -> Prepared:
 def test_grid_puts_the_template_at_the_studys_own_indices() -> None:
     box = Box((2, 3, 1), (9, 12, 8))
     templates = bank(Modality.T2, Modality.T1C, Modality.FLAIR)
-    channels = fill_channels(prepared(TEMPLATE_SHAPE, box, Modality.T1), TASK, templates, "grid")
-    np.testing.assert_array_equal(channels.image[0], 1)
-    np.testing.assert_array_equal(channels.image[2], templates.volumes[Modality.T2][box.slices])
+    study = prepared(TEMPLATE_SHAPE, box, Modality.T1)
+    image, channels = fill_channels(study, TASK, templates, "grid")
+    np.testing.assert_array_equal(image[0], 1)
+    np.testing.assert_array_equal(image[2], templates.volumes[Modality.T2][box.slices])
     assert channels.real == (Modality.T1,)
     assert channels.filled[1] == Filled(Modality.T2, "grid", Modality.T2)
 
@@ -47,7 +48,7 @@ def test_grid_refuses_a_study_off_that_grid_and_names_the_remedy() -> None:
 def test_center_lays_centre_on_centre_and_leaves_zero_beyond_the_template(shape: Shape) -> None:
     study = prepared(shape, Box((0, 0, 0), shape), Modality.T1)
     templates = bank(*TASK.modalities)
-    image = fill_channels(study, TASK, templates, "center").image[3]
+    image = fill_channels(study, TASK, templates, "center")[0][3]
     template = templates.volumes[Modality.FLAIR]
     shift = [(t - s) // 2 for t, s in zip(TEMPLATE_SHAPE, shape, strict=True)]
     for index in np.ndindex(shape):
@@ -58,16 +59,16 @@ def test_center_lays_centre_on_centre_and_leaves_zero_beyond_the_template(shape:
 
 def test_zeros_needs_no_template_and_says_so() -> None:
     study = prepared((8, 8, 8), Box((0, 0, 0), (8, 8, 8)), Modality.T2)
-    channels = fill_channels(study, TASK, TemplateBank({}), "zeros")
-    assert channels.image[[0, 1, 3]].max() == 0
+    image, channels = fill_channels(study, TASK, TemplateBank({}), "zeros")
+    assert image[[0, 1, 3]].max() == 0
     assert {entry.template for entry in channels.filled} == {None}
 
 
 def test_a_channel_may_be_filled_by_another_modalitys_template() -> None:
     task = load_task("mrbrains13")
     study = prepared((8, 8, 8), Box((0, 0, 0), (8, 8, 8)), Modality.FLAIR)
-    channels = fill_channels(study, task, bank(Modality.T1, Modality.T2), "center")
-    np.testing.assert_array_equal(channels.image[0], channels.image[1])
+    image, channels = fill_channels(study, task, bank(Modality.T1, Modality.T2), "center")
+    np.testing.assert_array_equal(image[0], image[1])
     assert channels.filled[1] == Filled(Modality.T1IR, "center", Modality.T1)
 
 
