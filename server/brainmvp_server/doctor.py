@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from brainmvp_models import __version__
 from brainmvp_models.errors import EngineUnavailable
 from brainmvp_server.inference.engines import ENGINES, installed_engines
+from brainmvp_server.inference.engines.protocol import Known
 
 PACKAGES = (
     "openvino", "onnxruntime", "onnxruntime-gpu", "tensorrt-cu13", "tensorrt", "cuda-bindings",
@@ -128,7 +129,7 @@ def _checked(name: str, gpu: str | None, lack: EngineUnavailable | None) -> Chec
             engine=name,
             ready=False,
             problem=f"there is no {known.missing[0].rpartition('.')[2]}",
-            remedy=f"pip install 'brainmvp[{known.extra}]'",
+            remedy=_to_install(known),
         )
     if known.on_gpu and lack is not None:
         return Checked(engine=name, ready=False, problem=lack.problem, remedy=lack.remedy)
@@ -140,6 +141,13 @@ def _checked(name: str, gpu: str | None, lack: EngineUnavailable | None) -> Chec
         problem=problem,
         remedy=problem and f"pip install --force-reinstall 'brainmvp[{known.extra}]'",
     )
+
+
+def _to_install(known: Known) -> str:
+    """The command. The onnxruntime of CPUs is one module with that of GPUs, and would spoil it."""
+    install = f"pip install 'brainmvp[{known.extra}]'"
+    spoilt = known.on_gpu and "onnxruntime" in dict(_packages())
+    return f"pip uninstall onnxruntime && {install}" if spoilt else install
 
 
 def _fails(name: str) -> str | None:

@@ -197,7 +197,7 @@ def _channels(summary: Summary) -> str:
         (
             _name(real.modality),
             "this patient",
-            f"{_times(real.shape)}; {_times(real.spacing_mm)} mm",
+            f"{_times(real.shape)}; {_spacing(real.spacing_mm)}&nbsp;mm",
         )
         for real in summary.real
     ]
@@ -258,6 +258,11 @@ def _name(modality: Modality) -> str:
 
 def _times(numbers: Sequence[float]) -> str:
     return " × ".join(f"{number:g}" for number in numbers)
+
+
+def _spacing(sides: Sequence[float]) -> str:
+    """One number where all sides are equal."""
+    return _times(sides if len(set(sides)) > 1 else sides[:1])
 
 
 def _capital(text: str) -> str:

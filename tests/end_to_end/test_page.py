@@ -98,11 +98,11 @@ def scan(colin27: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def job(server: str, scan: Path) -> str:
-    """A finished job of a T1, with all that the page shows."""
+    """A finished job of T1, T1c and T2, with all that the page shows."""
     with httpx.Client(base_url=server, timeout=WAIT_MS / 1000) as http:
         answer = http.post(
             "/v1/models/tiny/jobs",
-            files={"t1": scan.read_bytes()},
+            files=dict.fromkeys(("t1", "t1c", "t2"), scan.read_bytes()),
             params={"fill": "center", "channels": "true", "probabilities": "true"},
         )
         assert answer.status_code == 202, answer.text
@@ -255,6 +255,40 @@ def test_the_keyboard_alone_moves_the_crosshair_and_chooses_views(
     page.keyboard.press("6")
     expect(page.locator("#layout-3d")).to_be_checked()
     until_coloured(canvas, least=100)
+
+
+def test_a_study_is_sent_and_looked_at_by_the_keyboard_alone(
+    page: Page, server: str, scan: Path
+) -> None:
+    def to(name: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.id") == name:
+                return
+        pytest.fail(f"the tab key does not reach {name}")
+
+    page.goto(server)
+    expect(page.locator("#drop[aria-disabled]")).to_have_count(0)
+    to("files")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(scan)
+    expect(page.locator(".volume")).to_have_count(1)
+    to("is-0")
+    page.keyboard.press("Home")
+    expect(page.locator("#is-0")).to_have_value("t1")
+    to("fill")
+    page.keyboard.type("Nothing")
+    expect(page.locator("#fill")).to_have_value("zeros")
+    to("run")
+    page.keyboard.press("Enter")
+    expect(page.locator("#frame[data-state=ready]")).to_be_visible()
+    to("canvas")
+    page.keyboard.press("3")
+    expect(page.locator("#layout-axial")).to_be_checked()
+    to("opacity")
+    page.keyboard.press("Home")
+    until_coloured(settled(page), most=50)
 
 
 def test_class_scores_are_bars_as_long_as_they_say_and_are_read_out(

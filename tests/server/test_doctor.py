@@ -29,6 +29,14 @@ def test_every_engine_is_told_ready_or_with_a_problem_and_a_remedy(found: Diagno
     assert ready >= {"openvino", "onnxruntime"}
 
 
+def test_gpu_engines_are_not_installed_over_the_onnxruntime_of_cpus(found: Diagnosis) -> None:
+    """The two packages own one module: together, neither can be relied upon."""
+    assert "onnxruntime" in found.packages
+    for entry in found.engines:
+        if ENGINES[entry.engine].on_gpu and ENGINES[entry.engine].missing:
+            assert str(entry.remedy).startswith("pip uninstall onnxruntime && pip install")
+
+
 def test_the_chosen_engine_is_the_one_that_serves(found: Diagnosis) -> None:
     assert [entry.engine for entry in found.engines if entry.chosen] == [installed_engines()[0]]
 

@@ -13,6 +13,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_models.templates import TemplateBank
 
 SHAPE = (72, 80, 64)
+MODALITIES = (Modality.T1, Modality.T1C, Modality.T2)
 
 
 def write_page_bundle(tiny: Bundle, folder: Path) -> Path:
@@ -33,7 +34,7 @@ def write_page_bundle(tiny: Bundle, folder: Path) -> Path:
                     real=real, fill="center", output=region, metric=metric,
                     value=0.8, low=0.7, high=0.9, studies=12,
                 )
-                for real in ((Modality.T1,), (Modality.T1, Modality.T1C))
+                for real in (MODALITIES[:2], MODALITIES)
                 for region in ("TC", "WT", "ET")
                 for metric in ("dice", "hd95_mm", "volume_error_ml")
             ),
