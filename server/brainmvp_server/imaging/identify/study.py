@@ -15,6 +15,7 @@ from brainmvp_server.imaging.identify.rules import Rules
 NOT_USED = "none"
 """What a user assigns to a series that is to be left out."""
 
+_BY_USER = ("assigned by the user",)
 _FINER_MM = 0.1
 
 
@@ -83,16 +84,16 @@ def identify_study(
     ]  # fmt: skip
     best = _best(parts, answers, b_value)
     entries = tuple(
-        _entry(part, answer, best.get(answer.modality), b_value)
+        _entry(part, answer, best.get(answer.modality) if answer.modality else None, b_value)
         for part, answer in zip(parts, answers, strict=True)
     )
-    return IdentifiedStudy(entries, {m: s for m, s in best.items() if m is not None})
+    return IdentifiedStudy(entries, {modality: stack for modality, (stack, _) in best.items()})
 
 
 def _assigned(modality: Modality | None) -> Answer:
     if modality is None:
         return Answer(None, Confidence.NONE, (), "left out by the user")
-    return Answer(modality, Confidence.HIGH, ("assigned by the user",))
+    return Answer(modality, Confidence.HIGH, _BY_USER)
 
 
 def _assignments(
@@ -152,23 +153,22 @@ def _by_order(parts: Sequence[Stack | SetAside], answers: Sequence[Answer]) -> l
 
 def _best(
     parts: Sequence[Stack | SetAside], answers: Sequence[Answer], b_value: float
-) -> dict[Modality | None, Stack]:
-    best: dict[Modality | None, Stack] = {}
-    sure: dict[Modality | None, Answer] = {}
+) -> dict[Modality, tuple[Stack, Answer]]:
+    best: dict[Modality, tuple[Stack, Answer]] = {}
     for part, answer in zip(parts, answers, strict=True):
         if answer.modality is None or isinstance(part, SetAside):
             continue
         rival = best.get(answer.modality)
-        if rival is None or _better(part, answer, rival, sure[answer.modality], b_value):
-            best[answer.modality], sure[answer.modality] = part, answer
+        if rival is None or _better(part, answer, *rival, b_value):
+            best[answer.modality] = part, answer
     return best
 
 
 def _better(part: Stack, answer: Answer, rival: Stack, rivals: Answer, b_value: float) -> str:
     """Why a volume is better than its rival; empty where it is not."""
     mine, theirs = part.header, rival.header
-    if "assigned by the user" in answer.evidence and answer.evidence != rivals.evidence:
-        return "assigned by the user"
+    if answer.evidence != rivals.evidence and _BY_USER in (answer.evidence, rivals.evidence):
+        return _BY_USER[0] if answer.evidence == _BY_USER else ""
     if answer.modality == Modality.DWI and mine.b_value != theirs.b_value:
         off, others = (abs((h.b_value or 0) - b_value) for h in (mine, theirs))
         return f"its b-value is nearer to {b_value:g}" if off < others else ""
@@ -194,7 +194,7 @@ def _thickness(header: SeriesHeader) -> float:
 
 
 def _entry(
-    part: Stack | SetAside, answer: Answer, best: Stack | None, b_value: float
+    part: Stack | SetAside, answer: Answer, best: tuple[Stack, Answer] | None, b_value: float
 ) -> Identified:
     stack = part if isinstance(part, Stack) else None
     damaged = isinstance(part, SetAside) and part.damaged
@@ -204,10 +204,10 @@ def _entry(
         return Identified(part.label, part.header, answer, None, False, reason, damaged)
     if answer.modality is None:
         return Identified(part.label, part.header, answer, stack, False, answer.reason)
-    if part is best:
-        return Identified(part.label, part.header, answer, stack, True, "the best of its modality")
     assert best is not None
-    sure = Answer(answer.modality, Confidence.MEDIUM, ())
-    why = _better(best, sure, part, sure, b_value) or "it comes first, or is surer"
-    reason = f"series {best.label} is used: {why}"
+    winner, surer = best
+    if part is winner:
+        return Identified(part.label, part.header, answer, stack, True, "the best of its modality")
+    why = _better(winner, surer, part, answer, b_value) or "it comes first"
+    reason = f"series {winner.label} is used: {why}"
     return Identified(part.label, part.header, answer, stack, False, reason)

@@ -80,6 +80,15 @@ def test_the_best_of_several_is_chosen_and_the_reason_given(
         assert not loser.used and f"series {good} is used" in loser.reason and why in loser.reason
 
 
+def test_no_finer_series_beats_the_users_word_and_the_loser_is_told_what_decided() -> None:
+    finer = stack(2, description="t1_mprage nativ", spacing=(0.5, 0.5, 0.5))
+    study = identified(stack(1, description="t1_mprage nativ"), finer, assigned={"1": Modality.T1})
+    assert study.chosen[Modality.T1].label == "1"
+    assert by_label(study)["2"].reason == "series 1 is used: assigned by the user"
+    twins = identified(stack(1), stack(2))
+    assert by_label(twins)["2"].reason == "series 1 is used: it comes first"
+
+
 def test_a_t1_after_contrast_agent_is_t1c_even_where_its_header_is_silent() -> None:
     study = identified(
         stack(2, time="20240101100000"),
