@@ -125,10 +125,11 @@ def _bucket(url: str) -> Iterator[Iterator[bytes]]:
 
 
 def _unpack(archive: Path, folder: Path, shown: str) -> None:
-    """Unpack a tar, without links to elsewhere, devices or paths outside."""
+    """Unpack a tar of folders and files."""
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+            for member in tar:
+                _unpack_one(tar, member, folder.resolve())
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise InvalidBundle(
             f"cannot be unpacked ({type(error).__name__})",
@@ -141,6 +142,24 @@ def _unpack(archive: Path, folder: Path, shown: str) -> None:
             remedy="Make it with: tar -czf models.tar.gz -C models .",
             subject=shown,
         )
+
+
+def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """One file into the folder; nothing else may be there but folders.
+
+    tarfile's own filter for this is missing in Debian 12's Python.
+
+    Raises:
+        tarfile.TarError: a link, a device, or a path that leads outside.
+    """
+    place = (folder / member.name).resolve()
+    if not place.is_relative_to(folder) or not (member.isfile() or member.isdir()):
+        raise tarfile.TarError("not a file in the folder")
+    content = tar.extractfile(member)
+    if content is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with content, place.open("wb") as file:
+            shutil.copyfileobj(content, file)
 
 
 def _placed(bundle: Bundle, models: Path) -> Path:

@@ -81,6 +81,23 @@ def test_another_bundle_of_that_version_is_not_overwritten(
     assert Bundle.open(place).digest == before
 
 
+def test_a_link_to_elsewhere_is_not_followed(shop: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = shop
+    secret = tmp_path / "secret"
+    secret.write_text("kept")
+    with tarfile.open(folder / "a.tar.gz", "w:gz") as tar:
+        link = tarfile.TarInfo("demo")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+        tar.addfile(link)
+        through = tarfile.TarInfo("demo/secret")
+        through.size = 1
+        tar.addfile(through, io.BytesIO(b"x"))
+    digest = "sha256:" + hashlib.sha256((folder / "a.tar.gz").read_bytes()).hexdigest()
+    with pytest.raises(InvalidBundle, match="cannot be unpacked"):
+        fetch_bundles(f"{address}/a.tar.gz", tmp_path / "models", digest)
+    assert secret.read_text() == "kept"
+
+
 @pytest.mark.parametrize(
     ("entries", "digest", "path", "error", "words"),
     [
