@@ -18,12 +18,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import httpx
@@ -161,26 +162,32 @@ def loaded(url: str, model: str, studies: list[Study], clients: int, seconds: fl
     return Measured(60 * len(taken) / (time.monotonic() - start), tuple(taken))
 
 
+def keep_busy(url: str, model: str, study: Study, over: Event) -> None:
+    """One client that sends a study again and again."""
+    with httpx.Client(base_url=url, timeout=1200) as http:
+        while not over.is_set():
+            ask(http, model, study)
+
+
 def behind(
     url: str, model: str, small: Study, large: Study, times: int
 ) -> tuple[list[float], list[float]]:
-    """Seconds of a small study alone, and beside a client that sends large ones all the time."""
-    over = threading.Event()
+    """Seconds of a small study alone, and beside a client that sends large ones all the time.
 
-    def keep_busy() -> None:
-        with httpx.Client(base_url=url, timeout=1200) as http:
-            while not over.is_set():
-                ask(http, model, large)
-
-    with httpx.Client(base_url=url, timeout=600) as http, ThreadPoolExecutor(1) as pool:
+    That client is a process of its own: its packing and unpacking are not the service's time.
+    """
+    fresh = get_context("spawn")
+    over = fresh.Event()
+    busy = fresh.Process(target=keep_busy, args=(url, model, large, over))
+    with httpx.Client(base_url=url, timeout=600) as http:
         alone = [timed(http, model, small) for _ in range(times)]
-        busy = pool.submit(keep_busy)
+        busy.start()
         try:
-            time.sleep(2)
+            time.sleep(5)
             among = [timed(http, model, small) for _ in range(times)]
         finally:
             over.set()
-        busy.result()
+            busy.join()
     return alone, among
 
 

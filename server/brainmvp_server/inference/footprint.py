@@ -14,6 +14,8 @@ from brainmvp_server.inference.resample import resampled_length
 _FLOAT = 4
 _ROOM = 1.25
 """For what lives for a moment, and for an allocator that gives back late."""
+_KEPT = 96 << 20
+"""What the allocator keeps of arrays that are freed, and files being decompressed."""
 
 
 def footprint(
@@ -59,7 +61,7 @@ def study_bytes(
     restoring = native * (outputs + 1) + _FLOAT * outputs * (space + maps * max(native, space))
     # The stored voxels stay from the first to the last, and so do templates that are shown.
     stays = stored + (_FLOAT * max(native, space) * (channels - given) if templates else 0)
-    return int(_ROOM * (stays + max(reading, stacking, blending, restoring)))
+    return _KEPT + int(_ROOM * (stays + max(reading, stacking, blending, restoring)))
 
 
 def _model_space(outline: Outline, task: Task) -> int:

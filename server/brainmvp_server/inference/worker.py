@@ -26,6 +26,8 @@ _LOOK = 0.25
 """Seconds between two looks of a waiting study at whether it may go on."""
 _SPARE = 0.005
 """Seconds between the next batch's last cut and the engine's expected return."""
+_SMALL = 4
+"""A study overtakes one that has so many times its windows left, or more."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Passage:
         padded: (C, X, Y, Z) voxels, large enough for the plan's windows.
         stitching: takes each window's logits.
         turn: when it was served last.
+        came: when it came, on the monotonic clock.
         done: windows whose logits have come.
         failed: batches with a window of it that went wrong.
         error: why it ended early.
@@ -75,11 +78,14 @@ class Passage:
     stop: Stop
     interactive: bool = True
     turn: int = 0
+    came: float = 0.0
     done: int = 0
     failed: int = 0
     error: BrainMVPError | None = None
     _places: list[Place] = field(init=False)
     _taken: int = 0
+    _back: list[Place] = field(default_factory=list)
+    _spared: list[Place] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._places = list(self.plan.slices())
@@ -87,7 +93,9 @@ class Passage:
     @property
     def left(self) -> int:
         """Windows that nobody has taken yet."""
-        return 0 if self.error or self.stop.reason else len(self._places) - self._taken
+        if self.error or self.stop.reason:
+            return 0
+        return len(self._places) - self._taken + len(self._back)
 
     @property
     def over(self) -> bool:
@@ -96,8 +104,19 @@ class Passage:
 
     def take(self) -> Place:
         """The next window's place."""
+        if self._back:
+            return self._back.pop(0)
         self._taken += 1
         return self._places[self._taken - 1]
+
+    def give_back(self, place: Place) -> None:
+        """Put a window that was stopped first again; it is not stopped a second time."""
+        self._back.append(place)
+        self._spared.append(place)
+
+    def spares(self, place: Place) -> bool:
+        """Whether a window was stopped before."""
+        return place in self._spared
 
 
 _Entry = tuple[Passage, Place]
@@ -114,8 +133,10 @@ class Worker:
     """Takes windows from all running studies, in turn, and brings their logits back.
 
     Shortly before the engine is through with one batch, the next one is cut: early enough that the
-    engine need not wait, late enough for a small study that has just come. A batch that fails is
-    given one more try, window by window, in a fresh engine; what fails again fails its study.
+    engine need not wait, late enough for a small study that has just come. A small study that comes
+    in the first half of a large one's window stops it, and the window is done after. A batch that
+    fails is given one more try, window by window, in a fresh engine; what fails again fails its
+    study.
     """
 
     def __init__(
@@ -150,7 +171,7 @@ class Worker:
             BrainMVPError: the reason of its ``stop``.
         """
         with self._changed:
-            passage.turn = self._turns.now()
+            passage.turn, passage.came = self._turns.now(), time.monotonic()
             self._passages.append(passage)
             self._changed.notify_all()
         try:
@@ -190,7 +211,11 @@ class Worker:
             start = time.monotonic()
             pending = batch.network.engine.start(batch.windows)
             pending.answer.add_done_callback(self._wake)
-            self._wait_for_end(pending, start + self._usual_s - self._cut_s - _SPARE)
+            if self._stopped(batch, pending, start):
+                # Before the next one is picked: a study's windows are summed in their order.
+                self._finish(batch, pending, stopped=True)
+                batch = self._gather(None)
+                continue
             coming = self._gather(pending)
             if self._closing:
                 return
@@ -205,11 +230,36 @@ class Worker:
                 )
             batch = coming or self._gather(None)
 
-    def _wait_for_end(self, pending: Pending, until: float) -> None:
-        """Wait till the monotonic clock says ``until``, or the engine is through or late before."""
+    def _stopped(self, batch: _Batch, pending: Pending, start: float) -> bool:
+        """Wait till the next batch is to be cut, or the engine is through or late before.
+
+        Returns:
+            Whether the batch was told to stop, for a small study that came meanwhile.
+        """
+        until = start + self._usual_s - self._cut_s - _SPARE
         patience = min(until - time.monotonic(), pending.seconds_left)
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or pending.answer.done(), max(patience, 0))
+            self._changed.wait_for(
+                lambda: self._closing or pending.answer.done() or self._overtaken(batch, start),
+                max(patience, 0),
+            )
+            overtaken = not pending.answer.done() and self._overtaken(batch, start)
+        return overtaken and not self._closing and batch.network.engine.stop()
+
+    def _overtaken(self, batch: _Batch, start: float) -> bool:
+        """Whether a batch should stop: only in the first half of its time, and no window twice.
+
+        So little work is lost, and none starves.
+        """
+        if time.monotonic() - start > self._usual_s / 2:
+            return False
+        if any(passage.spares(place) for passage, place in batch.entries):
+            return False
+        fewest = min(passage.left + 1 for passage, _ in batch.entries)
+        return any(
+            passage.interactive and passage.came > start and _SMALL * passage.left <= fewest
+            for passage in self._able(None)
+        )
 
     def _wake(self, _: object) -> None:
         with self._changed:
@@ -269,11 +319,16 @@ class Worker:
             if passage.left and network in (None, passage.network)
         ]
 
-    def _finish(self, batch: _Batch, pending: Pending) -> None:
+    def _finish(self, batch: _Batch, pending: Pending, *, stopped: bool = False) -> None:
         try:
             self._deliver(batch.entries, batch.network.engine.finish(pending))
         except EngineFailed as error:
-            self._again(batch, error)
+            if stopped and pending.answer.done():
+                with self._changed:
+                    for passage, place in batch.entries:
+                        passage.give_back(place)
+            else:
+                self._again(batch, error)
         except Exception as error:  # one study's fault must not end the others
             log.error("a batch could not be delivered (%s)", type(error).__name__)
             self._fail(batch.entries, _unforeseen(error))

@@ -23,7 +23,13 @@ from brainmvp_models.errors import (
     StudyCancelled,
     StudyTimedOut,
 )
-from brainmvp_server.inference.engines import Engine, EngineInfo, installed_engines
+from brainmvp_server.inference.engines import (
+    Engine,
+    EngineInfo,
+    Stoppable,
+    installed_engines,
+    load_engine,
+)
 from brainmvp_server.inference.networks import Networks, network_bytes
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.inference.windows import Blend, WindowPlan
@@ -182,6 +188,79 @@ def test_a_small_study_that_comes_while_a_window_is_under_way_has_the_next(
         come.set()
         first.result(), second.result()
     assert engine.voxels[:3] == [200, 200, 96]
+
+
+@dataclass
+class Halting(Scripted):
+    """An engine that can be stopped: its call then ends by an exception of its own."""
+
+    stops: int = 0
+    _told: threading.Event = field(default_factory=threading.Event)
+
+    def infer(self, windows: Array) -> Array:
+        self._told.clear()
+        logits = super().infer(windows)
+        if self._told.is_set():
+            raise RuntimeError("stopped")
+        return logits
+
+    def stop(self) -> None:
+        self.stops += 1
+        self._told.set()
+
+    def wait(self) -> None:
+        self._told.wait(60)
+
+
+def test_a_small_study_stops_a_large_ones_window_once_and_nothing_of_it_is_lost(
+    tiny_bundle: Bundle,
+) -> None:
+    last = threading.Event()
+
+    def slow_then_held(call: int) -> None:
+        if call == 1:
+            time.sleep(4)  # the next ones are expected to take as long
+        elif call == 2:
+            engine.wait()
+        elif call == 4:  # the stopped window again
+            last.wait(60)
+
+    engine = Halting(slow_then_held)
+    large, small = (np.full((4, n, 96, 96), n, np.float32) for n in (400, 96))
+    large += np.random.default_rng(0).random(large.shape, dtype=np.float32)
+    alone = Scripted(faultless)
+    with working(alone) as worker:
+        expected = through(worker, tiny_bundle, large)
+    with working(engine) as worker, ThreadPoolExecutor(3) as pool:
+        first = pool.submit(through, worker, tiny_bundle, large)
+        until(lambda: engine.calls == 2)
+        pool.submit(through, worker, tiny_bundle, small).result()
+        until(lambda: engine.calls == 4)
+        before = worker.waiting
+        second = pool.submit(through, worker, tiny_bundle, small)
+        until(lambda: worker.waiting > before)
+        last.set()
+        second.result()
+        np.testing.assert_array_equal(first.result(), expected)
+    assert engine.stops == 1
+    assert [int(voxel) for voxel in engine.voxels[:5]] == [400, 400, 96, 400, 96]
+
+
+@pytest.mark.parametrize("engine", installed_engines())
+def test_a_stopped_engine_gives_the_same_at_its_next_batch(
+    tiny_bundle: Bundle, engine: str
+) -> None:
+    loaded = load_engine(tiny_bundle.network, engine)
+    image = study(shape=(96, 96, 96))[None]
+    expected = loaded.infer(image).copy()
+    assert isinstance(loaded, Stoppable)
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(loaded.infer, image)
+        while not under_way.done():
+            loaded.stop()
+        assert under_way.exception() is not None
+    np.testing.assert_array_equal(loaded.infer(image), expected)
+    loaded.close()
 
 
 def throws(call: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.errors import EngineFailed, EngineUnavailable
-from brainmvp_server.inference.engines.protocol import Engine, EngineInfo
+from brainmvp_server.inference.engines.protocol import Engine, EngineInfo, Stoppable
 
 Array = NDArray[np.float32]
 _LOAD_S = 3600
@@ -76,6 +76,10 @@ class GuardedEngine:
             raise EngineFailed("the engine gave values that are not finite", remedy=_TRY_AGAIN)
         return logits
 
+    def stop(self) -> bool:
+        """Let the batch under way fail at once, if the engine can; whether it can."""
+        return self._thread.stop()
+
     def restart(self) -> None:
         """Leave the engine and its thread behind, and load a fresh one.
 
@@ -97,6 +101,7 @@ class _EngineThread:
     def __init__(self, load: Callable[[], Engine]) -> None:
         self._work: queue.SimpleQueue[tuple[Array, Future[Array]] | None] = queue.SimpleQueue()
         self._opened: Future[EngineInfo] = Future()
+        self._engine: Engine | None = None
         threading.Thread(target=self._run, args=(load,), name="engine", daemon=True).start()
 
     def opened(self) -> EngineInfo:
@@ -115,6 +120,12 @@ class _EngineThread:
             self._work.put((windows, answer))
         return answer
 
+    def stop(self) -> bool:
+        if not isinstance(self._engine, Stoppable):
+            return False
+        self._engine.stop()
+        return True
+
     def leave(self) -> None:
         self._work.put(None)
 
@@ -124,6 +135,7 @@ class _EngineThread:
         except BaseException as error:
             self._opened.set_exception(error)
             return
+        self._engine = engine
         self._opened.set_result(engine.info)
         while (item := self._work.get()) is not None:
             windows, answer = item
@@ -131,4 +143,5 @@ class _EngineThread:
                 answer.set_result(engine.infer(windows))
             except BaseException as error:
                 answer.set_exception(error)
+        self._engine = None
         engine.close()

@@ -35,6 +35,7 @@ class OnnxRuntimeEngine:
         options = ort.SessionOptions()
         options.log_severity_level = 4 if info.on_gpu else 3
         self.info = info
+        self._run_options = ort.RunOptions()
         wanted = providers[0][0]
         try:
             # By default, ONNX Runtime goes on with the CPU where a GPU fails, then or later.
@@ -50,8 +51,13 @@ class OnnxRuntimeEngine:
 
     def infer(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits of any number of windows, in pieces where the session takes fewer at once."""
+        self._run_options = ort.RunOptions()
         parts = [self._run(windows[part]) for part in pieces(len(windows), self._most(windows))]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def stop(self) -> None:
+        """End the run: it goes after the operation it is at."""
+        self._run_options.terminate = True
 
     def close(self) -> None:
         """Free the session."""
@@ -61,7 +67,9 @@ class OnnxRuntimeEngine:
         return self.info.windows or len(windows)
 
     def _run(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._session.run(["logits"], {"image": windows})[0]
+        logits: NDArray[np.float32] = self._session.run(
+            ["logits"], {"image": windows}, self._run_options
+        )[0]
         return logits
 
 

@@ -33,6 +33,10 @@ class OpenVinoEngine:
         logits: NDArray[np.float32] = outputs[0]
         return logits
 
+    def stop(self) -> None:
+        """Cancel the request: it ends after the operation it is at, within milliseconds."""
+        self._request.cancel()
+
     def close(self) -> None:
         del self._request, self._compiled
 

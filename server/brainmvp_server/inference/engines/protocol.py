@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the network's memory."""
+        ...
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """An engine that can leave a batch unfinished."""
+
+    def stop(self) -> None:
+        """Let :meth:`Engine.infer`, under way in another thread, raise soon; else do nothing."""
         ...
 
 
