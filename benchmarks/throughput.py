@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -67,7 +68,9 @@ class Run:
 
     Attributes:
         taken: by side and number of clients, one entry a turn.
-        alone, among: seconds of a small study alone, and behind large ones.
+        alone: seconds of a small study alone.
+        among: the same behind large ones, coming at random moments.
+        chased: the same, each one right after the answer to the one before.
         masks: what the first side answered.
         alike: least share of voxels with the same label on two sides.
         load: of the machine, when it began.
@@ -76,6 +79,7 @@ class Run:
     taken: dict[tuple[str, int], list[Measured]] = field(default_factory=dict)
     alone: list[float] = field(default_factory=list)
     among: list[float] = field(default_factory=list)
+    chased: list[float] = field(default_factory=list)
     masks: list[Mask] = field(default_factory=list)
     alike: float = 1.0
     load: float = field(default_factory=lambda: os.getloadavg()[0])
@@ -169,26 +173,26 @@ def keep_busy(url: str, model: str, study: Study, over: Event) -> None:
             ask(http, model, study)
 
 
-def behind(
-    url: str, model: str, small: Study, large: Study, times: int
-) -> tuple[list[float], list[float]]:
-    """Seconds of a small study alone, and beside a client that sends large ones all the time.
+def behind(run: Run, url: str, model: str, small: Study, large: Study, times: int) -> None:
+    """A small study alone, and beside a client that sends large ones all the time.
 
     That client is a process of its own: its packing and unpacking are not the service's time.
     """
-    fresh = get_context("spawn")
+    fresh, chance = get_context("spawn"), random.Random(0)
     over = fresh.Event()
     busy = fresh.Process(target=keep_busy, args=(url, model, large, over))
     with httpx.Client(base_url=url, timeout=600) as http:
-        alone = [timed(http, model, small) for _ in range(times)]
+        run.alone += [timed(http, model, small) for _ in range(times)]
         busy.start()
         try:
             time.sleep(5)
-            among = [timed(http, model, small) for _ in range(times)]
+            for _ in range(2 * times):
+                time.sleep(chance.uniform(0, 2))
+                run.among.append(timed(http, model, small))
+            run.chased += [timed(http, model, small) for _ in range(times)]
         finally:
             over.set()
             busy.join()
-    return alone, among
 
 
 def merged(parts: list[Measured]) -> Measured:
@@ -219,9 +223,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> Run:
                     run.taken.setdefault((name, clients), []).append(result)
                     say(f"  {clients}: {result}")
                 if name == OURS:
-                    alone, among = behind(url, model, studies[0], large, 20)
-                    run.alone += alone
-                    run.among += among
+                    behind(run, url, model, studies[0], large, 20)
     return run
 
 
@@ -232,7 +234,6 @@ def table(run: Run, options: argparse.Namespace) -> list[str]:
         ours, *rest = (merged(run.taken[name, clients]) for name in SIDES)
         ratios = [f"{ours.per_minute / theirs.per_minute:.2f} ×" for theirs in rest]
         rows.append(f"| {' | '.join(map(str, [clients, ours, *rest, *ratios]))} |")
-    usual, late = statistics.median(run.alone), quantile(run.among, 0.95)
     return [
         f"Studies of one window, network size {options.size}; {options.times} turns of "
         f"{options.seconds:g} s each; studies a minute; p50, p95, p99 of the seconds a study "
@@ -242,11 +243,22 @@ def table(run: Run, options: argparse.Namespace) -> list[str]:
         "| --- | --- | --- | --- | --- | --- |",
         *rows,
         "",
-        f"A small study takes {usual:.2f} s alone (median) and {late:.2f} s behind whole heads "
-        f"(95th percentile of {len(run.among)}): {late / usual:.2f} ×.",
+        waiting(run),
         "",
         f"{machine()[:-1]}; {os.cpu_count()} cores, load before the run {run.load:.1f}.",
     ]
+
+
+def waiting(run: Run) -> str:
+    """What a small study takes alone, and behind large ones."""
+    usual = statistics.median(run.alone)
+    late, chased = quantile(run.among, 0.95), quantile(run.chased, 0.95)
+    return (
+        f"A small study takes {usual:.2f} s alone (median). Behind whole heads it takes "
+        f"{statistics.median(run.among):.2f} s (median) and {late:.2f} s (95th percentile of "
+        f"{len(run.among)} that came at random moments): {late / usual:.2f} ×. Where each one comes "
+        f"right after the answer to the one before, {chased:.2f} s: {chased / usual:.2f} ×."
+    )
 
 
 def plot(run: Run) -> None:
