@@ -256,7 +256,7 @@ def waiting(run: Run) -> str:
     return (
         f"A small study takes {usual:.2f} s alone (median). Behind whole heads it takes "
         f"{statistics.median(run.among):.2f} s (median) and {late:.2f} s (95th percentile of "
-        f"{len(run.among)} that came at random moments): {late / usual:.2f} ×. Where each one comes "
+        f"{len(run.among)} at random moments): {late / usual:.2f} ×. Where each one comes "
         f"right after the answer to the one before, {chased:.2f} s: {chased / usual:.2f} ×."
     )
 
