@@ -28,6 +28,8 @@ _SPARE = 0.005
 """Seconds between the next batch's last cut and the engine's expected return."""
 _SMALL = 4
 """A study overtakes one that has so many times its windows left, or more."""
+_STOPS = 2
+"""How often one window may be stopped."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Passage:
     _places: list[Place] = field(init=False)
     _taken: int = 0
     _back: list[Place] = field(default_factory=list)
-    _spared: list[Place] = field(default_factory=list)
+    _stopped: list[Place] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._places = list(self.plan.slices())
@@ -110,13 +112,13 @@ class Passage:
         return self._places[self._taken - 1]
 
     def give_back(self, place: Place) -> None:
-        """Put a window that was stopped first again; it is not stopped a second time."""
+        """Put a window that was stopped first again."""
         self._back.append(place)
-        self._spared.append(place)
+        self._stopped.append(place)
 
     def spares(self, place: Place) -> bool:
-        """Whether a window was stopped before."""
-        return place in self._spared
+        """Whether a window was stopped as often as it may be."""
+        return self._stopped.count(place) >= _STOPS
 
 
 _Entry = tuple[Passage, Place]
@@ -247,7 +249,7 @@ class Worker:
         return overtaken and not self._closing and batch.network.engine.stop()
 
     def _overtaken(self, batch: _Batch, start: float) -> bool:
-        """Whether a batch should stop: only in the first half of its time, and no window twice.
+        """Whether a batch should stop: only in the first half of its time, a window twice at most.
 
         So little work is lost, and none starves.
         """
