@@ -221,15 +221,15 @@ def test_small_studies_stop_a_large_ones_window_twice_at_most_and_nothing_of_it_
 ) -> None:
     last = threading.Event()
 
-    def slow_then_held(call: int) -> None:
-        if call == 1:
-            time.sleep(4)  # the next ones are expected to take as long
+    def slow_or_held(call: int) -> None:
+        if call in (1, 3, 5):
+            time.sleep(3)  # what comes next is expected to take as long
         elif call in (2, 4):
             engine.wait()
         elif call == 6:  # the stopped window again
             last.wait(60)
 
-    engine = Halting(slow_then_held)
+    engine = Halting(slow_or_held)
     large, small = (np.full((4, n, 96, 96), n, np.float32) for n in (400, 96))
     large += np.random.default_rng(0).random(large.shape, dtype=np.float32)
     alone = Scripted(faultless)
