@@ -25,7 +25,7 @@ from pathlib import Path
 
 import httpx
 import psutil
-from studies import Study, mixed
+from studies import Study, mixed, predicted
 from study import HERE, PAGE, machine, say
 from tables import keep
 
@@ -65,12 +65,7 @@ class Tally:
 def ask(http: httpx.Client, study: Study) -> httpx.Response:
     """One prediction's answer: its mask. A study goes to the same model each time."""
     model = MODELS[int(study.name.removeprefix("study")) % len(MODELS)]
-    return http.post(
-        f"/v1/models/{model}/predict",
-        files=study.parts(),
-        params={"fill": "center"},
-        headers={"accept": "application/x-nifti"},
-    )
+    return predicted(http, model, study, "center")
 
 
 def client(

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import nibabel as nib
 import numpy as np
 from inputs import COLIN27
@@ -27,6 +28,16 @@ class Study:
     def parts(self) -> list[tuple[str, tuple[str, bytes]]]:
         """The multipart form of it."""
         return [(name, (name, path.read_bytes())) for name, path in self.files.items()]
+
+
+def predicted(http: httpx.Client, model: str, study: Study, fill: str) -> httpx.Response:
+    """One prediction's answer: its mask."""
+    return http.post(
+        f"/v1/models/{model}/predict",
+        files=study.parts(),
+        params={"fill": fill},
+        headers={"accept": "application/x-nifti"},
+    )
 
 
 def write_study(

@@ -34,7 +34,7 @@ import numpy as np
 from inputs import write_bundle, write_checkpoint
 from load import quantile, served
 from numpy.typing import NDArray
-from studies import LARGE, MODALITIES, SMALL, Study, write_study
+from studies import LARGE, MODALITIES, SMALL, Study, predicted, write_study
 from study import HERE, PAGE, machine, say
 from tables import keep
 
@@ -111,13 +111,7 @@ def other(script: str, *arguments: str) -> Iterator[str]:
 
 def ask(http: httpx.Client, model: str, study: Study) -> bytes:
     """One prediction's mask."""
-    answer = http.post(
-        f"/v1/models/{model}/predict",
-        files=study.parts(),
-        params={"fill": "zeros"},
-        headers={"accept": "application/x-nifti"},
-    )
-    return answer.raise_for_status().content
+    return predicted(http, model, study, "zeros").raise_for_status().content
 
 
 def timed(http: httpx.Client, model: str, study: Study) -> float:
