@@ -67,9 +67,10 @@ def network_bytes(bundle: Bundle, windows: int, engine: str | None = None) -> in
     """
     task = bundle.task
     window = 4 * len(task.channels) * int(np.prod(task.window.size))
-    live = bundle.manifest.network.live_bytes or _UNKNOWN * window
-    name = engine or next(iter(installed_engines(bundle.network)), None)
-    return 2 * bundle.network_bytes + int(_AT_WORK.get(name or "", _USUAL) * live) * windows
+    network = bundle.manifest.network
+    live = network.live_bytes or _UNKNOWN * window
+    name = engine or next(iter(installed_engines(bundle.network, network.precision)), "")
+    return 2 * bundle.network_bytes + int(_AT_WORK.get(name, _USUAL) * live) * windows
 
 
 class Networks:
@@ -153,7 +154,7 @@ class Networks:
             if full or key in self._loaded or key in self._coming:
                 return
             self._coming[key] = need
-        with self._loading(bundle, need):
+        with self._loading(bundle):
             self._drop_unwanted()
 
     def keep(self, digests: frozenset[str]) -> None:
@@ -179,9 +180,11 @@ class Networks:
             self._changed.notify_all()
 
     def _take(self, bundle: Bundle, stop: Stop) -> Network:
-        key, need = bundle.digest, self._need(bundle, self._windows or 1)
+        key = bundle.digest
         with self._changed:
             while (network := self._loaded.get(key)) is None:
+                # Not for one that is loaded: it looks on the disk for engines.
+                need = self._need(bundle, self._windows or 1)
                 if key not in self._coming and self._make_room(need):
                     self._coming[key] = need
                     break
@@ -189,11 +192,11 @@ class Networks:
                 self._changed.wait(0.2)
             else:
                 return self._hold(network)
-        with self._loading(bundle, need) as network:
+        with self._loading(bundle) as network:
             return self._hold(network)
 
     @contextmanager
-    def _loading(self, bundle: Bundle, need: int) -> Iterator[Network]:
+    def _loading(self, bundle: Bundle) -> Iterator[Network]:
         """The block begins when the network is loaded and no other thread can unload it yet."""
         try:
             engine = GuardedEngine(partial(self._load, bundle), self._timeout_s)

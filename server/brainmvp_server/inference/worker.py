@@ -213,7 +213,7 @@ class Worker:
             start = time.monotonic()
             pending = batch.network.engine.start(batch.windows)
             pending.answer.add_done_callback(self._wake)
-            if self._stopped(batch, pending, start):
+            if self._stop_overtaken(batch, pending, start):
                 # Before the next one is picked: a study's windows are summed in their order.
                 self._finish(batch, pending, stopped=True)
                 batch = self._gather(None)
@@ -232,7 +232,7 @@ class Worker:
                 )
             batch = coming or self._gather(None)
 
-    def _stopped(self, batch: _Batch, pending: Pending, start: float) -> bool:
+    def _stop_overtaken(self, batch: _Batch, pending: Pending, start: float) -> bool:
         """Wait till the next batch is to be cut, or the engine is through or late before.
 
         Returns:
@@ -240,13 +240,15 @@ class Worker:
         """
         until = start + self._usual_s - self._cut_s - _SPARE
         patience = min(until - time.monotonic(), pending.seconds_left)
+
+        def over() -> bool:
+            return self._closing or pending.answer.done()
+
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closing or pending.answer.done() or self._overtaken(batch, start),
-                max(patience, 0),
+            early = self._changed.wait_for(
+                lambda: over() or self._overtaken(batch, start), max(patience, 0)
             )
-            overtaken = not pending.answer.done() and self._overtaken(batch, start)
-        return overtaken and not self._closing and batch.network.engine.stop()
+        return early and not over() and batch.network.engine.stop()
 
     def _overtaken(self, batch: _Batch, start: float) -> bool:
         """Whether a batch should stop: only in the first half of its time, a window twice at most.
