@@ -271,6 +271,8 @@ def test_a_study_is_sent_and_looked_at_by_the_keyboard_alone(
     expect(page.locator("#drop[aria-disabled]")).to_have_count(0)
     to("files")
     with page.expect_file_chooser() as chooser:
+        # A key may overtake the order to look for choosers; what is evaluated comes after it.
+        page.evaluate("0")
         page.keyboard.press("Enter")
     chooser.value.set_files(scan)
     expect(page.locator(".volume")).to_have_count(1)

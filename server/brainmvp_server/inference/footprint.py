@@ -35,6 +35,16 @@ def footprint(
     return study_bytes(outlines, task, probabilities=probabilities, templates=templates)
 
 
+def model_voxels(sources: Mapping[Modality, Source], task: Task, limits: Limits) -> int:
+    """Voxels of a study in model space, by its first volume's header, as if nothing were cropped.
+
+    Raises:
+        InvalidVolume, VolumeTooLarge: the header cannot be used.
+    """
+    modality, source = next(iter(sources.items()))
+    return _model_space(outline(source, modality, limits), task)
+
+
 def study_bytes(
     outlines: Sequence[Outline],
     task: Task,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from brainmvp_server.imaging.sources import Source
 from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Channels, check_modalities, fill_channels
+from brainmvp_server.inference.footprint import model_voxels
 from brainmvp_server.inference.measure import Structure, measure
 from brainmvp_server.inference.networks import Networks
 from brainmvp_server.inference.postprocess import Segmentation, restored, segment, softmax
@@ -32,6 +34,8 @@ from brainmvp_server.inference.windows import Blend, ScoreMean, WindowPlan
 from brainmvp_server.inference.worker import Passage, Worker
 
 Array = NDArray[np.float32]
+_LARGE = 8
+"""A study of more than so many windows' voxels gives way to the engine."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,9 @@ class Predictor:
         policy = fill or self.bundle.task.filling.policy
         paths = _by_modality(files)
         check_modalities(tuple(paths), self.bundle.task, policy)
-        stages = Stages(progress, stop or Stop())
-        with stages.stage("read"):
-            study = read_study(paths, limits, resample=resample)
+        large = model_voxels(paths, self.bundle.task, limits) > _LARGE * self._window_voxels
+        stages = Stages(progress, stop or Stop(), gives_way=large)
+        study = stages.work("read", lambda: read_study(paths, limits, resample=resample))
         wanted = _Wanted(policy, probabilities, templates)
         return self._predict(study, wanted, stages, interactive)
 
@@ -136,12 +140,12 @@ class Predictor:
         interactive: bool,
     ) -> Result:
         task = self.bundle.task
-        with stages.stage("preprocess"):
-            prepared = prepare(study, task.preprocessing)
-        with stages.stage("fill"):
-            image, channels = fill_channels(prepared, task, self._bank, wanted.fill)
-            space = prepared.space
-            templates = _stood_in(image, channels, task, space) if wanted.templates else None
+        prepared = stages.work("preprocess", lambda: prepare(study, task.preprocessing))
+        space = prepared.space
+        image, channels = stages.work(
+            "fill", lambda: fill_channels(prepared, task, self._bank, wanted.fill)
+        )
+        templates = _stood_in(image, channels, task, space) if wanted.templates else None
         logits, windows, engine = self._infer(image, stages, interactive)
         del image  # a study's largest array; what follows needs the room
         segmentation, structures = self._restore(logits, space, wanted.probabilities, stages)
@@ -164,6 +168,10 @@ class Predictor:
         )
 
     @cached_property
+    def _window_voxels(self) -> int:
+        return math.prod(self.bundle.task.window.size)
+
+    @cached_property
     def _bank(self) -> TemplateBank:
         task = self.bundle.task
         bank = self.bundle.templates().at_spacing(task.preprocessing.spacing_mm)
@@ -183,8 +191,7 @@ class Predictor:
             passage = Passage(network, plan, plan.pad(image), stitching, stages.stop, interactive)
             for done in self.worker.run(passage):
                 stages.report("infer", done, len(plan))
-        with stages.stage("blend"):
-            return stitching.mean(), len(plan), network.engine.info
+        return stages.work("blend", stitching.mean), len(plan), network.engine.info
 
     def _restore(
         self, logits: Array, space: ModelSpace, probabilities: bool, stages: Stages
@@ -192,10 +199,13 @@ class Predictor:
         outputs = self.bundle.task.outputs
         if isinstance(outputs, ScoreOutputs):
             return None, ()
-        with stages.stage("restore"):
-            segmentation = segment(logits, space, outputs, probabilities=probabilities)
-        with stages.stage("measure"):
-            return segmentation, measure(segmentation.outputs, outputs, space.native)
+        segmentation = stages.work(
+            "restore", lambda: segment(logits, space, outputs, probabilities=probabilities)
+        )
+        structures = stages.work(
+            "measure", lambda: measure(segmentation.outputs, outputs, space.native)
+        )
+        return segmentation, structures
 
     def _scores(self, logits: Array) -> tuple[ClassScore, ...]:
         outputs = self.bundle.task.outputs

@@ -6,20 +6,30 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from brainmvp_server.inference.aside import aside
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.observability.traces import tracing
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done and how much there is."""
 
+Returned = TypeVar("Returned")
+
 
 @dataclass
 class Stages:
-    """A stopwatch with one hand a stage; no stage begins once the study was told to stop."""
+    """A stopwatch with one hand a stage; no stage begins once the study was told to stop.
+
+    Attributes:
+        gives_way: whether the engine comes first where both want a core.
+        seconds: what each stage took.
+    """
 
     progress: Progress | None = None
     stop: Stop = field(default_factory=Stop)
+    gives_way: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -32,6 +42,11 @@ class Stages:
             yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
         self.report(name, 1, 1)
+
+    def work(self, name: str, work: Callable[[], Returned]) -> Returned:
+        """Do a whole stage."""
+        with self.stage(name):
+            return aside(work) if self.gives_way else work()
 
     def report(self, name: str, done: int, total: int) -> None:
         """Tell whoever watches."""

@@ -111,6 +111,10 @@ class Passage:
         self._taken += 1
         return self._places[self._taken - 1]
 
+    def put_back(self, place: Place) -> None:
+        """A window that was taken last is the next one again."""
+        self._back.insert(0, place)
+
     def give_back(self, place: Place) -> None:
         """Put a window that was stopped first again."""
         self._back.append(place)
@@ -129,16 +133,17 @@ class _Batch:
     network: Network
     entries: tuple[_Entry, ...]
     windows: Array
+    cut: float  # when the first one was, on the monotonic clock
 
 
 class Worker:
     """Takes windows from all running studies, in turn, and brings their logits back.
 
     Shortly before the engine is through with one batch, the next one is cut: early enough that the
-    engine need not wait, late enough for a small study that has just come. A small study that comes
-    in the first half of a large one's window stops it, and the window is done after. A batch that
-    fails is given one more try, window by window, in a fresh engine; what fails again fails its
-    study.
+    engine need not wait, late enough for a small study that has just come. One that comes later
+    still goes before it, as long as the engine has not begun; one that comes in the first half of a
+    large study's window stops it, twice at most, and the window is done after. A batch that fails
+    is given one more try, window by window, in a fresh engine; what fails again fails its study.
     """
 
     def __init__(
@@ -230,6 +235,9 @@ class Worker:
                     batch.network.batch,
                     self._usual_s,
                 )
+            if coming is not None and self._overtaken(coming):
+                self._put_back(coming)
+                coming = None
             batch = coming or self._gather(None)
 
     def _stop_overtaken(self, batch: _Batch, pending: Pending, start: float) -> bool:
@@ -244,26 +252,30 @@ class Worker:
         def over() -> bool:
             return self._closing or pending.answer.done()
 
+        half = start + self._usual_s / 2
+
+        def overtaken() -> bool:
+            return time.monotonic() < half and self._overtaken(batch)
+
         with self._changed:
-            early = self._changed.wait_for(
-                lambda: over() or self._overtaken(batch, start), max(patience, 0)
-            )
+            early = self._changed.wait_for(lambda: over() or overtaken(), max(patience, 0))
         return early and not over() and batch.network.engine.stop()
 
-    def _overtaken(self, batch: _Batch, start: float) -> bool:
-        """Whether a batch should stop: only in the first half of its time, a window twice at most.
-
-        So little work is lost, and none starves.
-        """
-        if time.monotonic() - start > self._usual_s / 2:
-            return False
+    def _overtaken(self, batch: _Batch) -> bool:
+        """Whether a small study has come since a batch was cut; nobody overtakes a window often."""
         if any(passage.spares(place) for passage, place in batch.entries):
             return False
         fewest = min(passage.left + 1 for passage, _ in batch.entries)
         return any(
-            passage.interactive and passage.came > start and _SMALL * passage.left <= fewest
+            passage.interactive and passage.came > batch.cut and _SMALL * passage.left <= fewest
             for passage in self._able(None)
         )
+
+    def _put_back(self, batch: _Batch) -> None:
+        """Forget a batch that no engine has begun."""
+        with self._changed:
+            for passage, place in reversed(batch.entries):
+                passage.put_back(place)
 
     def _wake(self, _: object) -> None:
         with self._changed:
@@ -278,6 +290,7 @@ class Worker:
         entries: list[_Entry] = []
         windows: Array | None = None
         network: Network | None = None
+        cut = 0.0
         cut_s = 0.0
         while network is None or len(entries) < network.batch:
             picked = self._pick(network, busy, first=not entries)
@@ -288,13 +301,14 @@ class Worker:
             if windows is None:
                 network = passage.network
                 windows = network.room()
+                cut = start
             windows[len(entries)] = passage.padded[(slice(None), *place)]
             entries.append((passage, place))
             cut_s += time.monotonic() - start
         if network is None or windows is None:
             return None
         self._cut_s = cut_s
-        return _Batch(network, tuple(entries), windows[: len(entries)])
+        return _Batch(network, tuple(entries), windows[: len(entries)], cut)
 
     def _pick(self, network: Network | None, busy: Pending | None, *, first: bool) -> _Entry | None:
         patience = None if first else self._batching.wait_s
