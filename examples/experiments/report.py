@@ -57,10 +57,10 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def arms(runs: Path, first: str, second: str) -> str:
-    """Two ways to train, with all modalities and with each one missing (template filling)."""
+def arms(runs: Path, first: str, second: str, missing_too: Iterable[str] = ()) -> str:
+    """Two ways to train, with all modalities and with some missing (template filling)."""
     rows = []
-    for missing in ("nothing", *sorted(FULL)):
+    for missing in ("nothing", *sorted(missing_too)):
         real = FULL - {missing}
         for output in OUTPUTS:
             cells = (seeds(runs, arm, "template", real, output) for arm in (first, second))
@@ -89,7 +89,7 @@ def main() -> None:
         "Networks of arm `pretrained`, which saw distilled templates as fillers in training.\n",
         fillings(runs),
         "\n## (c) With template mixing against without\n",
-        arms(runs, "pretrained", "unmixed"),
+        arms(runs, "pretrained", "unmixed", FULL),
         "\n" + notes.read_text() if notes.is_file() else "",
     ]
     page.write_text("\n".join(parts).rstrip() + "\n")

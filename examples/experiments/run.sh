@@ -4,12 +4,15 @@
 #   (b) a missing modality filled by its distilled template, by zeros, by a plain mean image
 #   (c) training with template mixing against without
 #
-#     sh examples/experiments/run.sh [RUNS]     after examples/demo_models.sh RUNS
+#     sh examples/experiments/run.sh [RUNS [SEEDS]]     after examples/demo_models.sh RUNS
 #
 # What is in RUNS/experiments already is used, so the call can be repeated after an interruption.
+# Two calls with other SEEDS, say "0 1" and "2", can run side by side; the page is written by the
+# call that finds all of them done.
 set -eu
 cd "$(dirname "$0")/../.."
 runs=${1:-runs/demo}
+seeds=${2:-0 1 2}
 out=$runs/experiments
 export MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 precision=32
@@ -33,21 +36,26 @@ arm() { # NAME SEED OPTIONS…
   touch "$run/done"
 }
 
-measure() { # ARM SEED FILLING OPTIONS…
+measure() { # ARM SEED FILLING SUBSETS OPTIONS…
   result=$out/$1-$2-$3
   bundle=$out/bundles/$1-$2
-  shift 3
+  subsets=$4
+  shift 4
   [ -f "$result/evaluation.json" ] && return
   brainmvp evaluate "$bundle" "$runs/held-out/datalist.json" --limit 8 --out "$result" \
-    --subsets 't1,t1c,t2,flair;t1c,t2,flair;t1,t2,flair;t1,t1c,flair;t1,t1c,t2' "$@"
+    --subsets "$subsets" "$@"
 }
 
-for seed in 0 1 2; do
+all='t1,t1c,t2,flair'
+one_missing='t1c,t2,flair;t1,t2,flair;t1,t1c,flair;t1,t1c,t2'
+for seed in $seeds; do
   arm pretrained $seed --pretrained "$runs/pretrain/pretrained.pt"
   arm scratch $seed
   arm unmixed $seed --pretrained "$runs/pretrain/pretrained.pt" --mix 0
-  for name in pretrained scratch unmixed; do measure $name $seed template; done
-  measure pretrained $seed zeros --fill zeros
-  measure pretrained $seed mean --templates "$out/mean"
+  measure pretrained $seed template "$all;$one_missing"
+  measure scratch $seed template "$all"
+  measure unmixed $seed template "$all;$one_missing"
+  measure pretrained $seed zeros "$one_missing" --fill zeros
+  measure pretrained $seed mean "$one_missing" --templates "$out/mean"
 done
 python examples/experiments/report.py "$out" docs/experiments.md

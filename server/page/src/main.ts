@@ -24,6 +24,7 @@ class Page {
   private readonly progress = new ProgressPanel();
   private readonly result = new ResultView(this.api);
   private readonly history = new History(this.api, (job) => this.go(job.id), tell);
+  private loading = Promise.resolve();
   private model: Model | null = null;
   private wanted = "";
   private current: AbortController | null = null;
@@ -34,10 +35,11 @@ class Page {
     this.installDrop();
     byId("change-key").addEventListener("click", () => void this.changeKey());
     addEventListener("hashchange", () => void this.attempt(() => this.route()));
-    await this.attempt(() => this.load());
+    await (this.loading = this.attempt(() => this.load()));
   }
 
-  private async load(): Promise<void> {
+  /** The models, and the first one's particulars; again, where it failed before. */
+  private async load(): Promise<Model> {
     const { models, refused } = await this.api.models();
     byId("change-key").hidden = !this.api.hasKey;
     const first = models[0];
@@ -49,20 +51,23 @@ class Page {
       );
     }
     this.study.models(models);
-    await this.chooseModel(first.name);
+    const model = await this.chooseModel(first.name);
     const problem = await this.api.jobsProblem();
     if (problem !== null) throw problem;
-    byId("drop").removeAttribute("aria-disabled");
     await this.history.load();
     await this.route();
+    return model;
   }
 
-  private async chooseModel(name: string): Promise<void> {
+  private async chooseModel(name: string): Promise<Model> {
     this.wanted = name;
     const model = await this.api.model(name);
-    if (this.wanted !== name) return; // another one was chosen meanwhile
-    this.model = model;
-    this.study.setModel(model);
+    if (this.wanted === name) {
+      // no other one was chosen meanwhile
+      this.model = model;
+      this.study.setModel(model);
+    }
+    return model;
   }
 
   private installDrop(): void {
@@ -88,8 +93,9 @@ class Page {
 
   /** Files came: ask the service which of them is which modality. */
   private async take(files: File[]): Promise<void> {
-    const { model } = this;
-    if (files.length === 0 || model === null) return;
+    if (files.length === 0) return;
+    await this.loading; // files may come before the models are known
+    const model = this.model ?? (await this.load());
     this.current?.abort();
     const current = (this.current = new AbortController());
     this.study.setDraft(null);
@@ -208,7 +214,7 @@ class Page {
   }
 
   /** Do something that may fail, and tell if it does. */
-  private async attempt(work: () => Promise<void>): Promise<void> {
+  private async attempt(work: () => Promise<unknown>): Promise<void> {
     quiet();
     byId("welcome-note").replaceChildren();
     try {
