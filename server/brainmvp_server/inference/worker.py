@@ -16,7 +16,7 @@ from brainmvp_models.errors import BrainMVPError, EngineFailed, ServiceClosing
 from brainmvp_server.inference.engines.guarded import Pending
 from brainmvp_server.inference.networks import Network, Networks
 from brainmvp_server.inference.stop import Stop
-from brainmvp_server.inference.turns import Turns
+from brainmvp_server.inference.turns import Turns, weight
 from brainmvp_server.inference.windows import Place, Stitching, WindowPlan
 
 log = logging.getLogger(__name__)
@@ -26,10 +26,10 @@ _LOOK = 0.25
 """Seconds between two looks of a waiting study at whether it may go on."""
 _SPARE = 0.005
 """Seconds between the next batch's last cut and the engine's expected return."""
-_SMALL = 4
-"""A study overtakes one that has so many times its windows left, or more."""
-_STOPS = 2
-"""How often one window may be stopped."""
+_SMALL = 16
+"""A study stops a window of one whose :func:`weight` is more than so many times its own."""
+_YIELDS = 2
+"""How often one window may be stopped or put back."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Passage:
     _places: list[Place] = field(init=False)
     _taken: int = 0
     _back: list[Place] = field(default_factory=list)
-    _stopped: list[Place] = field(default_factory=list)
+    _yielded: list[Place] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._places = list(self.plan.slices())
@@ -98,6 +98,11 @@ class Passage:
         if self.error or self.stop.reason:
             return 0
         return len(self._places) - self._taken + len(self._back)
+
+    @property
+    def windows(self) -> int:
+        """How many it has in all."""
+        return len(self._places)
 
     @property
     def over(self) -> bool:
@@ -112,17 +117,13 @@ class Passage:
         return self._places[self._taken - 1]
 
     def put_back(self, place: Place) -> None:
-        """A window that was taken last is the next one again."""
+        """The window that was taken last is the next one again: it made way for another study."""
         self._back.insert(0, place)
+        self._yielded.append(place)
 
-    def give_back(self, place: Place) -> None:
-        """Put a window that was stopped first again."""
-        self._back.append(place)
-        self._stopped.append(place)
-
-    def spares(self, place: Place) -> bool:
-        """Whether a window was stopped as often as it may be."""
-        return self._stopped.count(place) >= _STOPS
+    def spared(self, place: Place) -> bool:
+        """Whether a window made way as often as it has to."""
+        return self._yielded.count(place) >= _YIELDS
 
 
 _Entry = tuple[Passage, Place]
@@ -142,8 +143,9 @@ class Worker:
     Shortly before the engine is through with one batch, the next one is cut: early enough that the
     engine need not wait, late enough for a small study that has just come. One that comes later
     still goes before it, as long as the engine has not begun; one that comes in the first half of a
-    large study's window stops it, twice at most, and the window is done after. A batch that fails
-    is given one more try, window by window, in a fresh engine; what fails again fails its study.
+    large study's window stops it, and the window is done after. A window makes way twice at most. A
+    batch that fails is given one more try, window by window, in a fresh engine; what fails again
+    fails its study.
     """
 
     def __init__(
@@ -235,7 +237,7 @@ class Worker:
                     batch.network.batch,
                     self._usual_s,
                 )
-            if coming is not None and self._overtaken(coming):
+            if coming is not None and self._overtaken(coming, 1):
                 self._put_back(coming)
                 coming = None
             batch = coming or self._gather(None)
@@ -255,24 +257,24 @@ class Worker:
         half = start + self._usual_s / 2
 
         def overtaken() -> bool:
-            return time.monotonic() < half and self._overtaken(batch)
+            return time.monotonic() < half and self._overtaken(batch, _SMALL)
 
         with self._changed:
             early = self._changed.wait_for(lambda: over() or overtaken(), max(patience, 0))
         return early and not over() and batch.network.engine.stop()
 
-    def _overtaken(self, batch: _Batch) -> bool:
-        """Whether a small study has come since a batch was cut; nobody overtakes a window often."""
-        if any(passage.spares(place) for passage, place in batch.entries):
+    def _overtaken(self, batch: _Batch, times: int) -> bool:
+        """Whether a study so many times lighter came after the cut, and may go first."""
+        if any(passage.spared(place) for passage, place in batch.entries):
             return False
-        fewest = min(passage.left + 1 for passage, _ in batch.entries)
+        lightest = min(weight(passage, taken=1) for passage, _ in batch.entries)
         return any(
-            passage.interactive and passage.came > batch.cut and _SMALL * passage.left <= fewest
+            passage.interactive and passage.came > batch.cut and times * weight(passage) < lightest
             for passage in self._able(None)
         )
 
     def _put_back(self, batch: _Batch) -> None:
-        """Forget a batch that no engine has begun."""
+        """Forget a batch that no engine has brought through; its windows are the next ones."""
         with self._changed:
             for passage, place in reversed(batch.entries):
                 passage.put_back(place)
@@ -342,9 +344,7 @@ class Worker:
             self._deliver(batch.entries, batch.network.engine.finish(pending))
         except EngineFailed as error:
             if stopped and pending.answer.done():
-                with self._changed:
-                    for passage, place in batch.entries:
-                        passage.give_back(place)
+                self._put_back(batch)
             else:
                 self._again(batch, error)
         except Exception as error:  # one study's fault must not end the others

@@ -15,6 +15,10 @@ class Queued:
     left: int
     interactive: bool = True
     turn: int = 0
+    windows: int = 0
+
+    def __post_init__(self) -> None:
+        self.windows = self.windows or self.left
 
 
 def finish_times(studies: list[Queued]) -> dict[int, int]:
@@ -39,6 +43,16 @@ def test_a_study_of_one_window_is_next_whenever_it_comes_beside_a_large_one() ->
         turns.pick([large])
         small = Queued(1, turn=turns.now())
         assert turns.pick([large, small]) is small
+
+
+def test_a_study_of_one_window_goes_before_the_last_one_of_a_large_study() -> None:
+    last, small = Queued(1, windows=500), Queued(1)
+    assert Turns().pick([last, small]) is small
+
+
+def test_a_nearly_finished_study_goes_before_one_of_its_size_that_has_just_come() -> None:
+    nearly, fresh = Queued(1, windows=27), Queued(8)
+    assert Turns().pick([fresh, nearly]) is nearly
 
 
 def test_a_large_study_moves_on_while_small_ones_keep_coming() -> None:
