@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 from inputs import COLIN27
 
+NIFTI = "application/x-nifti"
 MODALITIES = ("t1", "t1c", "t2", "flair")
 SMALL = (88, 88, 88)
 """One window."""
@@ -30,13 +31,15 @@ class Study:
         return [(name, (name, path.read_bytes())) for name, path in self.files.items()]
 
 
-def predicted(http: httpx.Client, model: str, study: Study, fill: str) -> httpx.Response:
+def predicted(
+    http: httpx.Client, model: str, study: Study, fill: str, form: str = NIFTI
+) -> httpx.Response:
     """One prediction's answer: its mask."""
     return http.post(
         f"/v1/models/{model}/predict",
         files=study.parts(),
         params={"fill": fill},
-        headers={"accept": "application/x-nifti"},
+        headers={"accept": form},
     )
 
 

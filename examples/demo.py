@@ -3,7 +3,8 @@
     make demo
 
 One study is a synthetic glioma without its FLAIR, the other a real, healthy T1 and nothing else.
-Masks, previews, summaries and reports go to ``demo-output/``; the server is stopped again.
+Each goes to a segmentation and to a classification. Masks, previews, summaries and reports go to
+``demo-output/``; the server is stopped again.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ SHOWINGS = (
         "glioma",
         GLIOMA_SCANS,
         "a synthetic glioma: T1, T1c and T2; its FLAIR is missing",
-        ("demo-glioma",),
+        ("demo-glioma", "demo-grade"),
     ),
     Showing(
         "colin27",
         COLIN27,
         "Colin27, a real and healthy brain: its T1; T1c, T2 and FLAIR are missing",
-        ("demo-glioma", "demo-tissue"),
+        ("demo-glioma", "demo-grade"),
     ),
 )
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make the demonstration model of gliomas from nothing but this repository: synthetic studies,
-# distilled templates, fine-tuning, a bundle, evaluation on the anatomy held out. Hours on two cores.
+# Make the demonstration models from nothing but this repository: synthetic studies, distilled
+# templates, fine-tuning, bundles, evaluation on the anatomy held out. Hours on two cores.
 #
 #     sh examples/demo_models.sh [RUNS]
 #
@@ -14,31 +14,62 @@ modalities=t1,t1c,t2,flair
 export MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 precision=32
 grep -qs avx512_bf16 /proc/cpuinfo && precision=bf16
-train="--cache $runs/cache --size tiny --precision $precision --resume"
+train="--cache $runs/cache --size tiny --precision $precision --clip 1 --resume"
 
 brainmvp synthesize "$runs/studies" --section validation --studies 8 --modalities $modalities \
   --healthy 0.12
 brainmvp synthesize "$runs/studies" --section training --studies 120 --modalities $modalities
+brainmvp synthesize "$runs/grade-studies" --section validation --studies 40 --seed 1 \
+  --modalities $modalities --enhancing 0.5 --healthy 0.1
+brainmvp synthesize "$runs/grade-studies" --section training --studies 240 --seed 1 \
+  --modalities $modalities --enhancing 0.55 --healthy 0.1
 brainmvp synthesize "$runs/held-out" --section test --studies 50 --modalities $modalities \
   --healthy 0.1 --anatomy $colin27
 
 [ -f "$runs/pretrain/pretrained.pt" ] ||
   brainmvp pretrain "$runs/studies/datalist.json" --out "$runs/pretrain" $train \
     --window 64 --epochs 18 --template-epochs 8 --contrast-from 12 --accumulate 1 \
-    --rate 2e-3 --warmup 50 --clip 1
-
+    --rate 2e-3 --warmup 50
 python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/templates" 16
+
+# A fine-tuning run in RUNS/$1, with the options that follow; done once.
+tune() {
+  out=$runs/$1
+  shift
+  [ -f "$out/done" ] ||
+    brainmvp finetune "$@" --out "$out" $train --templates "$runs/templates" --warmup 30
+  touch "$out/done"
+}
+
 # Dice over several windows at once: a window without a lesion teaches little by its own Dice.
-[ -f "$runs/glioma/done" ] ||
-  brainmvp finetune "$runs/studies/datalist.json" --out "$runs/glioma" $train \
-    --task examples/demo_glioma/task.yaml --pretrained "$runs/pretrain/pretrained.pt" \
-    --templates "$runs/templates" --window 64 --on-label 0.5 --epochs 24 --batch 4 --rate 2e-3 \
-    --warmup 30 --clip 1 --average 0.98 --validate-every 6
-touch "$runs/glioma/done"
+tune glioma "$runs/studies/datalist.json" --task examples/demo_glioma/task.yaml \
+  --pretrained "$runs/pretrain/pretrained.pt" --window 64 --on-label 0.5 --epochs 24 --batch 4 \
+  --rate 2e-3 --average 0.98 --validate-every 6
+
+# What enhances is a thousandth of a head. It is learned in windows that it fills, then in larger
+# ones, each run going on from the one before.
+from=$runs/pretrain/pretrained.pt
+grow() {
+  name=grade-$1
+  shift
+  tune "$name" "$runs/grade-studies/datalist.json" --task examples/demo_grade/task.yaml \
+    --pretrained "$from" --on-label 1 --decay 1e-2 --average 0.95 "$@"
+  from=$runs/$name/finetuned.pt
+}
+grow 48mm --window 16 --mix 0 --epochs 40 --batch 24 --rate 2e-3 --validate-every 40
+grow 96mm --window 32 --mix 0 --epochs 20 --batch 16 --rate 1e-3 --validate-every 10
+grow 96mm-mixed --window 32 --epochs 20 --batch 16 --rate 1e-3 --validate-every 5
+grow head --window 64 --epochs 6 --batch 8 --rate 5e-4 --validate-every 2
+
 # A bundle is to have at most 10 MB.
 python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/bundle-templates" 8
-brainmvp export "$runs/glioma/finetuned.pt" "$runs/bundles" --task examples/demo_glioma/task.yaml \
-  --templates "$runs/bundle-templates" --demo --overwrite --card examples/demo_glioma/card.md
-brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/held-out/datalist.json" \
-  --out "$runs/evaluation-glioma" --subsets missing-one --write-card
+bundle() { # demo_NAME, its fine-tuned file, the subsets to measure
+  name=$(echo "$1" | tr _ -)
+  brainmvp export "$2" "$runs/bundles" --task "examples/$1/task.yaml" \
+    --templates "$runs/bundle-templates" --demo --overwrite --card "examples/$1/card.md"
+  brainmvp evaluate "$runs/bundles/$name" "$runs/held-out/datalist.json" \
+    --out "$runs/evaluation-$name" --subsets "$3" --write-card
+}
+bundle demo_glioma "$runs/glioma/finetuned.pt" missing-one
+bundle demo_grade "$from" all
 cp -r "$runs/bundles/." examples/bundles/

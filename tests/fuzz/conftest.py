@@ -49,7 +49,7 @@ class Target:
 
     @property
     def predict(self) -> str:
-        return "/v1/models/demo-tissue/predict"
+        return "/v1/models/demo-glioma/predict"
 
     def send(self, **request: object) -> httpx.Response:
         """Post to predict; the answer, seen to be fit for a stranger."""

@@ -20,7 +20,7 @@ from brainmvp_models.errors import BrainMVPError, InvalidBundle, InvalidSettings
 from brainmvp_server.fetch import fetch_bundles
 
 MODELS = Path(__file__).parents[2] / "examples" / "bundles"
-NAME, VERSION = "demo-tissue", "1"
+NAME, VERSION = "demo-grade", "1"
 
 
 class Quiet(SimpleHTTPRequestHandler):

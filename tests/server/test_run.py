@@ -199,7 +199,7 @@ def test_no_log_metric_or_error_holds_a_planted_name(
     bundles: Path, keys_file: tuple[Path, str], tmp_path: Path
 ) -> None:
     path, key = keys_file
-    predict = "/v1/models/demo-tissue/predict"
+    predict = "/v1/models/demo-glioma/predict"
     told: list[str] = []
     with serving(
         "--models", bundles, "--keys-file", path, "--log-format", "json", "--log-level", "debug"

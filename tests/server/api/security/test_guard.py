@@ -78,7 +78,7 @@ def test_the_document_says_which_calls_need_a_key(bundles: Path) -> None:
 
 def test_each_key_opens_what_its_scope_is_for_and_nothing_else(guarded: Guarded) -> None:
     for template, need in CALLS.items():
-        path = template.replace("{name}", "demo-tissue")
+        path = template.replace("{name}", "demo-glioma")
         path = (
             path.replace("{job}", "x")
             .replace("{file:path}", "x/y")
@@ -120,7 +120,7 @@ def test_a_path_that_is_no_call_is_not_found_and_tells_strangers_nothing(
 def test_an_upload_is_refused_before_it_has_arrived(guarded: Guarded) -> None:
     url = guarded.http.base_url
     head = (
-        "POST /v1/models/demo-tissue/predict HTTP/1.1\r\nhost: x\r\n"
+        "POST /v1/models/demo-glioma/predict HTTP/1.1\r\nhost: x\r\n"
         "content-type: multipart/form-data; boundary=b\r\ncontent-length: 1000000000\r\n\r\n"
     )
     with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
@@ -154,7 +154,7 @@ def test_every_access_is_one_line_with_who_what_and_how_it_ended(
     number = "0123456789abcdef0123456789abcdef"
     with caplog.at_level(logging.INFO, "brainmvp.access"):
         guarded.http.post(
-            "/v1/models/demo-tissue/predict?secret=Doe",
+            "/v1/models/demo-glioma/predict?secret=Doe",
             headers={"authorization": f"Bearer {guarded.keys['predict']}", "x-request-id": number},
         )
         guarded.get("/v1/models")
@@ -165,7 +165,7 @@ def test_every_access_is_one_line_with_who_what_and_how_it_ended(
     lines = [record.fields for record in caplog.records]  # type: ignore[attr-defined]
     assert len(lines) == 2
     posted, stranger = lines
-    assert posted["caller"] == "predict" and posted["model"] == "demo-tissue"
+    assert posted["caller"] == "predict" and posted["model"] == "demo-glioma"
     assert posted["bundle"].startswith("sha256:") and posted["version"] == "1"
     assert posted["call"] == "/v1/models/{name}/predict" and posted["method"] == "POST"
     assert posted["status"] == 415 and posted["problem"] == "unsupported-content-type"
