@@ -97,9 +97,9 @@ def prepare_studies(
 
 
 def _key(case: Case, preprocessing: Preprocessing) -> str:
-    """A digest of the files' names, sizes and times, and of the preprocessing."""
-    files = [case.images[m] for m in sorted(case.images)] + ([case.label] if case.label else [])
-    facts: list[object] = [preprocessing.model_dump(mode="json"), sorted(case.images)]
+    """A digest of the files' names, sizes and times, of the channels' order and preprocessing."""
+    files = [*case.images.values()] + ([case.label] if case.label else [])
+    facts: list[object] = [preprocessing.model_dump(mode="json"), list(case.images)]
     for file in files:
         status = file.stat()
         facts.append((str(file.resolve()), status.st_size, status.st_mtime_ns))
@@ -150,14 +150,18 @@ def _open(case: Case, folder: Path) -> PreparedStudy:
 
 
 def _loaded(case: Case) -> dict[str, MetaTensor]:
-    """The case's scans as one (M, i, j, k) stack, and its label, on their native grid."""
+    """The case's scans as one (M, X, Y, Z) stack, and its label, on their native grid.
+
+    Axes are turned to R, A, S first: two files of one grid may store them in another order.
+    """
     files = {"image": list(case.images.values())}
     if case.label is not None:
         files["label"] = [case.label]
     data = {}
     for key, paths in files.items():
-        images: list[Any] = [nib.load(path) for path in paths]
-        stack = np.stack([np.asarray(image.dataobj, np.float32) for image in images])
+        images: list[Any] = [nib.as_closest_canonical(nib.load(path)) for path in paths]
+        volumes = [np.asarray(image.dataobj, np.float32) for image in images]
+        stack = np.stack([volume.reshape(volume.shape[:3]) for volume in volumes])
         data[key] = MetaTensor(torch.from_numpy(stack), affine=torch.from_numpy(images[0].affine))
     return data
 

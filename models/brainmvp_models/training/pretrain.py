@@ -120,7 +120,7 @@ def _groups(objective: Pretraining, order: PretrainOrder) -> list[dict[str, obje
     """The network, and the bank with a rate of its own. Its gradient is not clipped: until a
     template has a range, that gradient has no scale either."""
     network = [p for p in objective.network.parameters() if p.requires_grad]
-    rate = order.template_rate or order.plan.learning_rate
+    rate = order.plan.learning_rate if order.template_rate is None else order.template_rate
     return [
         {"params": network},
         {"params": [objective.rep_template], "lr": rate, "clipped": False},

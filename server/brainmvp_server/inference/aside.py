@@ -1,4 +1,4 @@
-"""Work that gives way to the engine: what is read, prepared and written of a large study.
+"""Work that gives way to the engine: what is read, prepared and restored of a large study.
 
 The engine and such work share the machine's cores. A small study's one window would take three
 times as long while a whole head is made ready beside it.
@@ -11,13 +11,14 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TypeVar
 
 Returned = TypeVar("Returned")
 
 _NICE = 10
-"""As in nice(7): beside a thread that gives no way, a tenth of a core."""
+"""As in nice(2): beside a thread that gives no way, a tenth of a core."""
 
 
 def aside(work: Callable[[], Returned]) -> Returned:
@@ -33,4 +34,7 @@ def aside(work: Callable[[], Returned]) -> Returned:
 
 
 def _give_way() -> None:
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+    thread = threading.get_native_id()
+    with suppress(OSError):  # a sandbox may forbid it: then the work has the priority it had
+        now = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, max(now, _NICE))

@@ -37,8 +37,9 @@ class Network:
     Attributes:
         bytes: what it is counted as.
         batch: the most windows at once.
-        holders: studies that use it now.
+        holders: studies and batches that use it now.
         used: when it was used last, counted in loads and uses.
+        usual_s: what its last batch took.
     """
 
     bundle: Bundle
@@ -47,6 +48,7 @@ class Network:
     batch: int
     holders: int = 0
     used: int = 0
+    usual_s: float = 0.0
     _rooms: list[NDArray[np.float32]] = field(default_factory=list)
 
     def room(self) -> NDArray[np.float32]:
@@ -134,10 +136,19 @@ class Networks:
         try:
             yield network
         finally:
-            with self._changed:
-                network.holders -= 1
-                self._drop_unwanted()
-                self._changed.notify_all()
+            self.release(network)
+
+    def hold(self, network: Network) -> None:
+        """Keep a network in memory that somebody holds already, until :meth:`release`."""
+        with self._changed:
+            network.holders += 1
+
+    def release(self, network: Network) -> None:
+        """End one hold."""
+        with self._changed:
+            network.holders -= 1
+            self._drop_unwanted()
+            self._changed.notify_all()
 
     def prepare(self, bundle: Bundle) -> None:
         """Load a bundle's network ahead of its first study, where no other must go for it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +145,9 @@ class Predictor:
         image, channels = stages.work(
             "fill", lambda: fill_channels(prepared, task, self._bank, wanted.fill)
         )
-        templates = _stood_in(image, channels, task, space) if wanted.templates else None
+        templates = None
+        if wanted.templates:
+            templates = stages.work("fill", partial(_stood_in, image, channels, task, space))
         logits, windows, engine = self._infer(image, stages, interactive)
         del image  # a study's largest array; what follows needs the room
         segmentation, structures = self._restore(logits, space, wanted.probabilities, stages)
@@ -187,8 +189,9 @@ class Predictor:
         plan = WindowPlan.of(image.shape[1:], task.window)
         kind = ScoreMean if task.kind == "classification" else Blend
         stitching = kind(plan, task.outputs.count)
+        padded = stages.work("fill", lambda: plan.pad(image))
         with stages.stage("infer"), self.worker.networks.held(self.bundle, stages.stop) as network:
-            passage = Passage(network, plan, plan.pad(image), stitching, stages.stop, interactive)
+            passage = Passage(network, plan, padded, stitching, stages.stop, interactive)
             for done in self.worker.run(passage):
                 stages.report("infer", done, len(plan))
         return stages.work("blend", stitching.mean), len(plan), network.engine.info

@@ -71,3 +71,8 @@ class Turns:
             chosen = min(studies, key=lambda study: (not study.interactive, weight(study)))
         chosen.turn = self._turn
         return chosen
+
+    def give(self, study: Waiting) -> None:
+        """Let a study have the next turn."""
+        self._turn += 1
+        study.turn = self._turn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -69,7 +70,7 @@ class Passage:
         turn: when it was served last.
         came: when it came, on the monotonic clock.
         done: windows whose logits have come.
-        failed: batches with a window of it that went wrong.
+        failed: batches of it alone that went wrong.
         error: why it ended early.
     """
 
@@ -95,7 +96,7 @@ class Passage:
     @property
     def left(self) -> int:
         """Windows that nobody has taken yet."""
-        if self.error or self.stop.reason:
+        if self.gone:
             return 0
         return len(self._places) - self._taken + len(self._back)
 
@@ -116,12 +117,20 @@ class Passage:
         self._taken += 1
         return self._places[self._taken - 1]
 
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for its windows any more."""
+        return self.over or self.stop.reason is not None
+
     def put_back(self, place: Place) -> None:
-        """The window that was taken last is the next one again: it made way for another study."""
+        """The window that was taken last is the next one again."""
         self._back.insert(0, place)
+
+    def yielded(self, place: Place) -> None:
+        """Count that a window made way for another study."""
         self._yielded.append(place)
 
-    def spared(self, place: Place) -> bool:
+    def is_spared(self, place: Place) -> bool:
         """Whether a window made way as often as it has to."""
         return self._yielded.count(place) >= _YIELDS
 
@@ -161,8 +170,8 @@ class Worker:
         self._passages: list[Passage] = []
         self._changed = threading.Condition()
         self._closing = False
-        self._usual_s = 0.0  # what the last batch took
-        self._cut_s = 0.0  # what cutting it took
+        self._next: Passage | None = None  # whose turn it is, whatever the order
+        self._cut_s = 0.0  # what cutting the last batch took
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
@@ -215,32 +224,48 @@ class Worker:
         self.networks.close()
 
     def _run(self) -> None:
-        batch = self._gather(None)
-        while batch is not None:
-            start = time.monotonic()
-            pending = batch.network.engine.start(batch.windows)
-            pending.answer.add_done_callback(self._wake)
-            if self._stop_overtaken(batch, pending, start):
-                # Before the next one is picked: a study's windows are summed in their order.
-                self._finish(batch, pending, stopped=True)
-                batch = self._gather(None)
+        coming: _Batch | None = None
+        while not self._closing:
+            batch, coming = coming or self._gather(None), None
+            if batch is None:
                 continue
-            coming = self._gather(pending)
-            if self._closing:
-                return
-            self._finish(batch, pending)
-            self._usual_s = time.monotonic() - start
-            if self._observer is not None:
-                self._observer.batch_done(
-                    batch.network.bundle.manifest.name,
-                    len(batch.entries),
-                    batch.network.batch,
-                    self._usual_s,
-                )
-            if coming is not None and self._overtaken(coming, 1):
-                self._put_back(coming)
-                coming = None
-            batch = coming or self._gather(None)
+            try:
+                coming = self._bring(batch)
+            except Exception as error:  # every study waits for this thread: nothing may end it
+                log.error("a batch could not be worked on (%s)", type(error).__name__)
+                self._fail(batch.entries, _unforeseen(error))
+            finally:
+                self.networks.release(batch.network)
+
+    def _bring(self, batch: _Batch) -> _Batch | None:
+        """Bring a batch through the engine; gives the next one, where it was cut meanwhile."""
+        start = time.monotonic()
+        pending = batch.network.engine.start(batch.windows)
+        pending.answer.add_done_callback(self._wake)
+        if self._stop_overtaken(batch, pending, start):
+            # Before the next one is picked: a study's windows are summed in their order.
+            if self._finish(batch, pending, stopped=True):
+                self._tell(batch, time.monotonic() - start)
+            return None
+        coming = self._gather(pending)
+        try:
+            if not self._closing and self._finish(batch, pending):
+                self._tell(batch, time.monotonic() - start)
+        except BaseException:
+            if coming is not None:
+                self._forget(coming)
+            raise
+        if coming is not None and self._may_go(coming):
+            return coming
+        return None
+
+    def _tell(self, batch: _Batch, seconds: float) -> None:
+        """Note, and tell the observer, what a batch took."""
+        network = batch.network
+        network.usual_s = seconds
+        if self._observer is not None:
+            name = network.bundle.manifest.name
+            self._observer.batch_done(name, len(batch.entries), network.batch, seconds)
 
     def _stop_overtaken(self, batch: _Batch, pending: Pending, start: float) -> bool:
         """Wait till the next batch is to be cut, or the engine is through or late before.
@@ -248,36 +273,63 @@ class Worker:
         Returns:
             Whether the batch was told to stop, for a small study that came meanwhile.
         """
-        until = start + self._usual_s - self._cut_s - _SPARE
+        usual_s = batch.network.usual_s
+        until = start + usual_s - self._cut_s - _SPARE
         patience = min(until - time.monotonic(), pending.seconds_left)
 
         def over() -> bool:
             return self._closing or pending.answer.done()
 
-        half = start + self._usual_s / 2
-
         def overtaken() -> bool:
-            return time.monotonic() < half and self._overtaken(batch, _SMALL)
+            return time.monotonic() < start + usual_s / 2 and self._is_overtaken(batch, _SMALL)
 
         with self._changed:
             early = self._changed.wait_for(lambda: over() or overtaken(), max(patience, 0))
-        return early and not over() and batch.network.engine.stop()
+        return early and not over() and batch.network.engine.stop(pending)
 
-    def _overtaken(self, batch: _Batch, times: int) -> bool:
-        """Whether a study so many times lighter came after the cut, and may go first."""
-        if any(passage.spared(place) for passage, place in batch.entries):
+    def _is_overtaken(self, batch: _Batch, times: int) -> bool:
+        """Whether a study so many times lighter came after the cut; then it has the next turn."""
+        taken = Counter(passage for passage, _ in batch.entries)
+        with self._changed:
+            if any(passage.is_spared(place) for passage, place in batch.entries):
+                return False
+            lightest = min(weight(passage, count) for passage, count in taken.items())
+            lighter = [
+                passage
+                for passage in self._able(None)
+                if passage not in taken
+                and passage.interactive
+                and passage.came > batch.cut
+                and times * weight(passage) < lightest
+            ]
+            self._next = min(lighter, key=weight, default=None)
+        return self._next is not None
+
+    def _may_go(self, coming: _Batch) -> bool:
+        """Whether a batch that was cut ahead still is the next one; else it is forgotten.
+
+        It is not where a lighter study came, nor where a study of it ended.
+        """
+        if self._is_overtaken(coming, 1):
+            self._forget(coming, yielded=True)
             return False
-        lightest = min(weight(passage, taken=1) for passage, _ in batch.entries)
-        return any(
-            passage.interactive and passage.came > batch.cut and times * weight(passage) < lightest
-            for passage in self._able(None)
-        )
+        if any(passage.gone for passage, _ in coming.entries):
+            self._forget(coming)
+            return False
+        return True
 
-    def _put_back(self, batch: _Batch) -> None:
-        """Forget a batch that no engine has brought through; its windows are the next ones."""
+    def _forget(self, coming: _Batch, *, yielded: bool = False) -> None:
+        """Give up a batch that no engine has begun."""
+        self._put_back(coming, yielded=yielded)
+        self.networks.release(coming.network)
+
+    def _put_back(self, batch: _Batch, *, yielded: bool) -> None:
+        """Make a batch's windows the next ones again."""
         with self._changed:
             for passage, place in reversed(batch.entries):
                 passage.put_back(place)
+                if yielded:
+                    passage.yielded(place)
 
     def _wake(self, _: object) -> None:
         with self._changed:
@@ -286,34 +338,36 @@ class Worker:
     def _gather(self, busy: Pending | None) -> _Batch | None:
         """Cut the next batch; it stays open while the engine is ``busy`` with the one before.
 
-        Without ``busy`` it waits for a first window, and then as long as the batching says; None
-        means that the worker closes, or that nothing came while the engine was busy.
+        Its network is held until the batch is through. Without ``busy`` it waits for a first
+        window, and then as long as the batching says; None means that the worker closes, or that
+        there is none after all.
         """
+        picked = self._pick(None, busy)
+        if picked is None:
+            return None
+        network, cut = picked[0].network, time.monotonic()
         entries: list[_Entry] = []
-        windows: Array | None = None
-        network: Network | None = None
-        cut = 0.0
         cut_s = 0.0
-        while network is None or len(entries) < network.batch:
-            picked = self._pick(network, busy, first=not entries)
-            if picked is None:
-                break
-            start = time.monotonic()
-            passage, place = picked
-            if windows is None:
-                network = passage.network
-                windows = network.room()
-                cut = start
-            windows[len(entries)] = passage.padded[(slice(None), *place)]
-            entries.append((passage, place))
-            cut_s += time.monotonic() - start
-        if network is None or windows is None:
+        try:
+            windows = network.room()
+            while picked is not None:
+                start = time.monotonic()
+                entries.append(picked)
+                passage, place = picked
+                windows[len(entries) - 1] = passage.padded[(slice(None), *place)]
+                cut_s += time.monotonic() - start
+                picked = self._pick(network, busy) if len(entries) < network.batch else None
+        except Exception as error:  # no memory, as a rule
+            log.error("a batch could not be cut (%s)", type(error).__name__)
+            self._fail((*entries, *([picked] if picked else [])), _unforeseen(error))
+            self.networks.release(network)
             return None
         self._cut_s = cut_s
         return _Batch(network, tuple(entries), windows[: len(entries)], cut)
 
-    def _pick(self, network: Network | None, busy: Pending | None, *, first: bool) -> _Entry | None:
-        patience = None if first else self._batching.wait_s
+    def _pick(self, network: Network | None, busy: Pending | None) -> _Entry | None:
+        """The next window, of ``network`` where a batch of it is open."""
+        patience = None if network is None else self._batching.wait_s
         if busy is not None:
             patience = busy.seconds_left
 
@@ -329,8 +383,20 @@ class Worker:
             able = self._able(network)
             if self._closing or not able:
                 return None
-            passage = self._turns.pick(able)
+            if network is None:
+                passage, self._next = self._first(able), None
+                # Its study holds the network as long as it is in the queue, but no longer.
+                self.networks.hold(passage.network)
+            else:
+                passage = self._turns.pick(able)
             return passage, passage.take()
+
+    def _first(self, able: list[Passage]) -> Passage:
+        """The study that gives a batch's first window."""
+        if self._next is None or self._next not in able:
+            return self._turns.pick(able)
+        self._turns.give(self._next)
+        return self._next
 
     def _able(self, network: Network | None) -> list[Passage]:
         return [
@@ -339,29 +405,36 @@ class Worker:
             if passage.left and network in (None, passage.network)
         ]
 
-    def _finish(self, batch: _Batch, pending: Pending, *, stopped: bool = False) -> None:
+    def _finish(self, batch: _Batch, pending: Pending, *, stopped: bool = False) -> bool:
+        """Deliver a batch's logits; whether it came through at once."""
         try:
             self._deliver(batch.entries, batch.network.engine.finish(pending))
+            return True
         except EngineFailed as error:
             if stopped and pending.answer.done():
-                self._put_back(batch)
+                self._put_back(batch, yielded=True)
             else:
                 self._again(batch, error)
         except Exception as error:  # one study's fault must not end the others
             log.error("a batch could not be delivered (%s)", type(error).__name__)
             self._fail(batch.entries, _unforeseen(error))
+        return False
 
     def _again(self, batch: _Batch, error: EngineFailed) -> None:
-        """Give each window of a failed batch one more try, alone, in a fresh engine."""
+        """Give each window of a failed batch one more try, alone, in a fresh engine.
+
+        A study has one such try; a batch that it shared does not count as its own failure.
+        """
         engine = batch.network.engine
-        wanted = {passage for passage, _ in batch.entries if not passage.over}
-        if not wanted:
-            return
-        for passage in wanted:
-            passage.failed += 1
+        studies = {passage for passage, _ in batch.entries}
+        if len(studies) == 1:
+            for passage in studies:
+                passage.failed += 1
         try:
             self._replace(batch.network, error)
             for index, entry in enumerate(batch.entries):
+                if entry[0].gone:
+                    continue
                 if entry[0].failed > 1:
                     self._fail((entry,), error)
                     continue

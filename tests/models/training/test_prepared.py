@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy, Preprocessing, load_task
 from brainmvp_models.templates import TEMPLATE_SHAPE, TemplateBank, minmax_scaled
+from brainmvp_models.training.case import Case
 from brainmvp_models.training.datalist import read_datalist
 from brainmvp_models.training.mixing import ChannelFiller, draw_hidden
 from brainmvp_models.training.prepared import PreparedStudy, prepare_studies
@@ -112,6 +115,41 @@ def test_a_study_is_prepared_once_until_its_file_changes(
     os.utime(cases[0].images[Modality.T1])
     prepare_studies(cases, Preprocessing(), tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    """A brain whose scans are the same but for their brightness."""
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    voxels = np.random.default_rng(0).random((24, 20, 16), dtype=np.float32)
+    for name, brightness in (("t1", 1), ("flair", 2)):
+        nib.save(nib.Nifti1Image(voxels * brightness, affine), tmp_path / f"{name}.nii.gz")
+    names = {Modality.T1: "t1", Modality.FLAIR: "flair"}
+    return Case("A", {m: tmp_path / f"{name}.nii.gz" for m, name in names.items()})
+
+
+@pytest.mark.parametrize("turn", [[[0, -1], [1, 1], [2, 1]], [[1, 1], [2, -1], [0, 1]]])
+def test_scans_of_one_grid_stay_together_however_their_axes_are_stored(
+    case: Case, turn: list[list[int]], tmp_path: Path
+) -> None:
+    path = case.images[Modality.FLAIR]
+    turned = nib.load(path).as_reoriented(np.array(turn))
+    nib.save(nib.Nifti1Image(np.asarray(turned.dataobj)[..., None], turned.affine), path)
+    (prepared,) = prepare_studies((case,), Preprocessing(), tmp_path / "cache")
+    np.testing.assert_allclose(prepared.image[0], prepared.image[1], atol=2e-3)
+
+
+def test_channels_keep_their_modality_when_a_case_names_its_files_in_another_order(
+    case: Case, tmp_path: Path
+) -> None:
+    other = replace(case, images=dict(reversed(case.images.items())), name="B")
+    assert [*other.images] == [Modality.FLAIR, Modality.T1]
+    blank = np.zeros((24, 20, 16), np.float32)
+    blank[4:20, 4:16, 4:12] = np.random.default_rng(1).random((16, 12, 8))
+    nib.save(nib.Nifti1Image(blank, np.eye(4)), case.images[Modality.FLAIR])
+    one, two = prepare_studies((case, other), Preprocessing(), tmp_path / "cache", threads=1)
+    np.testing.assert_array_equal(one.image[0], two.image[1])
+    np.testing.assert_array_equal(one.image[1], two.image[0])
 
 
 def test_a_view_hides_no_required_modality_and_always_keeps_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -48,6 +49,15 @@ def test_work_aside_and_the_threads_it_starts_give_way_and_nobody_else_does() ->
     own, started = aside(work)
     assert own == started > before
     assert priority() == before
+
+
+def test_work_aside_of_a_process_that_gives_way_already_is_raised_by_nothing() -> None:
+    probe = "from test_aside import aside, priority; print(aside(priority))"
+    done = subprocess.run(
+        ["nice", "-n", "15", sys.executable, "-c", probe],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) >= 15
 
 
 def test_work_aside_sees_the_callers_context_and_its_error_reaches_the_caller() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import (
+    BrainMVPError,
     EngineFailed,
     EngineUnavailable,
     InvalidBundle,
@@ -24,12 +25,14 @@ from brainmvp_models.errors import (
     StudyTimedOut,
 )
 from brainmvp_server.inference.engines import (
+    ENGINES,
     Engine,
     EngineInfo,
     Stoppable,
     installed_engines,
     load_engine,
 )
+from brainmvp_server.inference.engines.guarded import GuardedEngine
 from brainmvp_server.inference.networks import Networks, network_bytes
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.inference.windows import Blend, WindowPlan
@@ -283,7 +286,46 @@ def test_a_small_study_that_comes_after_the_next_window_was_cut_goes_before_it(
     assert [int(voxel) for voxel in engine.voxels[held - 1 : held + 2]] == [400, 96, 400]
 
 
-@pytest.mark.parametrize("engine", installed_engines())
+@pytest.mark.parametrize("call", [3, 4, 5])
+def test_a_study_that_stops_a_window_is_next_also_among_two_large_ones(
+    tiny_bundle: Bundle, call: int
+) -> None:
+    def slow_or_held(now: int) -> None:
+        if now == call - 1:
+            time.sleep(2)  # what comes next is expected to take as long
+        elif now == call:
+            engine.wait()
+
+    engine = Halting(slow_or_held)
+    one, two, small = (np.full((4, n, 96, 96), n, np.float32) for n in (1000, 1100, 96))
+    with working(engine) as worker, ThreadPoolExecutor(3) as pool:
+        large = [pool.submit(through, worker, tiny_bundle, image) for image in (one, two)]
+        reaches(engine, call)
+        pool.submit(through, worker, tiny_bundle, small).result()
+        assert engine.voxels[call] == 96 and engine.stops == 1
+        for answer in large:
+            answer.result()
+
+
+def test_an_engine_on_a_gpu_is_not_told_to_stop_what_it_has_begun() -> None:
+    class OnGpu(Halting):
+        @property
+        def info(self) -> EngineInfo:
+            return EngineInfo("scripted", "H100", "fp32")
+
+    gate = Gate()
+    engine = OnGpu(gate)
+    guarded = GuardedEngine(lambda: engine, 30)
+    with gate:
+        begun, waiting = (guarded.start(np.zeros((1, 4, 8, 8, 8), np.float32)) for _ in range(2))
+        reaches(engine, 1)
+        assert guarded.stop(waiting) and not guarded.stop(begun)
+    assert guarded.finish(begun).shape == (1, 3, 8, 8, 8)
+    assert engine.calls == 1 and engine.stops == 0
+    guarded.close()
+
+
+@pytest.mark.parametrize("engine", [e for e in installed_engines() if not ENGINES[e].on_gpu])
 def test_a_stopped_engine_gives_the_same_at_its_next_batch(
     tiny_bundle: Bundle, engine: str
 ) -> None:
@@ -382,6 +424,107 @@ def test_a_cancelled_study_leaves_at_the_next_window_and_others_go_on(tiny_bundl
         np.testing.assert_array_equal(other.result(), study(1)[:3])
         assert worker.waiting == 0
     assert engine.calls < 6  # the large one alone would have been a dozen
+
+
+class Flickering(Stop):
+    """Ends its study between the worker's first look at it and the second."""
+
+    looks = 0
+
+    @property
+    def reason(self) -> BrainMVPError | None:
+        if threading.current_thread().name != "inference":
+            return None
+        self.looks += 1
+        return None if self.looks == 1 else StudyCancelled("gone", remedy="Send it again")
+
+
+def test_a_study_that_ends_between_two_looks_does_not_end_the_worker(tiny_bundle: Bundle) -> None:
+    with working(Scripted(faultless)) as worker, ThreadPoolExecutor(1) as pool:
+        flickering = Flickering(30)
+        ended = pool.submit(through, worker, tiny_bundle, study(), flickering)
+        until(lambda: flickering.looks > 1)
+        np.testing.assert_array_equal(through(worker, tiny_bundle, study(1)), study(1)[:3])
+        worker.close()
+        with pytest.raises(ServiceClosing):
+            ended.result()
+
+
+def test_a_window_cut_for_a_study_that_left_holds_up_no_other_model(tiny_bundle: Bundle) -> None:
+    """The second window is cut while the engine has the first one, and then nobody wants it."""
+    one, two = (Bundle(tiny_bundle.root, tiny_bundle.manifest) for _ in range(2))
+    for index, bundle in enumerate((one, two)):
+        bundle.__dict__["digest"] = f"sha256:{index}"
+    gate = Gate()
+    engines = {"sha256:0": [Scripted(gate)], "sha256:1": [Scripted(faultless)]}
+    networks = Networks(
+        lambda bundle: engines[bundle.digest].pop(), budget=network_bytes(tiny_bundle, 1)
+    )
+    (first,) = engines["sha256:0"]
+    worker = Worker(networks)
+    with ThreadPoolExecutor(2) as pool, gate:
+        stop = Stop()
+        leaving = pool.submit(through, worker, one, study(shape=(600, 96, 96)), stop)
+        windows = len(WindowPlan.of((600, 96, 96), tiny_bundle.task.window))
+        until(lambda: worker.waiting == windows - 2)
+        stop.tell(StudyCancelled("no longer wanted", remedy="Send it again"))
+        with pytest.raises(StudyCancelled):
+            leaving.result()
+        heavier = study(1, (700, 96, 96))
+        other = pool.submit(through, worker, two, heavier)
+        time.sleep(0.5)  # the other model's study asks for the memory
+        gate.open()
+        np.testing.assert_allclose(other.result(timeout=20), heavier[:3], atol=1e-6)
+    until(lambda: first.closed)
+    assert first.calls == 1 and networks.loads == 2
+    worker.close()
+
+
+class Poisoned(Scripted):
+    """Gives no number for a window that begins with -1."""
+
+    def infer(self, windows: Array) -> Array:
+        logits = super().infer(windows)
+        logits[windows[:, 0, 0, 0, 0] == -1] = np.nan
+        return logits
+
+
+def test_a_study_that_fails_takes_none_with_it_that_shared_its_batches(
+    tiny_bundle: Bundle,
+) -> None:
+    gate = Gate()
+    held = Poisoned(gate)
+    shape = (700, 96, 96)
+    bad, good = np.full((4, *shape), -1, np.float32), study(1, shape)
+    fresh = [Poisoned(faultless) for _ in range(20)]
+    with working(held, *fresh, windows=4) as worker, ThreadPoolExecutor(3) as pool, gate:
+        first = pool.submit(through, worker, tiny_bundle, study(2))
+        reaches(held, 1)
+        failing = pool.submit(through, worker, tiny_bundle, bad)
+        other = pool.submit(through, worker, tiny_bundle, good)
+        until(lambda: worker.waiting > 10)
+        gate.open()
+        first.result()
+        with pytest.raises(EngineFailed):
+            failing.result()
+        np.testing.assert_allclose(other.result(), good[:3], atol=1e-6)
+
+
+def test_a_study_in_the_next_batch_is_not_taken_out_of_it_for_itself(tiny_bundle: Bundle) -> None:
+    gate = Gate()
+    engine = Scripted(gate)
+    sizes = {
+        len(WindowPlan.of((n, 96, 96), tiny_bundle.task.window)): n for n in range(600, 95, -1)
+    }
+    with working(engine, windows=3) as worker, ThreadPoolExecutor(2) as pool, gate:
+        images = (np.full((4, sizes[n], 96, 96), n, np.float32) for n in (5, 2))
+        large = pool.submit(through, worker, tiny_bundle, next(images))
+        until(lambda: engine.calls == 1 and worker.waiting == 0)
+        small = pool.submit(through, worker, tiny_bundle, next(images))
+        until(lambda: worker.waiting == 1)  # one of its windows has joined the next batch
+        gate.open()
+        large.result(), small.result()
+    assert engine.batches == [3, 3, 1] and engine.voxels == [5, 5, 2]
 
 
 def test_a_study_over_its_time_ends_though_the_engine_hangs(tiny_bundle: Bundle) -> None:

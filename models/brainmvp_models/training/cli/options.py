@@ -18,6 +18,19 @@ from brainmvp_models.training.datalist import read_datalist
 from brainmvp_models.training.dry_run import check_cases, refuse
 from brainmvp_models.training.loop import Progress
 
+_STRIDE = 16
+"""Voxels of a window that one token of the encoder's last stage stands for."""
+
+
+def _whole_tokens(window: int) -> int:
+    if window % _STRIDE:
+        raise typer.BadParameter(
+            f"a window of {window} voxels is no multiple of {_STRIDE}: take "
+            f"{window - window % _STRIDE} or {window + _STRIDE - window % _STRIDE}"
+        )
+    return window
+
+
 Datalist = Annotated[Path, typer.Argument(help="A datalist (JSON) or a BIDS folder.", exists=True)]
 Out = Annotated[Path, typer.Option(help="Folder of this run: checkpoint, log, resume file.")]
 Root = Annotated[
@@ -27,7 +40,14 @@ Cache = Annotated[
     Path | None, typer.Option(help="Where prepared studies are kept; by default OUT/cache.")
 ]
 Size = Annotated[str, typer.Option(help="Network size: released or tiny.")]
-Window = Annotated[int, typer.Option(min=16, help="Voxels of a training window's edge.")]
+Window = Annotated[
+    int,
+    typer.Option(
+        min=_STRIDE,
+        callback=_whole_tokens,
+        help=f"Voxels of a training window's edge, a multiple of {_STRIDE}.",
+    ),
+]
 Epochs = Annotated[int, typer.Option(min=1)]
 Batch = Annotated[int, typer.Option(min=1, help="Windows a batch and process.")]
 PerStudy = Annotated[int, typer.Option(min=1, help="Windows an epoch takes of each study.")]

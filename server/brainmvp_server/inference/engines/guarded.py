@@ -76,9 +76,13 @@ class GuardedEngine:
             raise EngineFailed("the engine gave values that are not finite", remedy=_TRY_AGAIN)
         return logits
 
-    def stop(self) -> bool:
-        """Let the batch under way fail at once, if the engine can; whether it can."""
-        return self._thread.stop()
+    def stop(self, pending: Pending) -> bool:
+        """Let a batch fail at once; whether it does.
+
+        A batch that has not begun always can; of those under way only a CPU's, because a GPU would
+        be through with its batch before it looked.
+        """
+        return pending.answer.cancel() or (not self.info.on_gpu and self._thread.stop())
 
     def restart(self) -> None:
         """Leave the engine and its thread behind, and load a fresh one.
@@ -121,9 +125,10 @@ class _EngineThread:
         return answer
 
     def stop(self) -> bool:
-        if not isinstance(self._engine, Stoppable):
+        engine = self._engine  # the thread forgets it when it is left
+        if not isinstance(engine, Stoppable):
             return False
-        self._engine.stop()
+        engine.stop()
         return True
 
     def leave(self) -> None:
@@ -139,6 +144,8 @@ class _EngineThread:
         self._opened.set_result(engine.info)
         while (item := self._work.get()) is not None:
             windows, answer = item
+            if not answer.set_running_or_notify_cancel():
+                continue
             try:
                 answer.set_result(engine.infer(windows))
             except BaseException as error:
