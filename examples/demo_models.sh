@@ -26,10 +26,11 @@ brainmvp synthesize "$runs/grade-studies" --section training --studies 240 --see
 brainmvp synthesize "$runs/held-out" --section test --studies 50 --modalities $modalities \
   --healthy 0.1 --anatomy $colin27
 
-[ -f "$runs/pretrain/pretrained.pt" ] ||
+[ -f "$runs/pretrain/done" ] ||
   brainmvp pretrain "$runs/studies/datalist.json" --out "$runs/pretrain" $train \
     --window 64 --epochs 18 --template-epochs 8 --contrast-from 12 --accumulate 1 \
     --rate 2e-3 --warmup 50
+touch "$runs/pretrain/done"
 python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/templates" 16
 
 # A fine-tuning run in RUNS/$1, with the options that follow; done once.
@@ -65,11 +66,14 @@ grow head --window 64 --epochs 6 --batch 8 --rate 5e-4 --validate-every 2
 python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/bundle-templates" 8
 bundle() { # demo_NAME, its fine-tuned file, the subsets to measure
   name=$(echo "$1" | tr _ -)
-  brainmvp export "$2" "$runs/bundles" --task "examples/$1/task.yaml" \
-    --templates "$runs/bundle-templates" --demo --overwrite --card "examples/$1/card.md"
+  [ -d "$runs/bundles/$name" ] ||
+    brainmvp export "$2" "$runs/bundles" --task "examples/$1/task.yaml" \
+      --templates "$runs/bundle-templates" --demo --card "examples/$1/card.md"
   brainmvp evaluate "$runs/bundles/$name" "$runs/held-out/datalist.json" \
     --out "$runs/evaluation-$name" --subsets "$3" --write-card
+  rm -rf "examples/bundles/$name"
+  cp -r "$runs/bundles/$name" examples/bundles/
 }
 bundle demo_glioma "$runs/glioma/finetuned.pt" missing-one
 bundle demo_grade "$from" all
-cp -r "$runs/bundles/." examples/bundles/
+python examples/healthy_scans.py examples/bundles/demo-glioma

@@ -2,7 +2,7 @@
 
     python examples/demo_study.py
 
-writes ``examples/glioma_study``. Needs the ``train`` extra. Brightness is stored in 200 steps, so
+writes ``examples/glioma_study``. Needs the ``train`` extra. Brightness is stored in 100 steps, so
 that the files stay small.
 """
 

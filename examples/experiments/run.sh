@@ -18,8 +18,11 @@ export MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 precision=32
 grep -qs avx512_bf16 /proc/cpuinfo && precision=bf16
 
-[ -d "$out/mean" ] || python examples/experiments/mean_templates.py "$runs/studies/datalist.json" \
-  "$runs/cache" "$out/mean"
+if [ ! -d "$out/mean" ]; then
+  aside=$out/.mean-$$
+  python examples/experiments/mean_templates.py "$runs/studies/datalist.json" "$runs/cache" "$aside"
+  mv -T "$aside" "$out/mean" || [ -d "$out/mean" ]
+fi
 
 arm() { # NAME SEED OPTIONS…
   run=$out/$1-$2
@@ -57,5 +60,11 @@ for seed in $seeds; do
   measure unmixed $seed template "$all;$one_missing"
   measure pretrained $seed zeros "$one_missing" --fill zeros
   measure pretrained $seed mean "$one_missing" --templates "$out/mean"
+done
+for seed in 0 1 2; do
+  for name in pretrained-$seed-mean pretrained-$seed-template pretrained-$seed-zeros \
+    scratch-$seed-template unmixed-$seed-template; do
+    [ -f "$out/$name/evaluation.json" ] || { echo "not all is measured yet: no $name"; exit 0; }
+  done
 done
 python examples/experiments/report.py "$out" docs/experiments.md

@@ -96,6 +96,7 @@ def test_a_dry_run_lists_every_fault_and_trains_nothing(
         (("--size", "huge"), "there is no size 'huge'"),
         (("--batch", "1", "--contrast-from", "0"), "needs two studies a batch"),
         (("--section", "nowhere"), "nowhere"),
+        (("--window", "40"), "take 32 or 48"),
         pytest.param(
             ("--accelerator", "cuda"),
             "accelerator 'cuda' cannot train",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from brainmvp_models.training.finetuning import (
     build_network,
     supervised_logits,
 )
-from brainmvp_models.training.loop import Plan
+from brainmvp_models.training.loop import Plan, Progress
 from brainmvp_models.training.mixing import ChannelFiller
 from brainmvp_models.training.prepared import prepare_studies
 
@@ -140,9 +141,18 @@ def test_a_flip_takes_the_label_along(
     assert seen == {True, False}
 
 
-def test_a_run_writes_the_published_form_scores_and_resumes_to_the_same_end(
+def killed_at(step: int) -> Callable[[Progress], None]:
+    def look(progress: Progress) -> None:
+        if progress.step == step:
+            raise KeyboardInterrupt
+
+    return look
+
+
+def test_a_run_writes_the_published_form_and_scores_and_a_killed_one_resumes_to_the_same_end(
     order: FinetuneOrder, tmp_path: Path
 ) -> None:
+    order = replace(order, plan=Plan(2, learning_rate=1e-3, average=0.9, save_seconds=0))
     said: list[str] = []
     path = run_finetuning(order, say=said.append)
     content = torch.load(path, weights_only=True)
@@ -154,7 +164,12 @@ def test_a_run_writes_the_published_form_scores_and_resumes_to_the_same_end(
     assert all(0 <= row["score"] <= 1 for row in scores)
     assert any("from scratch" in line for line in said)
     again = replace(order, run=tmp_path / "again")
-    run_finetuning(replace(again, plan=Plan(2, learning_rate=1e-3)))
+    steps = len((order.run / "losses.jsonl").read_text().splitlines())
+    assert steps > 2
+    with pytest.raises(KeyboardInterrupt):
+        run_finetuning(again, on_step=killed_at(steps - 1))
+    run_finetuning(replace(again, resume=True))
+    assert (again.run / SCORES_FILE).read_text() == (order.run / SCORES_FILE).read_text()
     same = torch.load(again.run / path.name, weights_only=True)["state_dict"]
     for key, value in content["state_dict"].items():
         assert torch.equal(value, same[key]), key

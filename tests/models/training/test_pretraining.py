@@ -81,6 +81,32 @@ def test_a_zero_bank_gives_finite_losses_and_starts_to_learn() -> None:
     assert objective.rep_template.abs().max() > 0
 
 
+def test_steps_lower_every_loss_and_change_a_template_only_where_it_was_used(
+    studies: tuple[PreparedStudy, ...],
+) -> None:
+    bank = [m for m in BANK_ORDER if m in studies[0].modalities]
+    pretext = Pretext(window=32, template_epochs=0, contrast_from=0)
+    given = PretextSampler(studies, bank, pretext, batch=2, per_study=1, seed=0).batch(0, 0)
+    torch.manual_seed(0)
+    objective = Pretraining(TINY, bank, pretext)
+    optimiser = torch.optim.AdamW(objective.parameters(), lr=2e-3)
+    seen = []
+    for _ in range(60):
+        optimiser.zero_grad()
+        terms = objective(given)
+        terms[0].backward()
+        optimiser.step()
+        seen.append(terms.detach())
+    first, last = torch.stack(seen[:3]).mean(0), torch.stack(seen[-3:]).mean(0)
+    assert (last < 0.9 * first).all(), (first, last)
+    used = torch.zeros_like(objective.rep_template, dtype=torch.bool)
+    for index, start, hidden in zip(given.modality, given.place, given.hidden[:, 0], strict=True):
+        x, y, z = (slice(int(a), int(a) + 32) for a in start)
+        used[index, x, y, z] |= hidden
+    changed = objective.rep_template.detach() != 0
+    assert changed[used].float().mean() > 0.9 and not changed[~used].any()
+
+
 def test_the_second_view_is_filled_from_another_modality_only_after_the_template_epochs() -> None:
     objective = Pretraining(TINY, BANK, Pretext(window=32, template_epochs=5, contrast_from=99))
     objective.eval()

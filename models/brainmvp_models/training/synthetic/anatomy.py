@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_models.errors import InvalidDatalist
+from brainmvp_models.errors import InvalidDatalist, TrainingFailed
 from brainmvp_models.training.synthetic.fields import Array, blurred
 
 TISSUES = ("CSF", "GM", "WM")
@@ -67,7 +67,7 @@ def mni152() -> Anatomy:
     """The MNI152 anatomy from the installed nilearn package.
 
     Raises:
-        ModuleNotFoundError: nilearn is not installed.
+        TrainingFailed: nilearn is not installed.
     """
     grey, white, scan = (_mni152_map(kind) for kind in ("gm", "wm", "t1"))
     brain = scan > 0
@@ -120,7 +120,10 @@ def from_t1(path: Path) -> Anatomy:
 def _mni152_map(kind: str) -> Array:
     spec = find_spec("nilearn")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("nilearn is not installed: pip install 'brainmvp[train]'")
+        raise TrainingFailed(
+            "MNI152 comes with nilearn, which is not installed",
+            remedy="pip install 'brainmvp[train]', or give another --anatomy",
+        )
     folder = Path(spec.origin).parent / "datasets" / "data"
     image: Any = nib.load(folder / f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz")
     return np.asarray(image.dataobj, dtype=np.float32) / np.float32(255)
