@@ -147,7 +147,7 @@ class Predictor:
         )
         templates = None
         if wanted.templates:
-            templates = stages.work("fill", partial(_stood_in, image, channels, task, space))
+            templates = stages.part(partial(_stood_in, image, channels, task, space))
         logits, windows, engine = self._infer(image, stages, interactive)
         del image  # a study's largest array; what follows needs the room
         segmentation, structures = self._restore(logits, space, wanted.probabilities, stages)
@@ -189,7 +189,7 @@ class Predictor:
         plan = WindowPlan.of(image.shape[1:], task.window)
         kind = ScoreMean if task.kind == "classification" else Blend
         stitching = kind(plan, task.outputs.count)
-        padded = stages.work("fill", lambda: plan.pad(image))
+        padded = stages.part(lambda: plan.pad(image))
         with stages.stage("infer"), self.worker.networks.held(self.bundle, stages.stop) as network:
             passage = Passage(network, plan, padded, stitching, stages.stop, interactive)
             for done in self.worker.run(passage):

@@ -46,7 +46,11 @@ class Stages:
     def work(self, name: str, work: Callable[[], Returned]) -> Returned:
         """Do a whole stage."""
         with self.stage(name):
-            return aside(work) if self.gives_way else work()
+            return self.part(work)
+
+    def part(self, work: Callable[[], Returned]) -> Returned:
+        """Do a part of a stage, with the study's priority."""
+        return aside(work) if self.gives_way else work()
 
     def report(self, name: str, done: int, total: int) -> None:
         """Tell whoever watches."""
