@@ -34,7 +34,7 @@ class Study:
 def predicted(
     http: httpx.Client, model: str, study: Study, fill: str, form: str = NIFTI
 ) -> httpx.Response:
-    """One prediction's answer: its mask."""
+    """One prediction's answer: by default its mask."""
     return http.post(
         f"/v1/models/{model}/predict",
         files=study.parts(),

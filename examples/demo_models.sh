@@ -26,20 +26,24 @@ brainmvp synthesize "$runs/grade-studies" --section training --studies 240 --see
 brainmvp synthesize "$runs/held-out" --section test --studies 50 --modalities $modalities \
   --healthy 0.1 --anatomy $colin27
 
-[ -f "$runs/pretrain/done" ] ||
-  brainmvp pretrain "$runs/studies/datalist.json" --out "$runs/pretrain" $train \
-    --window 64 --epochs 18 --template-epochs 8 --contrast-from 12 --accumulate 1 \
-    --rate 2e-3 --warmup 50
-touch "$runs/pretrain/done"
+# A run in the folder $1 by the command that follows, if it is not done yet.
+once() {
+  out=$1
+  shift
+  [ -f "$out/done" ] || "$@" --out "$out"
+  touch "$out/done"
+}
+
+once "$runs/pretrain" brainmvp pretrain "$runs/studies/datalist.json" $train \
+  --window 64 --epochs 18 --template-epochs 8 --contrast-from 12 --accumulate 1 \
+  --rate 2e-3 --warmup 50
 python examples/coarse_templates.py "$runs/pretrain/templates" "$runs/templates" 16
 
-# A fine-tuning run in RUNS/$1, with the options that follow; done once.
+# A fine-tuning run in RUNS/$1, with the options that follow.
 tune() {
-  out=$runs/$1
+  into=$runs/$1
   shift
-  [ -f "$out/done" ] ||
-    brainmvp finetune "$@" --out "$out" $train --templates "$runs/templates" --warmup 30
-  touch "$out/done"
+  once "$into" brainmvp finetune "$@" $train --templates "$runs/templates" --warmup 30
 }
 
 # Dice over several windows at once: a window without a lesion teaches little by its own Dice.

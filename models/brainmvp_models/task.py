@@ -62,6 +62,10 @@ class Preprocessing(Frozen):
         return self
 
 
+WINDOW_STEP = 16
+"""Voxels of an edge for which the encoder's last stage has one token; an edge is a multiple."""
+
+
 class Window(Frozen):
     """The box the network sees at once."""
 
@@ -71,8 +75,8 @@ class Window(Frozen):
 
     @model_validator(mode="after")
     def _divisible(self) -> Window:
-        if any(edge <= 0 or edge % 16 for edge in self.size):
-            raise ValueError("every edge of a window must be a positive multiple of 16")
+        if any(edge <= 0 or edge % WINDOW_STEP for edge in self.size):
+            raise ValueError(f"every edge of a window must be a positive multiple of {WINDOW_STEP}")
         return self
 
 

@@ -142,12 +142,13 @@ class Predictor:
         task = self.bundle.task
         prepared = stages.work("preprocess", lambda: prepare(study, task.preprocessing))
         space = prepared.space
-        image, channels = stages.work(
-            "fill", lambda: fill_channels(prepared, task, self._bank, wanted.fill)
-        )
         templates = None
-        if wanted.templates:
-            templates = stages.part(partial(_stood_in, image, channels, task, space))
+        with stages.stage("fill"):
+            image, channels = stages.part(
+                lambda: fill_channels(prepared, task, self._bank, wanted.fill)
+            )
+            if wanted.templates:
+                templates = stages.part(partial(_stood_in, image, channels, task, space))
         logits, windows, engine = self._infer(image, stages, interactive)
         del image  # a study's largest array; what follows needs the room
         segmentation, structures = self._restore(logits, space, wanted.probabilities, stages)
@@ -189,8 +190,8 @@ class Predictor:
         plan = WindowPlan.of(image.shape[1:], task.window)
         kind = ScoreMean if task.kind == "classification" else Blend
         stitching = kind(plan, task.outputs.count)
-        padded = stages.part(lambda: plan.pad(image))
         with stages.stage("infer"), self.worker.networks.held(self.bundle, stages.stop) as network:
+            padded = stages.part(lambda: plan.pad(image))
             passage = Passage(network, plan, padded, stitching, stages.stop, interactive)
             for done in self.worker.run(passage):
                 stages.report("infer", done, len(plan))

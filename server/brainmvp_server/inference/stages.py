@@ -49,7 +49,7 @@ class Stages:
             return self.part(work)
 
     def part(self, work: Callable[[], Returned]) -> Returned:
-        """Do a part of a stage, with the study's priority."""
+        """Do a part of the stage that is open, with the study's priority."""
         return aside(work) if self.gives_way else work()
 
     def report(self, name: str, done: int, total: int) -> None:

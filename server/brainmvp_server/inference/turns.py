@@ -65,11 +65,11 @@ class Turns:
 
     def pick(self, studies: Sequence[Study]) -> Study:
         """The study that gives the next window; there is at least one."""
-        self._turn += 1
+        turn = self._turn + 1
         chosen = min(studies, key=lambda study: study.turn)
-        if self._turn % _PATIENT or self._turn - chosen.turn < _PATIENT:
+        if turn % _PATIENT or turn - chosen.turn < _PATIENT:
             chosen = min(studies, key=lambda study: (not study.interactive, weight(study)))
-        chosen.turn = self._turn
+        self.give(chosen)
         return chosen
 
     def give(self, study: Waiting) -> None:

@@ -98,7 +98,7 @@ class Passage:
         """Windows that nobody has taken yet."""
         if self.gone:
             return 0
-        return len(self._places) - self._taken + len(self._back)
+        return self.windows - self._taken + len(self._back)
 
     @property
     def windows(self) -> int:
@@ -108,7 +108,12 @@ class Passage:
     @property
     def over(self) -> bool:
         """Whether nothing more will come."""
-        return self.error is not None or self.done == len(self._places)
+        return self.error is not None or self.done == self.windows
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for its windows any more."""
+        return self.over or self.stop.reason is not None
 
     def take(self) -> Place:
         """The next window's place."""
@@ -116,11 +121,6 @@ class Passage:
             return self._back.pop(0)
         self._taken += 1
         return self._places[self._taken - 1]
-
-    @property
-    def gone(self) -> bool:
-        """Whether nobody waits for its windows any more."""
-        return self.over or self.stop.reason is not None
 
     def put_back(self, place: Place) -> None:
         """The window that was taken last is the next one again."""
@@ -253,7 +253,7 @@ class Worker:
                 self._tell(batch, time.monotonic() - start)
         except BaseException:
             if coming is not None:
-                self._forget(coming)
+                self._forget(coming, yielded=False)
             raise
         if coming is not None and self._may_go(coming):
             return coming
@@ -310,15 +310,13 @@ class Worker:
 
         It is not where a lighter study came, nor where a study of it ended.
         """
-        if self._is_overtaken(coming, 1):
-            self._forget(coming, yielded=True)
-            return False
-        if any(passage.gone for passage, _ in coming.entries):
-            self._forget(coming)
-            return False
-        return True
+        overtaken = self._is_overtaken(coming, 1)
+        if not overtaken and not any(passage.gone for passage, _ in coming.entries):
+            return True
+        self._forget(coming, yielded=overtaken)
+        return False
 
-    def _forget(self, coming: _Batch, *, yielded: bool = False) -> None:
+    def _forget(self, coming: _Batch, *, yielded: bool) -> None:
         """Give up a batch that no engine has begun."""
         self._put_back(coming, yielded=yielded)
         self.networks.release(coming.network)
@@ -346,20 +344,21 @@ class Worker:
         if picked is None:
             return None
         network, cut = picked[0].network, time.monotonic()
-        entries: list[_Entry] = []
+        entries = [picked]
         cut_s = 0.0
         try:
             windows = network.room()
-            while picked is not None:
+            while True:
                 start = time.monotonic()
-                entries.append(picked)
-                passage, place = picked
+                passage, place = entries[-1]
                 windows[len(entries) - 1] = passage.padded[(slice(None), *place)]
                 cut_s += time.monotonic() - start
-                picked = self._pick(network, busy) if len(entries) < network.batch else None
+                if len(entries) == network.batch or (picked := self._pick(network, busy)) is None:
+                    break
+                entries.append(picked)
         except Exception as error:  # no memory, as a rule
             log.error("a batch could not be cut (%s)", type(error).__name__)
-            self._fail((*entries, *([picked] if picked else [])), _unforeseen(error))
+            self._fail(tuple(entries), _unforeseen(error))
             self.networks.release(network)
             return None
         self._cut_s = cut_s
@@ -426,10 +425,9 @@ class Worker:
         A study has one such try; a batch that it shared does not count as its own failure.
         """
         engine = batch.network.engine
-        studies = {passage for passage, _ in batch.entries}
-        if len(studies) == 1:
-            for passage in studies:
-                passage.failed += 1
+        first = batch.entries[0][0]
+        if all(passage is first for passage, _ in batch.entries):
+            first.failed += 1
         try:
             self._replace(batch.network, error)
             for index, entry in enumerate(batch.entries):

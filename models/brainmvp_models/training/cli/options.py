@@ -12,21 +12,18 @@ from rich.progress import Progress as Bar
 from brainmvp_models.errors import InvalidTask
 from brainmvp_models.modality import Modality
 from brainmvp_models.networks.build import SIZES, NetworkSize
-from brainmvp_models.task import Task
+from brainmvp_models.task import WINDOW_STEP, Task
 from brainmvp_models.training.case import Case
 from brainmvp_models.training.datalist import read_datalist
 from brainmvp_models.training.dry_run import check_cases, refuse
 from brainmvp_models.training.loop import Progress
 
-_STRIDE = 16
-"""Voxels of a window that one token of the encoder's last stage stands for."""
-
 
 def _whole_tokens(window: int) -> int:
-    if window % _STRIDE:
+    if window % WINDOW_STEP:
         raise typer.BadParameter(
-            f"a window of {window} voxels is no multiple of {_STRIDE}: take "
-            f"{window - window % _STRIDE} or {window + _STRIDE - window % _STRIDE}"
+            f"a window of {window} voxels is no multiple of {WINDOW_STEP}: take "
+            f"{window - window % WINDOW_STEP} or {window + WINDOW_STEP - window % WINDOW_STEP}"
         )
     return window
 
@@ -43,9 +40,9 @@ Size = Annotated[str, typer.Option(help="Network size: released or tiny.")]
 Window = Annotated[
     int,
     typer.Option(
-        min=_STRIDE,
+        min=WINDOW_STEP,
         callback=_whole_tokens,
-        help=f"Voxels of a training window's edge, a multiple of {_STRIDE}.",
+        help=f"Voxels of a training window's edge, a multiple of {WINDOW_STEP}.",
     ),
 ]
 Epochs = Annotated[int, typer.Option(min=1)]
