@@ -1,11 +1,11 @@
 """Many clients at once for a quarter of an hour: nothing lost, nothing wrong, memory flat.
 
-    python benchmarks/load.py [--models DIR] [--minutes 15] [--clients 32] [--write]
+    python benchmarks/load.py [--models DIR] [--minutes 15] [--clients 32] [--write] [--curve CSV]
 
 Studies go to the demo bundles in turn. Every study is first predicted alone; under load each answer
 must be that very mask, or those very scores. Answers 503 and 429 are back-pressure: the client
 comes back when ``Retry-After`` says. Ends with 1 if a promise is broken; ``--write`` keeps the
-figures in ``docs/performance.md``.
+figures in ``docs/performance.md``, ``--curve`` the service's memory as it went.
 """
 
 from __future__ import annotations
@@ -196,9 +196,13 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--write", action="store_true", help="keep the table in the docs")
+    parser.add_argument("--curve", type=Path, help="CSV for seconds and MB of memory")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         told = measure(options, Path(scratch))
+    if options.curve:
+        rows = [f"{at:.1f},{rss:.1f}\n" for at, rss in told.memory]
+        options.curve.write_text("seconds,mb\n" + "".join(rows))
     lines = table(told, options)
     print("\n".join(lines))
     if options.write:
