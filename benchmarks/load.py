@@ -200,13 +200,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         told = measure(options, Path(scratch))
-    if options.curve:
-        rows = [f"{at:.1f},{rss:.1f}\n" for at, rss in told.memory]
-        options.curve.write_text("seconds,mb\n" + "".join(rows))
     lines = table(told, options)
     print("\n".join(lines))
     if options.write:
         keep(lines, PAGE, "load")
+    if options.curve:
+        rows = [f"{at:.1f},{rss:.1f}\n" for at, rss in told.memory]
+        options.curve.write_text("seconds,mb\n" + "".join(rows))
     sys.exit(0 if kept(told) else 1)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import uvicorn
 
 from brainmvp_models.errors import InvalidSettings
+from brainmvp_server.allocator import return_large_blocks
 from brainmvp_server.api.app import create_app
 from brainmvp_server.heads import PromptProtocol
 from brainmvp_server.lifetime import GracefulServer
@@ -23,6 +24,7 @@ def run(settings: Settings) -> None:
     Raises:
         BrainMVPError: the service cannot be set up.
     """
+    return_large_blocks()
     logs.configure(settings.observability.log_format, settings.observability.log_level)
     if settings.observability.otlp_endpoint:
         tracing.begin(settings.observability.otlp_endpoint)

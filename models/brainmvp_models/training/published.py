@@ -31,7 +31,9 @@ def write_pretrained(
         templates: (modalities, 240, 240, 155), the learned bank.
         modalities: of the bank's first axis; the file has all eight, the others zero.
     """
-    state = {f"module.{_published_name(key)}": value.cpu() for key, value in network.items()}
+    state = {
+        f"module.{_published_name(key)}": value.cpu().contiguous() for key, value in network.items()
+    }
     bank = torch.zeros(len(BANK_ORDER), *TEMPLATE_SHAPE)
     for index, modality in enumerate(modalities):
         bank[BANK_ORDER.index(modality)] = templates[index].detach().cpu()
@@ -41,7 +43,10 @@ def write_pretrained(
 
 def write_finetuned(path: Path, network: Mapping[str, Tensor], epoch: int) -> None:
     """Write a fine-tuned file: plain keys, without the optimiser, which only resuming needs."""
-    state = {key: value.detach().cpu().clone() for key, value in network.items()}
+    state = {
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in network.items()
+    }
     save_whole({"epoch": epoch, "state_dict": state, "optimizer": {}, "scheduler": {}}, path)
 
 

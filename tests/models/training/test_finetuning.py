@@ -173,6 +173,7 @@ def test_a_run_writes_the_published_form_and_scores_and_a_killed_one_resumes_to_
     same = torch.load(again.run / path.name, weights_only=True)["state_dict"]
     for key, value in content["state_dict"].items():
         assert torch.equal(value, same[key]), key
+        assert value.is_contiguous(), key
 
 
 def test_a_classification_learns_from_targets_and_keeps_its_best(
