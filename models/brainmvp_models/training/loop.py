@@ -213,8 +213,11 @@ def _lay_out(module: nn.Module) -> None:
     oneDNN's way back is faster so: a step of the tiny network took 12 seconds, not 17.
     """
     for parameter in module.parameters():
-        if parameter.dim() == 5:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+        if parameter.dim() == 5 and parameter[0, 0].numel() > 1:
+            # Copied: contiguous() leaves the strides of a kernel with one input channel as they
+            # are, and DDP warns where a gradient has others.
+            laid = torch.empty_like(parameter, memory_format=torch.channels_last_3d)
+            parameter.data = laid.copy_(parameter.data)
 
 
 class _RunningMean:

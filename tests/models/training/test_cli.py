@@ -125,5 +125,6 @@ def test_two_processes_fine_tune_together_and_one_of_them_speaks(
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("validation score") == 1
+    assert "UserWarning" not in done.stderr
     lines = (runs / "two" / "losses.jsonl").read_text().splitlines()
     assert len(lines) == 2, "four studies, two processes, one window each"
