@@ -1,6 +1,6 @@
 """Which threshold and which smallest part of a task of regions find most, on studies with masks.
 
-    python examples/choose_threshold.py BUNDLE DATALIST [SECTION]
+    python examples/choose_threshold.py BUNDLE DATALIST [--section validation]
 
 Every study goes once through the pipeline that serves, all its modalities real; then its
 probabilities are cut at each threshold, and parts below each size are left out. Choose on studies
@@ -9,7 +9,7 @@ that the evaluation does not use: the best of many figures flatters those that i
 
 from __future__ import annotations
 
-import math
+import argparse
 import sys
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from brainmvp_export.evaluation.truth import read_truth
 from brainmvp_models.task import RegionOutputs
 from brainmvp_models.training.case import Case
 from brainmvp_models.training.datalist import read_datalist
-from brainmvp_server.inference.postprocess import without_specks
+from brainmvp_server.inference.postprocess import voxels_of, without_specks
 from brainmvp_server.inference.predictor import Predictor
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -37,7 +37,8 @@ def dice(found: Mask, truth: Mask) -> float:
 
 def measured(predictor: Predictor, case: Case, outputs: RegionOutputs) -> NDArray[np.float64]:
     """Dice of a study by threshold, smallest part and region."""
-    assert case.label is not None
+    if case.label is None or set(case.images) != set(predictor.bundle.task.modalities):
+        sys.exit(f"{case.name}: needs a mask and all modalities")
     result = predictor.predict(case.images, probabilities=True)
     assert result.segmentation is not None
     grid = result.study.native.grid
@@ -50,18 +51,24 @@ def measured(predictor: Predictor, case: Case, outputs: RegionOutputs) -> NDArra
         for row, threshold in enumerate(THRESHOLDS):
             found = turned > np.float32(threshold)
             for column, smallest in enumerate(SMALLEST_ML):
-                fewest = math.ceil(smallest / grid.voxel_ml)
-                kept = without_specks(found, fewest) if fewest else found
+                fewest = voxels_of(smallest, grid.voxel_ml)
+                kept = without_specks(found, fewest) if fewest > 0 else found
                 scores[row, column, region] = dice(kept, truth)
     return scores
 
 
 def main() -> None:
-    predictor = Predictor.load(Path(sys.argv[1]))
-    section = sys.argv[3] if len(sys.argv) > 3 else "validation"
-    outputs, modalities = predictor.bundle.task.outputs, predictor.bundle.task.modalities
-    assert isinstance(outputs, RegionOutputs), "the task has no regions"
-    cases = read_datalist(Path(sys.argv[2]), section, channels=modalities)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("datalist", type=Path)
+    parser.add_argument("--section", default="validation")
+    options = parser.parse_args()
+    predictor = Predictor.load(options.bundle)
+    outputs = predictor.bundle.task.outputs
+    if not isinstance(outputs, RegionOutputs):
+        sys.exit(f"{options.bundle}: its task has no regions")
+    channels = predictor.bundle.task.modalities
+    cases = read_datalist(options.datalist, options.section, channels=channels)
     scores = np.mean([measured(predictor, case, outputs) for case in cases], axis=0)
     names = " | ".join(region.name for region in outputs.regions)
     print(f"Dice, mean of {len(cases)} studies\n")

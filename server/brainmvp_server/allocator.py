@@ -11,17 +11,19 @@ import ctypes
 import os
 import platform
 
-_M_MMAP_THRESHOLD = -3  # mallopt(3); setting it also ends its own rising
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3); setting one ends their own rising
 _LARGE = 1 << 20
 
 
 def return_large_blocks() -> None:
-    """Have each block of 1 MB and more go back to the system when it is freed.
+    """Have blocks of 1 MB and more that no arena has room for mapped, so that freeing unmaps them.
 
-    Only glibc is asked, and only where ``MALLOC_MMAP_THRESHOLD_`` or ``GLIBC_TUNABLES`` say
-    nothing of it. Meant to be called before a process starts its threads.
+    Only with glibc, and only where ``MALLOC_MMAP_THRESHOLD_`` and ``GLIBC_TUNABLES`` say nothing of
+    it. Meant to be called before a process starts its threads.
     """
     told = "mmap_threshold" in os.environ.get("GLIBC_TUNABLES", "")
     if platform.libc_ver()[0] != "glibc" or "MALLOC_MMAP_THRESHOLD_" in os.environ or told:
         return
-    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+    libc.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGE)  # twice the other, as glibc itself has them

@@ -77,10 +77,15 @@ def run_finetuning(
     if not fabric.is_global_zero:  # one process speaks for all
         on_step, say = _silent, _silent
     order.run.mkdir(parents=True, exist_ok=True)
+    filler = ChannelFiller.of(order.task, order.bank)
     prepare = order.task.preprocessing
     studies = prepare_studies(order.cases, prepare, order.cache, on_study=on_study)
     judged = prepare_studies(order.validation, prepare, order.cache, on_study=on_study)
-    filler = ChannelFiller.of(order.task, order.bank)
+    optional = [channel.modality for channel in order.task.channels if not channel.required]
+    for study in studies:
+        filler.check(study, optional if order.tuning.mix else ())
+    for study in judged:
+        filler.check(study, optional)
     torch.manual_seed(order.seed)
     network, notes = build_network(order.task, order.size, order.pretrained)
     for note in notes:

@@ -57,6 +57,24 @@ class ChannelFiller:
             templates[channel.modality] = minmax_scaled(volume) if scaled else volume
         return cls(task.modalities, templates, policy)
 
+    def check(self, study: PreparedStudy, hideable: Sequence[Modality]) -> None:
+        """Hold a study against the templates of what it lacks, and of what may be hidden of it.
+
+        Raises:
+            TemplateMismatch: the policy is ``grid``, and the study lies on another one.
+        """
+        hidden = hideable if len(study.modalities) > 1 else ()
+        shapes = {
+            template.shape
+            for modality, template in self.templates.items()
+            if modality not in study.modalities or modality in hidden
+        }
+        if self.placing == "grid" and shapes - {study.full}:
+            raise TemplateMismatch(
+                f"{study.name} does not lie on the template grid, which policy 'grid' needs",
+                remedy="Choose the policy center in the task, or resample the study",
+            )
+
     def channels(
         self, study: PreparedStudy, place: WindowPlace, hidden: Sequence[Modality]
     ) -> Array:
@@ -77,15 +95,8 @@ class ChannelFiller:
 
     def _template(self, modality: Modality, study: PreparedStudy, place: WindowPlace) -> Array:
         template = self.templates[modality]
-        if self.placing == "grid":
-            if study.full != template.shape:
-                raise TemplateMismatch(
-                    f"{study.name} does not lie on the template grid, which policy 'grid' needs",
-                    remedy="Choose the policy center in the task, or resample the study",
-                )
-            shift = study.start
-        else:
-            shift = centre_shift(study.shape, template.shape)
+        on_grid = self.placing == "grid"
+        shift = study.start if on_grid else centre_shift(study.shape, template.shape)
         part = place.shifted(shift).cut(template)
         # The service fills the study's own box, not what a window sees beyond it.
         inside = place.cut(np.ones(study.shape, np.bool_))

@@ -31,9 +31,7 @@ def write_pretrained(
         templates: (modalities, 240, 240, 155), the learned bank.
         modalities: of the bank's first axis; the file has all eight, the others zero.
     """
-    state = {
-        f"module.{_published_name(key)}": value.cpu().contiguous() for key, value in network.items()
-    }
+    state = {f"module.{_published_name(key)}": _plain(value) for key, value in network.items()}
     bank = torch.zeros(len(BANK_ORDER), *TEMPLATE_SHAPE)
     for index, modality in enumerate(modalities):
         bank[BANK_ORDER.index(modality)] = templates[index].detach().cpu()
@@ -43,11 +41,13 @@ def write_pretrained(
 
 def write_finetuned(path: Path, network: Mapping[str, Tensor], epoch: int) -> None:
     """Write a fine-tuned file: plain keys, without the optimiser, which only resuming needs."""
-    state = {
-        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for key, value in network.items()
-    }
+    state = {key: _plain(value) for key, value in network.items()}
     save_whole({"epoch": epoch, "state_dict": state, "optimizer": {}, "scheduler": {}}, path)
+
+
+def _plain(value: Tensor) -> Tensor:
+    """A copy in memory, laid out as the published files have it."""
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def write_templates(

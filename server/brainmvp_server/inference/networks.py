@@ -202,9 +202,9 @@ class Networks:
                 stop.check()
                 self._changed.wait(0.2)
             else:
-                return self._hold(network)
+                return self._use(network)
         with self._loading(bundle) as network:
-            return self._hold(network)
+            return self._use(network)
 
     @contextmanager
     def _loading(self, bundle: Bundle) -> Iterator[Network]:
@@ -254,7 +254,8 @@ class Networks:
     def _need(self, bundle: Bundle, windows: int) -> int:
         return network_bytes(bundle, windows, self._engine)
 
-    def _hold(self, network: Network) -> Network:
+    def _use(self, network: Network) -> Network:
+        """Hold a network for a study, which makes it the one used last."""
         self._uses += 1
         network.used = self._uses
         network.holders += 1

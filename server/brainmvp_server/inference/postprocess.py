@@ -55,13 +55,18 @@ def segment(
         with ThreadPoolExecutor(max_workers=len(parts)) as pool:
             members = tuple(pool.map(lambda part: _placed(part, space), parts))
     if isinstance(outputs, RegionOutputs) and outputs.smallest_ml:
-        fewest = math.ceil(outputs.smallest_ml / space.native.voxel_ml - 1e-6)
+        fewest = voxels_of(outputs.smallest_ml, space.native.voxel_ml)
         members = tuple(without_specks(part, fewest) for part in members)
     return Segmentation(
         mask=_painted(members, outputs),
         outputs=members,
         probabilities=native if probabilities else (),
     )
+
+
+def voxels_of(volume_ml: float, voxel_ml: float) -> int:
+    """The fewest whole voxels that have a volume, but for what rounding does to a voxel's own."""
+    return math.ceil(volume_ml / voxel_ml - 1e-6)
 
 
 def without_specks(part: NDArray[np.bool_], fewest: int) -> NDArray[np.bool_]:

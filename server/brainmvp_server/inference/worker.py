@@ -271,7 +271,8 @@ class Worker:
         """Wait till the next batch is to be cut, or the engine is through or late before.
 
         Returns:
-            Whether the batch was told to stop, for a small study that came meanwhile.
+            Whether the batch was told to stop, for a small study that came meanwhile and has the
+            next turn.
         """
         usual_s = batch.network.usual_s
         until = start + usual_s - self._cut_s - _SPARE
@@ -281,18 +282,20 @@ class Worker:
             return self._closing or pending.answer.done()
 
         def overtaken() -> bool:
-            return time.monotonic() < start + usual_s / 2 and self._is_overtaken(batch, _SMALL)
+            half_done = time.monotonic() > start + usual_s / 2
+            self._next = None if half_done else self._overtaking(batch, _SMALL)
+            return self._next is not None
 
         with self._changed:
             early = self._changed.wait_for(lambda: over() or overtaken(), max(patience, 0))
         return early and not over() and batch.network.engine.stop(pending)
 
-    def _is_overtaken(self, batch: _Batch, times: int) -> bool:
-        """Whether a study so many times lighter came after the cut; then it has the next turn."""
+    def _overtaking(self, batch: _Batch, times: int) -> Passage | None:
+        """The lightest study that came after the cut and is so many times lighter, if one did."""
         taken = Counter(passage for passage, _ in batch.entries)
         with self._changed:
             if any(passage.is_spared(place) for passage, place in batch.entries):
-                return False
+                return None
             lightest = min(weight(passage, count) for passage, count in taken.items())
             lighter = [
                 passage
@@ -302,15 +305,16 @@ class Worker:
                 and passage.came > batch.cut
                 and times * weight(passage) < lightest
             ]
-            self._next = min(lighter, key=weight, default=None)
-        return self._next is not None
+        return min(lighter, key=weight, default=None)
 
     def _may_go(self, coming: _Batch) -> bool:
         """Whether a batch that was cut ahead still is the next one; else it is forgotten.
 
-        It is not where a lighter study came, nor where a study of it ended.
+        It is not where a lighter study came, which then has the next turn, nor where a study of it
+        ended.
         """
-        overtaken = self._is_overtaken(coming, 1)
+        self._next = self._overtaking(coming, 1)
+        overtaken = self._next is not None
         if not overtaken and not any(passage.gone for passage, _ in coming.entries):
             return True
         self._forget(coming, yielded=overtaken)

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from brainmvp_models.errors import TemplateMismatch
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy, Preprocessing, load_task
 from brainmvp_models.templates import TEMPLATE_SHAPE, TemplateBank, minmax_scaled
@@ -101,6 +102,26 @@ def test_a_window_is_the_whole_volumes_part_also_under_a_template(
     place = WindowPlace((3, -4, 5), 24)
     window = filler.channels(training, place, (Modality.T1,))
     np.testing.assert_array_equal(window, place.cut(whole))
+
+
+def test_a_study_off_the_template_grid_is_refused_before_training_where_the_policy_is_grid(
+    both: tuple[PreparedStudy, Prepared], bank: TemplateBank
+) -> None:
+    task = load_task("upenn-gbm")
+    filler = {
+        policy: ChannelFiller.of(
+            task.model_copy(update={"filling": task.filling.model_copy(update={"policy": policy})}),
+            bank,
+        )
+        for policy in ("center", "grid")
+    }
+    whole, part = both[0], replace(both[0], modalities=both[0].modalities[:1])
+    filler["center"].check(part, ())
+    filler["grid"].check(replace(part, full=TEMPLATE_SHAPE), ())
+    filler["grid"].check(whole, ())  # nothing of it is ever filled
+    for study, hideable in ((part, ()), (whole, (Modality.T1,))):
+        with pytest.raises(TemplateMismatch, match="does not lie on the template grid"):
+            filler["grid"].check(study, hideable)
 
 
 def test_a_study_is_prepared_once_until_its_file_changes(
