@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from brainmvp_models.errors import Overloaded, StudyTooLarge, TooManyRequests
+from brainmvp_server.allocator import return_freed
 from brainmvp_server.inference.stop import Stop
 
 
@@ -81,6 +82,8 @@ class Admission:
     def memory_for(self, need: int, stop: Stop) -> Iterator[None]:
         """Memory for one study, first come, first served; waits until there is enough.
 
+        What the study freed goes back to the system before the next one may take its place.
+
         Raises:
             StudyTooLarge: there will never be enough.
             BrainMVPError: ``stop``'s reason, while waiting.
@@ -100,6 +103,7 @@ class Admission:
         try:
             yield
         finally:
+            return_freed()
             with self._changed:
                 self._taken -= need
                 self._changed.notify_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -46,6 +47,35 @@ def test_mni152_has_the_shares_of_tissue_of_a_real_brain() -> None:
     assert 0.05 < csf < 0.2 and 0.4 < grey < 0.65 and 0.3 < white < 0.45
     np.testing.assert_allclose(anatomy.tissue.sum(axis=0)[anatomy.brain], 1, atol=1e-5)
     assert anatomy.texture[~anatomy.brain].max() == 0
+
+
+def test_looser_extractions_add_csf_in_hollows_and_nothing_beyond_the_brains_box(
+    small_anatomy: Anatomy,
+) -> None:
+    brain, sizes = small_anatomy.brain, [small_anatomy.brain.sum()]
+    for loose in small_anatomy.loose:
+        added = loose.brain & ~brain
+        assert (loose.brain >= brain).all() and added.any()
+        assert (loose.tissue[0][added] == 1).all()
+        np.testing.assert_array_equal(loose.tissue[:, brain], small_anatomy.tissue[:, brain])
+        for axis in range(3):
+            others = tuple(a for a in range(3) if a != axis)
+            np.testing.assert_array_equal(
+                np.nonzero(loose.brain.any(axis=others))[0][[0, -1]],
+                np.nonzero(brain.any(axis=others))[0][[0, -1]],
+            )
+        sizes.append(loose.brain.sum())
+    assert sizes == sorted(set(sizes)), "the wider the hollows, the more CSF"
+
+
+def test_a_looser_extraction_changes_no_study_that_was_drawn_without(
+    small_anatomy: Anatomy,
+) -> None:
+    recipe = Recipe((Modality.T1,), air=0)
+    tight, loose = (draw_study(small_anatomy, replace(recipe, loose=s), (5,)) for s in (0, 1))
+    again = draw_study(small_anatomy, replace(recipe, loose=1e-9), (5,))
+    np.testing.assert_array_equal(tight.scans[Modality.T1], again.scans[Modality.T1])
+    assert np.count_nonzero(loose.scans[Modality.T1]) > np.count_nonzero(tight.scans[Modality.T1])
 
 
 def test_a_t1s_tissue_shares_explain_most_of_its_brightness(colin27: Path) -> None:

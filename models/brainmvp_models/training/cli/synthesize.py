@@ -29,6 +29,10 @@ def synthesize(
     enhancing: Annotated[
         float, typer.Option(min=0, max=1, help="Share of lesions that enhance.")
     ] = 0.65,
+    loose: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share whose brain extraction left CSF in its hollows."),
+    ] = 0.0,
     missing: Annotated[
         float, typer.Option(min=0, max=1, help="Chance of each modality to be absent.")
     ] = 0.0,
@@ -52,6 +56,7 @@ def synthesize(
                 tuple(parse_modality(name) for name in modalities.split(",")),
                 healthy=healthy,
                 enhancing=enhancing,
+                loose=loose,
             ),
             seed=seed,
             anatomy=anatomy,

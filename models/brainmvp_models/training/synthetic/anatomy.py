@@ -17,11 +17,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from brainmvp_models.errors import InvalidDatalist, TrainingFailed
 from brainmvp_models.training.synthetic.fields import Array, blurred
 
 TISSUES = ("CSF", "GM", "WM")
+_HOLLOWS_MM = (5, 10)
+"""Half the width of the hollows that a looser brain extraction leaves filled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,25 @@ class Anatomy:
         """Voxels along R, A and S."""
         x, y, z = self.texture.shape
         return x, y, z
+
+    @cached_property
+    def loose(self) -> tuple[Anatomy, ...]:
+        """The same brain after looser extractions: CSF in the cisterns and other hollows outside.
+
+        A network that only ever saw tight ones takes a cistern for a core.
+        """
+        return tuple(self._hollows_filled(reach) for reach in _HOLLOWS_MM)
+
+    def _hollows_filled(self, reach: int) -> Anatomy:
+        """CSF wherever a ball of ``reach`` mm outside the brain does not fit."""
+        padded = np.pad(self.brain, reach + 1)
+        near = distance_transform_edt(~padded) <= reach
+        closed = distance_transform_edt(near) > reach
+        inner = slice(reach + 1, -reach - 1)
+        hollows = closed[inner, inner, inner] & ~self.brain
+        tissue = self.tissue.copy()
+        tissue[:, hollows] = np.array([[1], [0], [0]], np.float32)
+        return Anatomy(tissue, self.texture)
 
     def cropped(self, margin: int) -> Anatomy:
         """The anatomy cut to its brain's box and some voxels around it."""

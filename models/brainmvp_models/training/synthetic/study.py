@@ -30,6 +30,7 @@ class Recipe:
         enhancing: share of lesions that take up contrast agent.
         strength: variety of anatomy; 1 is the usual.
         air: how far fields of view may reach beyond the brain; 1 is up to the BraTS grid.
+        loose: share of studies whose brain extraction left CSF in the hollows outside.
     """
 
     modalities: tuple[Modality, ...]
@@ -37,6 +38,7 @@ class Recipe:
     enhancing: float = 0.65
     strength: float = 1.0
     air: float = 1.0
+    loose: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,9 @@ class SyntheticStudy:
 def draw_study(anatomy: Anatomy, recipe: Recipe, seed: Sequence[int]) -> SyntheticStudy:
     """A study; the same anatomy, recipe and seed give the same one."""
     rng = np.random.default_rng(list(seed))
+    extraction = np.random.default_rng([*seed, 2])  # of its own: all else stays as without
+    if extraction.random() < recipe.loose:
+        anatomy = anatomy.loose[int(extraction.integers(len(anatomy.loose)))]
     subject = draw_subject(anatomy, rng, strength=recipe.strength)
     if rng.random() < recipe.healthy:
         glioma = no_glioma(subject)
