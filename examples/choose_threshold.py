@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from brainmvp_export.evaluation.overlap import dice
 from brainmvp_export.evaluation.truth import read_truth
 from brainmvp_models.task import RegionOutputs
 from brainmvp_models.training.case import Case
@@ -25,14 +26,6 @@ from brainmvp_server.inference.predictor import Predictor
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SMALLEST_ML = (0.0, 0.5, 1.0, 2.0, 4.0)
-
-Mask = NDArray[np.bool_]
-
-
-def dice(found: Mask, truth: Mask) -> float:
-    """Dice of two masks, 1 if both are empty, as ``brainmvp evaluate`` counts it."""
-    total = int(np.count_nonzero(found)) + int(np.count_nonzero(truth))
-    return 2 * int(np.count_nonzero(found & truth)) / total if total else 1.0
 
 
 def measured(predictor: Predictor, case: Case, outputs: RegionOutputs) -> NDArray[np.float64]:

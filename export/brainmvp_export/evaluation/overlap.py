@@ -39,8 +39,13 @@ def compare(predicted: Mask, truth: Mask, grid: Grid) -> Overlap:
         return Overlap(float(same), 0.0 if same else diagonal_mm(grid), volumes[1], volumes[0])
     box = found.joined(real).grown(1, grid.shape)
     one, two = predicted[box.slices], truth[box.slices]
-    dice = 2 * int(np.count_nonzero(one & two)) / sum(counts)
-    return Overlap(dice, hausdorff95(one, two, grid.spacing), volumes[1], volumes[0])
+    return Overlap(dice(one, two), hausdorff95(one, two, grid.spacing), volumes[1], volumes[0])
+
+
+def dice(one: Mask, two: Mask) -> float:
+    """Dice of two masks; 1 if both are empty, 0 if one is, as BraTS counts it."""
+    total = int(np.count_nonzero(one)) + int(np.count_nonzero(two))
+    return 2 * int(np.count_nonzero(one & two)) / total if total else 1.0
 
 
 def hausdorff95(one: Mask, two: Mask, spacing: tuple[float, float, float]) -> float:

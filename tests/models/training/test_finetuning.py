@@ -174,6 +174,7 @@ def test_a_run_writes_the_published_form_and_scores_and_a_killed_one_resumes_to_
     for key, value in content["state_dict"].items():
         assert torch.equal(value, same[key]), key
         assert value.is_contiguous(), key
+        assert value.stride() == torch.empty(value.shape).stride(), key
 
 
 def test_a_classification_learns_from_targets_and_keeps_its_best(
