@@ -18,6 +18,7 @@ from brainmvp_models.errors import InvalidCheckpoint
 from brainmvp_models.modality import BANK_ORDER
 from brainmvp_models.networks import TINY, ClassificationNetwork, SegmentationNetwork
 from brainmvp_models.task import load_task
+from brainmvp_models.training.finetuning import build_network
 
 State = dict[str, torch.Tensor]
 Weights = Callable[[torch.nn.Module], State]
@@ -104,6 +105,18 @@ def test_pre_trained_file_gives_encoder_kind_and_templates_in_order(
     firsts = [volume[0, 0, 0] for volume in checkpoint.templates.volumes.values()]
     np.testing.assert_array_equal(firsts, range(8))
     assert checkpoint.templates.volumes[BANK_ORDER[0]].shape == (3, 4, 5)
+
+
+def test_pre_trained_file_that_we_did_not_write_starts_a_fine_tuning(
+    save: Save, pretrained: State
+) -> None:
+    network, notes = build_network(load_task("vsseg"), TINY, read_checkpoint(save(pretrained)))
+    assert len(notes) == 1 and "arrays of the encoder are pre-trained" in notes[0]
+    prefix = "module.encoder.uniformer."
+    given = {f"encoder.{k[len(prefix) :]}": v for k, v in pretrained.items() if prefix in k}
+    found = network.state_dict()
+    assert set(given) == {key for key in found if key.startswith("encoder.")}
+    assert all(torch.equal(found[key], value) for key, value in given.items())
 
 
 def test_pre_trained_file_is_no_network_for_a_task(save: Save, pretrained: State) -> None:

@@ -20,7 +20,7 @@ from brainmvp_export.evaluation.bootstrap import RESAMPLES, SEED
 from brainmvp_export.evaluation.figures import figures_of
 from brainmvp_export.evaluation.journal import Journal
 from brainmvp_export.evaluation.overlap import Mask, compare
-from brainmvp_export.evaluation.schema import CaseName, Evaluation, Measure, Row, Subject
+from brainmvp_export.evaluation.schema import CaseName, Evaluation, Measure, Row, RowKey, Subject
 from brainmvp_export.evaluation.settings import Setting, Subset, settings_for
 from brainmvp_export.evaluation.truth import read_truth
 from brainmvp_models import __version__
@@ -92,8 +92,8 @@ def evaluate(order: Order, progress: Progress = lambda *_: None) -> Evaluation:
     faults = check_cases(cases, task, progress=lambda *done: progress("check", *done))
     refuse([fault for fault in faults if fault.case], order.datalist)
     fills = order.fills or (task.filling.policy,)
-    work = [(n, c, settings_for(c, order.subsets, fills, task)) for n, c in enumerate(cases, 1)]
-    if not any(settings for _, _, settings in work):
+    work = _planned(cases, order, fills, progress)
+    if not any(part.settings for part in work):
         raise InvalidDatalist(
             "no case has the modalities of any setting",
             remedy="Choose --subsets given, or other subsets",
@@ -103,9 +103,40 @@ def evaluate(order: Order, progress: Progress = lambda *_: None) -> Evaluation:
     return _evaluation(order, work, rows, subject)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What is to be measured of one case.
+
+    Attributes:
+        number: its place in the list, from 1.
+        content: a digest of its files and its class, by which a row is known to be of them.
+    """
+
+    number: int
+    case: Case
+    settings: list[Setting]
+    content: str
+
+    def key(self, setting: Setting) -> RowKey:
+        """Of the row that holds the case in a setting."""
+        return self.number, self.content, setting.real, setting.fill
+
+
+def _planned(
+    cases: Sequence[Case], order: Order, fills: Sequence[FillPolicy], progress: Progress
+) -> list[_Work]:
+    task, work = order.bundle.task, []
+    for number, case in enumerate(cases, start=1):
+        settings = settings_for(case, order.subsets, fills, task)
+        content = _content(case.limited_to(task.modalities)) if settings else ""
+        work.append(_Work(number, case, settings, content))
+        progress("read", number, len(cases))
+    return work
+
+
 def _measured(
     order: Order,
-    work: Sequence[tuple[int, Case, list[Setting]]],
+    work: Sequence[_Work],
     datalist: str,
     progress: Progress,
 ) -> tuple[list[Row], Subject]:
@@ -122,19 +153,16 @@ def _measured(
 
 
 def _with_missing_rows(
-    predictor: Predictor,
-    journal: Journal,
-    work: Sequence[tuple[int, Case, list[Setting]]],
-    progress: Progress,
+    predictor: Predictor, journal: Journal, work: Sequence[_Work], progress: Progress
 ) -> list[Row]:
     """The journal's rows that were asked for, after those it lacked or that failed were added."""
-    wanted = {(n, s.real, s.fill) for n, _, settings in work for s in settings}
+    wanted = {part.key(setting) for part in work for setting in part.settings}
     known = {row.key for row in journal.rows if row.problem is None} & wanted
     done, total = len(known), len(wanted)
     progress("measure", done, total)
-    for number, case, settings in work:
-        todo = [s for s in settings if (number, s.real, s.fill) not in known]
-        for row in _rows(predictor, number, case, todo):
+    for part in work:
+        todo = [setting for setting in part.settings if part.key(setting) not in known]
+        for row in _rows(predictor, part, todo):
             journal.append(row)
             done += 1
             progress("measure", done, total)
@@ -142,19 +170,17 @@ def _with_missing_rows(
     return sorted(latest.values(), key=lambda row: (row.case, -len(row.real)))
 
 
-def _rows(
-    predictor: Predictor, number: int, case: Case, settings: Sequence[Setting]
-) -> Iterator[Row]:
+def _rows(predictor: Predictor, work: _Work, settings: Sequence[Setting]) -> Iterator[Row]:
     """The rows of one case, whose files are read once; where one fails, it says why."""
     if not settings:
         return
-    task = predictor.bundle.task
+    task, images = predictor.bundle.task, work.case.images
     try:
-        study = read_study({m: case.images[m] for m in task.modalities if m in case.images})
-        truth = _Truth.of(case, task, study)
+        study = read_study({m: images[m] for m in task.modalities if m in images})
+        truth = _Truth.of(work.case, task, study)
     except (InvalidInput, InvalidDatalist) as error:
         for s in settings:
-            yield Row(case=number, real=s.real, fill=s.fill, problem=str(error), seconds=0)
+            yield _row(work, s, 0, problem=str(error))
         return
     for s in settings:
         start = time.perf_counter()
@@ -163,8 +189,18 @@ def _rows(
             found = truth.against(predictor.predict_study(part, fill=s.fill))
         except InvalidInput as error:
             found = {"problem": str(error)}
-        seconds = round(time.perf_counter() - start, 3)
-        yield Row(case=number, real=s.real, fill=s.fill, seconds=seconds, **found)
+        yield _row(work, s, round(time.perf_counter() - start, 3), **found)
+
+
+def _row(work: _Work, setting: Setting, seconds: float, **found: Any) -> Row:
+    return Row(
+        case=work.number,
+        content=work.content,
+        real=setting.real,
+        fill=setting.fill,
+        seconds=seconds,
+        **found,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +233,7 @@ class _Truth:
 
 def _evaluation(
     order: Order,
-    work: Sequence[tuple[int, Case, list[Setting]]],
+    work: Sequence[_Work],
     rows: Sequence[Row],
     subject: Subject,
 ) -> Evaluation:
@@ -219,12 +255,12 @@ def _evaluation(
         command=order.command,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         cases=len(work),
-        skipped=sum(not settings for _, _, settings in work),
+        skipped=sum(not part.settings for part in work),
         resamples=RESAMPLES,
         seed=SEED,
         figures=figures_of(rows, names),
         rows=tuple(rows),
-        names=tuple(CaseName(case=n, name=case.name) for n, case, _ in work if order.names),
+        names=tuple(CaseName(case=w.number, name=w.case.name) for w in work if order.names),
     )
 
 
@@ -271,6 +307,13 @@ def _list_digest(datalist: Path, cases: Sequence[Case]) -> str:
     for path in (p for c in cases for p in (*c.images.values(), c.label) if p is not None):
         hasher.update(f"{path.relative_to(datalist)}\0{path.stat().st_size}\n".encode())
     return f"sha256:{hasher.hexdigest()}"
+
+
+def _content(case: Case) -> str:
+    """``sha256:…`` of a case's files, whatever they are called, and of its class."""
+    files = {modality.value: digest_of(path) for modality, path in sorted(case.images.items())}
+    facts = (files, case.label and digest_of(case.label), case.target)
+    return f"sha256:{hashlib.sha256(repr(facts).encode()).hexdigest()}"
 
 
 def _bank_digest(bank: TemplateBank) -> str:

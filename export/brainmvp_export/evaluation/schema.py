@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 
@@ -27,10 +27,14 @@ class Measure(Frozen):
     predicted_ml: float
 
 
+RowKey: TypeAlias = tuple[int, str, tuple[Modality, ...], FillPolicy]
+
+
 class Row(Frozen):
     """One study in one setting: a line of the journal."""
 
     case: int = Field(ge=1, description="The case's place in the section of the list.")
+    content: str = Field(default="", description="SHA-256 of the case's files and class.")
     real: tuple[Modality, ...]
     fill: FillPolicy
     outputs: tuple[Measure, ...] = ()
@@ -40,9 +44,9 @@ class Row(Frozen):
     seconds: float
 
     @property
-    def key(self) -> tuple[int, tuple[Modality, ...], FillPolicy]:
+    def key(self) -> RowKey:
         """What was measured."""
-        return self.case, self.real, self.fill
+        return self.case, self.content, self.real, self.fill
 
 
 class Figure(Frozen):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from brainmvp_models.errors import UnknownModality
@@ -28,6 +28,11 @@ class Case:
     label: Path | None = None
     target: str | None = None
     fold: int | None = None
+
+    def limited_to(self, modalities: Collection[Modality]) -> Case:
+        """The case as if it had no other modality: others would widen its foreground."""
+        images = {m: file for m, file in self.images.items() if m in modalities}
+        return replace(self, images=images)
 
 
 def is_nifti(path: str | Path) -> bool:

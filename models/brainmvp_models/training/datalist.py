@@ -24,7 +24,7 @@ from brainmvp_models.modality import Modality, parse_modality, printable
 from brainmvp_models.training.bids import read_bids
 from brainmvp_models.training.case import Case, is_nifti, modality_in_name
 
-__all__ = ["ALL_SECTIONS", "Case", "read_datalist"]
+__all__ = ["ALL_SECTIONS", "Case", "read_datalist", "split_fold"]
 
 ALL_SECTIONS = "all"
 """The section that stands for every one."""
@@ -80,6 +80,34 @@ def read_datalist(
             subject=path.name,
         )
     return _distinct(cases)
+
+
+def split_fold(
+    cases: Sequence[Case], fold: int, source: str
+) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """The cases of all other folds, and those of ``fold``.
+
+    Raises:
+        InvalidDatalist: a case of the list ``source`` has no fold, or one of the two parts no case.
+    """
+    numberless = [case.name for case in cases if case.fold is None]
+    if numberless:
+        others = f", nor have {len(numberless) - 1} others" if len(numberless) > 1 else ""
+        raise InvalidDatalist(
+            f"'{printable(numberless[0])}' has no fold{others}",
+            remedy='Give every entry a "fold", or leave --fold out',
+            subject=source,
+        )
+    judged = tuple(case for case in cases if case.fold == fold)
+    rest = tuple(case for case in cases if case.fold != fold)
+    if not (judged and rest):
+        folds = sorted({case.fold for case in cases if case.fold is not None})
+        raise InvalidDatalist(
+            f"fold {fold} would leave {'no case to train on' if judged else 'none to validate on'}",
+            remedy=f"Choose one of several; the list has {', '.join(map(str, folds))}",
+            subject=source,
+        )
+    return rest, judged
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ _SAME_PLACE = 0.1
 """Grids agree when no corner is further off than this share of the smallest voxel edge."""
 
 _THREADS = 8
+_MOST_LABEL = 255
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,10 @@ def target_index(target: str, outputs: ScoreOutputs) -> int | None:
 
 
 def label_values(task: Task) -> frozenset[int]:
-    """The values a mask of this task may hold; none for a classification."""
+    """The values a mask of this task may hold; any label for a classification."""
     outputs = task.outputs
     if isinstance(outputs, ScoreOutputs):
-        return frozenset()
+        return frozenset(range(_MOST_LABEL + 1))
     entries = outputs.classes if isinstance(outputs, ClassOutputs) else outputs.labels
     return frozenset({0} | {entry.value for entry in entries})
 
@@ -167,6 +168,8 @@ def _check_case(case: Case, task: Task | None) -> list[Fault]:
         first = first or (modality.value, header)
     if task and isinstance(task.outputs, ScoreOutputs):
         faults += _check_target(case, task.outputs)
+        if case.label is not None:  # windows may be centred on it
+            faults += _check_label(case, task, first)
     elif task:
         faults += _check_label(case, task, first)
     return faults
@@ -221,10 +224,12 @@ def _check_values(file: Path, task: Task) -> None:
     strange = [v.item() for v in values if not np.isfinite(v) or v != int(v) or int(v) not in known]
     if strange:
         shown = ", ".join(f"{value:g}" for value in strange[:5])
+        whole = len(known) == _MOST_LABEL + 1
+        allowed = f"0 to {_MOST_LABEL}" if whole else ", ".join(map(str, sorted(known)))
         raise _Unusable(
             f"holds the value{'s' * (len(strange) > 1)} {shown}"
             f"{', …' if len(strange) > 5 else ''}, which task '{task.name}' does not know",
-            f"It knows {', '.join(map(str, sorted(known)))}: relabel the mask, or change the task",
+            f"It knows {allowed}: relabel the mask, or change the task",
         )
 
 

@@ -17,7 +17,7 @@ from brainmvp_models.task import Task
 from brainmvp_models.templates import TemplateBank
 from brainmvp_models.training.case import Case
 from brainmvp_models.training.finetuning import FineTuning, Tuning, TuningSampler, build_network
-from brainmvp_models.training.loop import Plan, Progress, make_fabric, train
+from brainmvp_models.training.loop import Plan, Progress, check_run, make_fabric, train
 from brainmvp_models.training.mixing import ChannelFiller
 from brainmvp_models.training.prepared import PreparedStudy, prepare_studies
 from brainmvp_models.training.published import write_finetuned
@@ -71,16 +71,25 @@ def run_finetuning(
     """Fine-tune; returns the published file.
 
     Raises:
-        InvalidCheckpoint, TemplateMismatch, InvalidDatalist: a part does not fit the task.
+        InvalidCheckpoint, TemplateMismatch, InvalidDatalist: a part does not fit the task, or the
+            folder holds another run.
     """
     fabric = make_fabric(order.precision, order.accelerator)
     if not fabric.is_global_zero:  # one process speaks for all
         on_step, say = _silent, _silent
+    check_run(order.run, resume=order.resume)
     order.run.mkdir(parents=True, exist_ok=True)
     filler = ChannelFiller.of(order.task, order.bank)
     prepare = order.task.preprocessing
-    studies = prepare_studies(order.cases, prepare, order.cache, on_study=on_study)
-    judged = prepare_studies(order.validation, prepare, order.cache, on_study=on_study)
+    studies, judged = (
+        prepare_studies(
+            [case.limited_to(order.task.modalities) for case in cases],
+            prepare,
+            order.cache,
+            on_study=on_study,
+        )
+        for cases in (order.cases, order.validation)
+    )
     optional = [channel.modality for channel in order.task.channels if not channel.required]
     for study in studies:
         filler.check(study, optional if order.tuning.mix else ())
@@ -90,6 +99,9 @@ def run_finetuning(
     network, notes = build_network(order.task, order.size, order.pretrained)
     for note in notes:
         say(note)
+    if filler.blank:
+        blank = ", ".join(modality.value for modality in filler.blank)
+        say(f"the templates of {blank} are the same everywhere: they fill as zeros would")
     best = _Best(order, judged, filler, fabric, say)
     sampler = TuningSampler(
         studies,
@@ -112,7 +124,9 @@ def run_finetuning(
         on_step=on_step,
         on_epoch=best.after,
     )
-    return order.run / CHECKPOINT
+    path = order.run / CHECKPOINT
+    say(f"wrote {path}")
+    return path
 
 
 class _Best:

@@ -30,7 +30,7 @@ from brainmvp_models.training.losses import SegmentationLoss
 from brainmvp_models.training.mixing import ChannelFiller, draw_hidden
 from brainmvp_models.training.prepared import PreparedStudy
 from brainmvp_models.training.pretraining import epoch_order
-from brainmvp_models.training.windows import draw_window
+from brainmvp_models.training.windows import WindowPlace, draw_window
 
 
 @dataclass(frozen=True)
@@ -206,11 +206,11 @@ class TuningSampler:
             views = [_varied(view, rng) for view in views]
         return TuningBatch(views[0], views[-1], label)
 
-    def _truth(self, study: PreparedStudy, place: object) -> Tensor:
+    def _truth(self, study: PreparedStudy, place: WindowPlace) -> Tensor:
         outputs = self.task.outputs
         if isinstance(outputs, ScoreOutputs):
             return torch.tensor(target_index(study.target or "", outputs))
-        return torch.from_numpy(place.cut(study.label).astype(np.int64))  # type: ignore[attr-defined]
+        return torch.from_numpy(place.cut(study.label).astype(np.int64))
 
 
 def _varied(view: Tensor, rng: np.random.Generator) -> Tensor:

@@ -97,7 +97,7 @@ def make_fabric(precision: str, accelerator: str = "auto") -> Fabric:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if precision == "auto":
         gpu = accelerator != "cpu" and torch.cuda.is_available()
-        precision = ("bf16" if torch.cuda.is_bf16_supported() else "16") if gpu else "32"
+        precision = _half_precision() if gpu else "32"
     try:
         fabric = Fabric(
             accelerator=accelerator,
@@ -114,6 +114,25 @@ def make_fabric(precision: str, accelerator: str = "auto") -> Fabric:
         ) from None
     fabric.launch()
     return fabric
+
+
+def check_run(run: Path, *, resume: bool) -> None:
+    """Look at a run's folder before anything in it is touched.
+
+    Raises:
+        InvalidCheckpoint: another run began there, and this one is not to go on with it.
+    """
+    if not resume and (run / RESUME_FILE).is_file():
+        raise InvalidCheckpoint(
+            f"{run.name} holds a run already",
+            remedy="Go on with it (--resume), or choose another folder",
+            subject=RESUME_FILE,
+        )
+
+
+def _half_precision() -> str:
+    """What this GPU's hardware has: a torch that emulates bf16 on an older one says it has it."""
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "16"
 
 
 def train(
@@ -154,12 +173,16 @@ def train(
     average = _RunningMean(objective, plan.average)
     state: dict[str, Any] = {
         "objective": module, "optimiser": wrapped, "schedule": schedule,
-        "average": average.state, "epoch": 0, "index": 0,
+        "precision": fabric.strategy.precision, "average": average.state, "batches": batches,
+        "epoch": 0, "index": 0,
     }  # fmt: skip
-    log = _Log(run, fabric.is_global_zero)
     if resume and (run / RESUME_FILE).is_file():
+        asked = [(group["initial_lr"], group["weight_decay"]) for group in optimiser.param_groups]
         _load(fabric, run, state, average)
-    log.keep_until(state["epoch"] * per_epoch + -(-state["index"] // plan.accumulate))
+        _check_batches(state["batches"], batches)
+        _set_rates(optimiser, schedule, asked)
+    step = state["epoch"] * per_epoch + -(-state["index"] // plan.accumulate)
+    log = _Log(run, after=step) if fabric.is_global_zero else None
     saved = time.monotonic()
     for epoch in range(state["epoch"], plan.epochs):
         objective.epoch = epoch  # type: ignore[assignment]
@@ -181,6 +204,7 @@ def train(
                     remedy="Resume with a lower --rate, a --clip, or --precision 32",
                 )
             if plan.clip:
+                fabric.strategy.precision.unscale_gradients(optimiser)
                 _clip(optimiser, plan.clip)
             wrapped.step()
             optimiser.zero_grad(set_to_none=True)
@@ -190,7 +214,8 @@ def train(
             share = index % plan.accumulate + 1
             values = dict(zip(objective.terms, (sums / share).tolist(), strict=True))  # type: ignore[arg-type]
             sums = None
-            log.write(epoch, step, values, float(schedule.get_last_lr()[0]))
+            if log is not None:
+                log.write(epoch, step, values, float(schedule.get_last_lr()[0]))
             on_step(Progress(epoch, step, plan.epochs * per_epoch, values))
             due = fabric.broadcast(time.monotonic() - saved > plan.save_seconds)
             if due and not last:
@@ -199,11 +224,15 @@ def train(
                 saved = time.monotonic()
         state.update(epoch=epoch + 1, index=0, average=average.state)
         judged = average.module(objective)
-        asked = on_epoch(epoch, judged)
-        if asked or epoch + 1 == plan.epochs or time.monotonic() - saved > plan.save_seconds / 2:
+        _share_statistics(fabric, judged)
+        state.update(average=average.state)
+        wanted = on_epoch(epoch, judged)
+        due = fabric.broadcast(time.monotonic() - saved > plan.save_seconds / 2)
+        if wanted or due or epoch + 1 == plan.epochs:
             _save(fabric, run, state)
             saved = time.monotonic()
-    log.close()
+    if log is not None:
+        log.close()
     return average.module(objective)
 
 
@@ -259,29 +288,22 @@ class _RunningMean:
 class _Log:
     """The loss of every step, as lines of JSON and for TensorBoard."""
 
-    def __init__(self, run: Path, writes: bool) -> None:
+    def __init__(self, run: Path, after: int) -> None:
+        """Open the run's log; what it holds after step ``after`` will be written anew."""
+        run.mkdir(parents=True, exist_ok=True)
         self._path = run / LOSSES_FILE
-        self._writes = writes
-        self._board = SummaryWriter(str(run / "tensorboard")) if writes else None
-
-    def keep_until(self, step: int) -> None:
-        """Drop what was logged after the state that training goes on from."""
-        if not self._writes:
-            return
         lines = self._path.read_text().splitlines() if self._path.is_file() else []
-        self._path.write_text("".join(f"{line}\n" for line in lines[:step]))
+        self._path.write_text("".join(f"{line}\n" for line in lines[:after]))
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=after + 1)
 
     def write(self, epoch: int, step: int, terms: dict[str, float], rate: float) -> None:
-        if self._board is None:
-            return
         with self._path.open("a") as file:
             file.write(json.dumps({"epoch": epoch, "step": step, "rate": rate, **terms}) + "\n")
         for name, value in terms.items():
             self._board.add_scalar(f"train/{name}", value, step)
 
     def close(self) -> None:
-        if self._board is not None:
-            self._board.close()
+        self._board.close()
 
 
 def _ahead(sampler: Sampler, epoch: int, first: int, threads: int) -> Iterator[tuple[int, Any]]:
@@ -334,3 +356,35 @@ def _load(fabric: Fabric, run: Path, state: dict[str, Any], average: _RunningMea
             remedy="Resume with the options the run began with, or begin in another folder",
             subject=RESUME_FILE,
         ) from error
+
+
+def _check_batches(before: int, now: int) -> None:
+    if before != now:
+        raise InvalidCheckpoint(
+            f"is of a run with {before} batches an epoch, and this one has {now}",
+            remedy="Resume with the same datalist, --batch, --per-study and number of processes",
+            subject=RESUME_FILE,
+        )
+
+
+def _set_rates(
+    optimiser: torch.optim.Optimizer, schedule: LambdaLR, asked: list[tuple[float, float]]
+) -> None:
+    """Go on with the rates that this call asks for, where the resume file has others."""
+    schedule.base_lrs = [rate for rate, _ in asked]
+    for group, factor, (rate, decay) in zip(
+        optimiser.param_groups, schedule.lr_lambdas, asked, strict=True
+    ):
+        now = rate * factor(schedule.last_epoch)
+        group.update(initial_lr=rate, lr=now, weight_decay=decay)
+
+
+@torch.no_grad()
+def _share_statistics(fabric: Fabric, module: nn.Module) -> None:
+    """Give every process rank 0's statistics, which are those that are saved."""
+    if fabric.world_size == 1:
+        return
+    buffers = dict(module.named_buffers())
+    sent = fabric.broadcast({name: value.cpu() for name, value in buffers.items()})
+    for name, value in sent.items():
+        buffers[name].copy_(value)

@@ -57,6 +57,11 @@ class ChannelFiller:
             templates[channel.modality] = minmax_scaled(volume) if scaled else volume
         return cls(task.modalities, templates, policy)
 
+    @property
+    def blank(self) -> tuple[Modality, ...]:
+        """Those whose template shows nothing: pre-training saw no study that has them."""
+        return tuple(m for m, volume in self.templates.items() if volume.min() == volume.max())
+
     def check(self, study: PreparedStudy, hideable: Sequence[Modality]) -> None:
         """Hold a study against the templates of what it lacks, and of what may be hidden of it.
 

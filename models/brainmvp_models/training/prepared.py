@@ -35,6 +35,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_models.task import Preprocessing
 from brainmvp_models.training.case import Case
 
+_IMAGE, _LABEL, _MARKED, _PLACE = "image.npy", "label.npy", "marked.npy", "place.json"
 _LESION_VOXELS = 4096
 _ABOVE_ZERO = 0.0
 
@@ -43,11 +44,13 @@ _ABOVE_ZERO = 0.0
 class PreparedStudy:
     """One study in model space, read from disk where it is touched.
 
+    It keeps no file open: a list may hold more studies than a process may open files.
+
     Attributes:
         name: the case's.
+        folder: where its arrays lie.
         modalities: of the image's channels.
-        image: (M, X, Y, Z) float16, R-A-S, cropped to the foreground.
-        label: (X, Y, Z) uint8, or None.
+        shape: voxels along R, A and S.
         target: the class as the datalist gives it, or None.
         marked: up to 4096 voxels (N, 3) whose label is not 0, to centre windows on.
         full: voxels of model space before the crop.
@@ -55,19 +58,25 @@ class PreparedStudy:
     """
 
     name: str
+    folder: Path
     modalities: tuple[Modality, ...]
-    image: NDArray[np.float16]
-    label: NDArray[np.uint8] | None
+    shape: tuple[int, int, int]
     target: str | None
     marked: NDArray[np.int16]
     full: tuple[int, int, int]
     start: tuple[int, int, int]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Voxels along R, A and S."""
-        x, y, z = self.image.shape[1:]
-        return x, y, z
+    def image(self) -> NDArray[np.float16]:
+        """(M, X, Y, Z), R-A-S, cropped to the foreground; open as long as it is held."""
+        image: NDArray[np.float16] = np.load(self.folder / _IMAGE, mmap_mode="r")
+        return image
+
+    @property
+    def label(self) -> NDArray[np.uint8]:
+        """(X, Y, Z); a study that was prepared without a mask has none."""
+        label: NDArray[np.uint8] = np.load(self.folder / _LABEL, mmap_mode="r")
+        return label
 
 
 def prepare_studies(
@@ -81,7 +90,7 @@ def prepare_studies(
     """Prepare what the cache does not hold yet; an entry lives until its files change.
 
     Raises:
-        InvalidDatalist: a study that has no contrast or no foreground, by name.
+        InvalidDatalist: a study that holds no image, or voxels that are no numbers, by name.
     """
     cache.mkdir(parents=True, exist_ok=True)
 
@@ -110,22 +119,16 @@ def _write(case: Case, preprocessing: Preprocessing, folder: Path) -> None:
     aside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
     try:
         prepared = _transforms(case, preprocessing)(_loaded(case))
-        image = prepared["image"].as_tensor().numpy()
-        if not np.isfinite(image).all():
-            raise InvalidDatalist(
-                f"{case.name}: an image has no contrast between its percentiles",
-                remedy="Leave the case out, or give its scans before they were thresholded",
-            )
-        np.save(aside / "image.npy", image.astype(np.float16))
+        np.save(aside / _IMAGE, _half(case, prepared["image"].as_tensor().numpy()))
         marked = np.zeros((0, 3), np.int16)
         if case.label is not None:
             label = np.rint(prepared["label"].as_tensor().numpy()[0]).astype(np.uint8)
-            np.save(aside / "label.npy", label)
+            np.save(aside / _LABEL, label)
             marked = _sample(np.argwhere(label > 0).astype(np.int16))
-        np.save(aside / "marked.npy", marked)
+        np.save(aside / _MARKED, marked)
         start = [int(n) for n in prepared["foreground_start_coord"]]
         full = [int(n) for n in prepared["full"]]
-        (aside / "place.json").write_text(json.dumps({"full": full, "start": start}))
+        (aside / _PLACE).write_text(json.dumps({"full": full, "start": start}))
         aside.replace(folder)
     except OSError:
         if not folder.is_dir():  # else another process was faster
@@ -134,16 +137,35 @@ def _write(case: Case, preprocessing: Preprocessing, folder: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def _half(case: Case, image: NDArray[np.float32]) -> NDArray[np.float16]:
+    """The scaled image (M, X, Y, Z) as it is stored, in half the bytes."""
+    if image.size == 0:
+        raise InvalidDatalist(
+            f"{case.name}: no voxel is brighter than the background",
+            remedy="Leave the case out, or give scans that hold an image",
+        )
+    with np.errstate(over="ignore"):
+        half = image.astype(np.float16)
+    for modality, channel in zip(case.images, half, strict=True):
+        if not np.isfinite(channel).all():
+            raise InvalidDatalist(
+                f"{case.name}, {modality}: a voxel is more than 65,504 times as bright as its "
+                "percentiles are apart",
+                remedy="Crop the scans to the head, or leave the case out",
+            )
+    return half
+
+
 def _open(case: Case, folder: Path) -> PreparedStudy:
-    label = folder / "label.npy"
-    place = json.loads((folder / "place.json").read_text())
+    place = json.loads((folder / _PLACE).read_text())
+    x, y, z = np.load(folder / _IMAGE, mmap_mode="r").shape[1:]
     return PreparedStudy(
         name=case.name,
+        folder=folder,
         modalities=tuple(case.images),
-        image=np.load(folder / "image.npy", mmap_mode="r"),
-        label=np.load(label, mmap_mode="r") if label.is_file() else None,
+        shape=(x, y, z),
         target=case.target,
-        marked=np.load(folder / "marked.npy"),
+        marked=np.load(folder / _MARKED),
         full=tuple(place["full"]),
         start=tuple(place["start"]),
     )
@@ -162,8 +184,23 @@ def _loaded(case: Case) -> dict[str, MetaTensor]:
         images: list[Any] = [nib.as_closest_canonical(nib.load(path)) for path in paths]
         volumes = [np.asarray(image.dataobj, np.float32) for image in images]
         stack = np.stack([volume.reshape(volume.shape[:3]) for volume in volumes])
+        if key == "image":
+            _check_voxels(case, stack)
         data[key] = MetaTensor(torch.from_numpy(stack), affine=torch.from_numpy(images[0].affine))
     return data
+
+
+def _check_voxels(case: Case, stack: NDArray[np.float32]) -> None:
+    """Refuse what the service refuses."""
+    for modality, volume in zip(case.images, stack, strict=True):
+        low, high = volume.min(), volume.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
+            problem, remedy = "holds NaN or infinite voxels", "Replace them, for example by 0"
+        elif low == high:
+            problem, remedy = "all its voxels have one value", "Give a scan that holds an image"
+        else:
+            continue
+        raise InvalidDatalist(f"{case.name}, {modality}: {problem}", remedy=remedy)
 
 
 def _transforms(case: Case, preprocessing: Preprocessing) -> Compose:

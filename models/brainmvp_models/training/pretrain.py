@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from brainmvp_models.modality import BANK_ORDER, Modality
 from brainmvp_models.networks.build import NetworkSize
 from brainmvp_models.task import Preprocessing
 from brainmvp_models.training.case import Case
-from brainmvp_models.training.loop import Plan, Progress, make_fabric, train
+from brainmvp_models.training.loop import Plan, Progress, check_run, make_fabric, train
 from brainmvp_models.training.prepared import prepare_studies
 from brainmvp_models.training.pretraining import Pretext, PretextSampler, Pretraining
 from brainmvp_models.training.published import write_pretrained, write_templates
@@ -65,6 +65,7 @@ def run_pretraining(
     """Pre-train; returns the published file.
 
     Raises:
+        InvalidCheckpoint: the folder holds another run.
         InvalidDatalist: contrast is wanted with one study a batch, or a study cannot be prepared.
     """
     if order.batch < 2 and order.pretext.contrast_from < order.plan.epochs:
@@ -75,9 +76,11 @@ def run_pretraining(
     fabric = make_fabric(order.precision, order.accelerator)
     if not fabric.is_global_zero:  # one process speaks for all
         on_step, say = _silent, _silent
+    check_run(order.run, resume=order.resume)
     order.run.mkdir(parents=True, exist_ok=True)
     modalities = _bank_of(order.cases)
-    studies = prepare_studies(order.cases, Preprocessing(), order.cache, on_study=on_study)
+    unlabelled = [replace(case, label=None) for case in order.cases]
+    studies = prepare_studies(unlabelled, Preprocessing(), order.cache, on_study=on_study)
     names = ", ".join(m.value for m in modalities)
     say(f"{len(studies)} studies; templates of {names}")
     torch.manual_seed(order.seed)

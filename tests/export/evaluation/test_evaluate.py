@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_an_evaluation_goes_on_where_it_was_cut(order: Order, evaluation: Evalua
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[:3]) + lines[3][: len(lines[3]) // 2])
     counts: list[int] = []
-    again = evaluate(order, lambda stage, done, _: counts.append(done) if stage != "check" else 0)
+    again = evaluate(order, lambda stage, done, _: counts.append(done) if stage == "measure" else 0)
     assert counts == [2, 3, 4]
     assert again.figures == evaluation.figures
     assert journal.read_bytes().count(b"\n") == 5
@@ -87,6 +88,23 @@ def test_more_settings_are_added_to_an_evaluation_and_fewer_are_reported(order: 
     wider = evaluate(replace(order, subsets=parse_subsets("t1,flair;t2", task)))
     assert {row.real for row in wider.rows} == {PART, (Modality.T2,)}
     assert (order.out / JOURNAL).read_bytes().count(b"\n") == 7
+
+
+def test_a_case_whose_mask_was_corrected_is_measured_again_and_no_other(
+    order: Order, datalist: Path
+) -> None:
+    copy = order.out.with_name("copy")
+    shutil.copytree(datalist.parent, copy)
+    mine = replace(order, datalist=copy / datalist.name)
+    before = evaluate(mine)
+    mask = nib.load(copy / "p1_seg.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros(mask.shape, np.uint8), mask.affine), copy / "p1_seg.nii.gz")
+    after = evaluate(mine)
+    assert (order.out / JOURNAL).read_bytes().count(b"\n") == 1 + 4 + 2
+    old, new = ([row.outputs for row in found.rows] for found in (before, after))
+    assert [row.case for row in after.rows] == [1, 1, 2, 2]
+    assert old[:2] != new[:2] and old[2:] == new[2:]
+    assert all(measure.truth_ml == 0 for row in after.rows[:2] for measure in row.outputs)
 
 
 def test_a_folder_that_holds_another_evaluation_is_refused(order: Order, datalist: Path) -> None:

@@ -33,8 +33,14 @@ def runs(small_studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a pre-training run and a task."""
     out = tmp_path_factory.mktemp("runs")
     (out / "task.yaml").write_text(TASK)
+    sections = json.loads(small_studies.read_text())
+    for entry in sections["training"]:
+        entry["label"] = "nowhere.nii.gz"  # pre-training needs none
+    unlabelled = out / "unlabelled.json"
+    unlabelled.write_text(json.dumps(sections))
     done = brainmvp(
-        "pretrain", small_studies, "--out", out / "pretrain", "--cache", out / "cache",
+        "pretrain", unlabelled, "--root", small_studies.parent,
+        "--out", out / "pretrain", "--cache", out / "cache",
         "--size", "tiny", "--window", "32", "--epochs", "2", "--template-epochs", "1",
         "--contrast-from", "1", "--accelerator", "cpu",
     )  # fmt: skip
@@ -63,6 +69,25 @@ def test_fine_tuning_starts_from_the_pre_trained_file_and_its_templates(
     assert "first convolution starts from scratch" in done.stdout
     assert "validation score" in done.stdout
     assert (runs / "tuned" / "finetuned.pt").is_file()
+
+
+def test_a_folder_that_holds_a_run_is_left_as_it_is(runs: Path, small_studies: Path) -> None:
+    before = {path: path.read_bytes() for path in (runs / "pretrain").glob("*.*")}
+    done = brainmvp("pretrain", small_studies, "--out", runs / "pretrain", "--size", "tiny")
+    assert done.returncode == 2
+    assert "last.ckpt: pretrain holds a run already. Go on with it (--resume)" in done.stderr
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_folds_that_a_list_does_not_have_are_refused(
+    runs: Path, small_studies: Path, tmp_path: Path
+) -> None:
+    done = brainmvp(
+        "finetune", small_studies, "--out", tmp_path / "run", "--task", runs / "task.yaml",
+        "--size", "tiny", "--fold", "0",
+    )  # fmt: skip
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    assert "'training-0000' has no fold" in done.stderr
 
 
 def test_a_dry_run_lists_every_fault_and_trains_nothing(
@@ -97,6 +122,7 @@ def test_a_dry_run_lists_every_fault_and_trains_nothing(
         (("--batch", "1", "--contrast-from", "0"), "needs two studies a batch"),
         (("--section", "nowhere"), "nowhere"),
         (("--window", "40"), "take 32 or 48"),
+        (("--block", "7"), "does not divide into blocks of 7"),
         pytest.param(
             ("--accelerator", "cuda"),
             "accelerator 'cuda' cannot train",
@@ -124,7 +150,7 @@ def test_two_processes_fine_tune_together_and_one_of_them_speaks(
     command = [*launch, "-m", "brainmvp_clients.cli", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("validation score") == 1
+    assert done.stdout.count("validation score") == done.stdout.count("wrote ") == 1
     assert "UserWarning" not in done.stderr
     lines = (runs / "two" / "losses.jsonl").read_text().splitlines()
     assert len(lines) == 2, "four studies, two processes, one window each"

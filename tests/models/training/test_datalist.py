@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from brainmvp_models.errors import InvalidDatalist
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import load_task
 from brainmvp_models.training.case import modality_in_name
-from brainmvp_models.training.datalist import read_datalist
+from brainmvp_models.training.datalist import read_datalist, split_fold
 
 Write = Callable[[Any], Path]
 BRATS = load_task("upenn-gbm").modalities
@@ -33,6 +34,23 @@ def write(tmp_path: Path) -> Write:
 
 def _names(images: Any) -> dict[str, str]:
     return {modality.value: path.name for modality, path in images.items()}
+
+
+def test_a_fold_is_validated_on_and_the_others_are_trained_on(tmp_path: Path) -> None:
+    entries = [{"image": {"t1": f"{n}/t1.nii.gz"}, "fold": n % 3} for n in range(6)]
+    path = tmp_path / "folds.json"
+    path.write_text(json.dumps({"training": entries}))
+    cases = read_datalist(path)
+    rest, judged = split_fold(cases, 1, path.name)
+    assert [case.name for case in judged] == ["1", "4"]
+    assert [case.name for case in rest] == ["0", "2", "3", "5"]
+    for listed, fold, problem in (
+        (cases, 7, r"would leave none to validate on. Choose one of several; the list has 0, 1, 2"),
+        (judged, 1, "would leave no case to train on"),
+        ((replace(cases[0], fold=None), cases[1]), 1, "'0' has no fold"),
+    ):
+        with pytest.raises(InvalidDatalist, match=problem):
+            split_fold(listed, fold, path.name)
 
 
 def test_the_published_pretraining_list_is_read_by_the_ends_of_its_names(write: Write) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from brainmvp_models.errors import InvalidDatalist
 from brainmvp_models.modality import Modality
-from brainmvp_models.task import Channel, Task, load_task
+from brainmvp_models.task import Channel, Score, ScoreOutputs, Task, load_task
 from brainmvp_models.training.case import Case
 from brainmvp_models.training.dry_run import check_cases, refuse, target_index
 
@@ -52,6 +52,20 @@ def case(tmp_path: Path) -> Case:
         {T1: _save(tmp_path / "t1.nii.gz", image), FLAIR: tmp_path / "flair.nii.gz"},
         _save(tmp_path / "seg.nii.gz", label),
     )
+
+
+def test_a_classifications_mask_is_checked_where_there_is_one(case: Case, task: Task) -> None:
+    classes = (Score(name="low"), Score(name="high"))
+    grading = task.model_copy(update={"outputs": ScoreOutputs(classes=classes)})
+    case = replace(case, target="low")
+    assert case.label is not None
+    assert check_cases([case, replace(case, label=None)], grading) == ()
+    _save(case.label, np.full(SHAPE, 300, np.int16))
+    (fault,) = check_cases([case], grading)
+    assert "holds the value 300" in str(fault) and "It knows 0 to 255" in str(fault)
+    _save(case.label, np.zeros((16, 17, 19), np.uint8))
+    (fault,) = check_cases([case], grading)
+    assert fault.part == "label" and "is not on the grid of t1" in fault.problem
 
 
 def test_a_sound_list_has_no_fault_with_a_task_or_without(case: Case, task: Task) -> None:

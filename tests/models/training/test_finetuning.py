@@ -27,7 +27,7 @@ from brainmvp_models.training.finetuning import (
     build_network,
     supervised_logits,
 )
-from brainmvp_models.training.loop import Plan, Progress
+from brainmvp_models.training.loop import LOSSES_FILE, Plan, Progress
 from brainmvp_models.training.mixing import ChannelFiller
 from brainmvp_models.training.prepared import prepare_studies
 
@@ -164,12 +164,13 @@ def test_a_run_writes_the_published_form_and_scores_and_a_killed_one_resumes_to_
     assert all(0 <= row["score"] <= 1 for row in scores)
     assert any("from scratch" in line for line in said)
     again = replace(order, run=tmp_path / "again")
-    steps = len((order.run / "losses.jsonl").read_text().splitlines())
+    steps = len((order.run / LOSSES_FILE).read_text().splitlines())
     assert steps > 2
     with pytest.raises(KeyboardInterrupt):
         run_finetuning(again, on_step=killed_at(steps - 1))
     run_finetuning(replace(again, resume=True))
-    assert (again.run / SCORES_FILE).read_text() == (order.run / SCORES_FILE).read_text()
+    for name in (SCORES_FILE, LOSSES_FILE):
+        assert (again.run / name).read_text() == (order.run / name).read_text()
     same = torch.load(again.run / path.name, weights_only=True)["state_dict"]
     for key, value in content["state_dict"].items():
         assert torch.equal(value, same[key]), key

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
+from torch import nn
 
-from brainmvp_models.training.loop import LOSSES_FILE, RESUME_FILE
+import toy_training
+from brainmvp_models.errors import InvalidCheckpoint
+from brainmvp_models.training.loop import (
+    LOSSES_FILE,
+    RESUME_FILE,
+    Plan,
+    Progress,
+    make_fabric,
+    train,
+)
+from toy_training import ToyObjective, ToySampler
 
-PROGRAM = Path(__file__).with_name("toy_training.py")
+PROGRAM = Path(toy_training.__file__)
 
 
 def losses(run: Path) -> list[float]:
@@ -60,6 +76,67 @@ def test_a_killed_run_resumes_with_the_same_loss_curve(whole: list[float], tmp_p
     assert start(tmp_path, "--resume").wait(timeout=120) == 0
     assert losses(tmp_path) == pytest.approx(whole, rel=1e-6)
     assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped in its first epoch."""
+    run = tmp_path_factory.mktemp("cut")
+    with pytest.raises(KeyboardInterrupt):
+        train(cpu(), ToyObjective(), ToySampler(), PLAN, run, on_step=stopped_at(3))
+    return run
+
+
+def cpu() -> Fabric:
+    return make_fabric("32", "cpu")
+
+
+PLAN = Plan(3, learning_rate=0.3, warmup=2, accumulate=2, average=0.5, save_seconds=0)
+
+
+def stopped_at(step: int) -> Callable[[Progress], None]:
+    def look(progress: Progress) -> None:
+        if progress.step == step:
+            raise KeyboardInterrupt
+
+    return look
+
+
+def test_a_run_resumes_at_the_rate_that_is_asked_for(
+    whole: list[float], cut: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(cut, tmp_path / "run")
+    objective = ToyObjective()
+    train(cpu(), objective, ToySampler(), replace(PLAN, learning_rate=0), run, resume=True)
+    rates = [json.loads(line)["rate"] for line in (run / LOSSES_FILE).read_text().splitlines()]
+    assert len(rates) == 12 and rates[0] > 0 and not any(rates[2:])
+    weights = torch.load(run / RESUME_FILE, weights_only=False)["objective"]
+    before = torch.load(cut / RESUME_FILE, weights_only=False)["objective"]
+    assert all(torch.equal(weights[key], value) for key, value in before.items())
+    assert losses(run)[:2] == pytest.approx(whole[:2], rel=1e-6)
+
+
+def test_a_run_of_other_batches_is_not_gone_on_with(cut: Path) -> None:
+    with pytest.raises(InvalidCheckpoint, match="8 batches an epoch, and this one has 6"):
+        train(cpu(), ToyObjective(), ToySampler(count=6), PLAN, cut, resume=True)
+
+
+def test_in_fp16_the_gradients_true_norm_is_clipped_and_the_scale_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms: dict[str, list[float]] = {"32": [], "16": []}
+    measure = nn.utils.clip_grad_norm_
+    for precision, found in norms.items():
+        half = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=1024))  # type: ignore[attr-defined]
+        fabric = Fabric(accelerator="cpu", plugins=half) if precision == "16" else cpu()
+        monkeypatch.setattr(
+            nn.utils, "clip_grad_norm_", lambda *a, f=found: f.append(float(measure(*a)))
+        )
+        plan = replace(PLAN, clip=1.0)
+        train(fabric, ToyObjective(), ToySampler(), plan, tmp_path / precision)
+    assert norms["16"][:3] == pytest.approx(norms["32"][:3], rel=0.05)
+    state = torch.load(tmp_path / "16" / RESUME_FILE, weights_only=False)
+    assert state["precision"]["scale"] == 1024
 
 
 def test_two_processes_learn_what_one_learns_from_the_same_batches(

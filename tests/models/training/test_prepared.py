@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from brainmvp_models.errors import TemplateMismatch
+from brainmvp_models.errors import InvalidDatalist, TemplateMismatch
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy, Preprocessing, load_task
 from brainmvp_models.templates import TEMPLATE_SHAPE, TemplateBank, minmax_scaled
@@ -158,6 +159,74 @@ def test_scans_of_one_grid_stay_together_however_their_axes_are_stored(
     nib.save(nib.Nifti1Image(np.asarray(turned.dataobj)[..., None], turned.affine), path)
     (prepared,) = prepare_studies((case,), Preprocessing(), tmp_path / "cache")
     np.testing.assert_allclose(prepared.image[0], prepared.image[1], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("voxels", "problem"),
+    [
+        (np.full((24, 20, 16), np.nan), "A, flair: holds NaN or infinite voxels"),
+        (np.full((24, 20, 16), 7.0), "A, flair: all its voxels have one value"),
+        (np.eye(24)[:, :20, None] * np.full(16, 1e9) + np.linspace(0, 1, 20)[:, None],
+         "A, flair: a voxel is more than 65,504 times as bright"),
+    ],
+    ids=["not a number", "constant", "beyond half precision"],
+)  # fmt: skip
+def test_a_scan_that_would_spoil_training_is_refused_by_name(
+    case: Case, tmp_path: Path, voxels: np.ndarray, problem: str
+) -> None:
+    image = nib.Nifti1Image(voxels.astype(np.float32), np.eye(4))
+    nib.save(image, case.images[Modality.FLAIR])
+    with pytest.raises(InvalidDatalist, match=problem):
+        prepare_studies((case,), Preprocessing(), tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:Divide by zero")  # MONAI: its percentiles are equal
+def test_a_scan_below_its_background_everywhere_is_refused_by_name(
+    case: Case, tmp_path: Path
+) -> None:
+    rare = np.zeros((24, 20, 16), np.float32)
+    rare[0, 0, 0] = -1
+    for path in case.images.values():
+        nib.save(nib.Nifti1Image(rare, np.eye(4)), path)
+    with pytest.raises(InvalidDatalist, match="A: no voxel is brighter than the background"):
+        prepare_studies((case,), Preprocessing(), tmp_path / "cache")
+
+
+def test_a_list_may_be_longer_than_the_files_that_a_process_may_open(
+    small_studies: Path, tmp_path: Path
+) -> None:
+    cases = read_datalist(small_studies)[:1]
+    prepare_studies(cases, Preprocessing(), tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, limits[1]))
+    try:
+        studies = prepare_studies(cases * 50, Preprocessing(), tmp_path)
+        assert all(study.image.shape[1:] == study.label.shape == study.shape for study in studies)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_modality_that_the_task_has_not_cannot_widen_the_foreground(
+    case: Case, tmp_path: Path
+) -> None:
+    small, wide = np.zeros((2, 24, 20, 16), np.float32)
+    small[8:20, 4:16, 4:12] = np.random.default_rng(0).random((12, 12, 8)) + 1
+    wide[:] = np.random.default_rng(1).random(wide.shape)
+    for modality, voxels in ((Modality.T1, small), (Modality.FLAIR, wide)):
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), case.images[modality])
+    cases = (case, case.limited_to([Modality.T1, Modality.T2]))
+    both, one = prepare_studies(cases, Preprocessing(), tmp_path / "cache")
+    assert both.shape == (24, 20, 16) and one.shape == (14, 14, 10)
+    assert one.modalities == (Modality.T1,)
+
+
+def test_a_template_that_shows_nothing_is_named(bank: TemplateBank) -> None:
+    flat = {**bank.volumes, Modality.T2: np.zeros(TEMPLATE_SHAPE, np.float32)}
+    task = load_task("upenn-gbm")
+    assert ChannelFiller.of(task, TemplateBank(flat)).blank == (Modality.T2,)
+    assert ChannelFiller.of(task, bank).blank == ()
 
 
 def test_channels_keep_their_modality_when_a_case_names_its_files_in_another_order(

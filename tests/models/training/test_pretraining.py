@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -16,8 +17,9 @@ from brainmvp_models.task import Preprocessing, load_task
 from brainmvp_models.templates import TEMPLATE_SHAPE, TemplateBank, minmax_scaled
 from brainmvp_models.training.datalist import read_datalist
 from brainmvp_models.training.finetuning import build_network
-from brainmvp_models.training.loop import lay_out
+from brainmvp_models.training.loop import LOSSES_FILE, Plan, Progress, lay_out
 from brainmvp_models.training.prepared import PreparedStudy, prepare_studies
+from brainmvp_models.training.pretrain import PretrainOrder, run_pretraining
 from brainmvp_models.training.pretraining import (
     Pretext,
     PretextBatch,
@@ -134,6 +136,39 @@ def test_contrast_joins_at_its_epoch_and_the_loss_has_the_published_weights() ->
     assert loss.item() == pytest.approx((10 * one + other + contrast).item(), rel=1e-5)
 
 
+def test_a_run_that_was_stopped_goes_on_with_the_same_losses_and_templates(
+    small_studies: Path, tmp_path: Path
+) -> None:
+    order = PretrainOrder(
+        cases=read_datalist(small_studies),
+        run=tmp_path / "whole",
+        cache=tmp_path / "cache",
+        size=TINY,
+        pretext=Pretext(window=32, template_epochs=1, contrast_from=1),
+        plan=Plan(2, learning_rate=1e-3, accumulate=2, save_seconds=0),
+        per_study=2,
+        template_rate=1e-2,
+        precision="32",
+        accelerator="cpu",
+    )
+    path = run_pretraining(order)
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    again = replace(order, run=tmp_path / "again")
+    with pytest.raises(KeyboardInterrupt):
+        run_pretraining(again, on_step=stop)
+    run_pretraining(replace(again, resume=True))
+    logs = [(run.run / LOSSES_FILE).read_text() for run in (order, again)]
+    assert logs[0] == logs[1] and logs[0].count("\n") == 4
+    one, two = (
+        torch.load(run.run / path.name, weights_only=True)["state_dict"] for run in (order, again)
+    )
+    assert all(torch.equal(value, two[key]) for key, value in one.items())
+
+
 def test_a_window_beyond_the_template_grid_is_filled_with_the_templates_lowest_value() -> None:
     objective = Pretraining(TINY, BANK, Pretext(window=32))
     with torch.no_grad():
@@ -174,6 +209,9 @@ def test_a_pre_trained_file_has_the_published_keys_and_shapes(size: object, tmp_
     write_pretrained(path, network.state_dict(), bank, BANK, 3)
     state = torch.load(path, weights_only=True)["state_dict"]
     assert all(key.startswith("module.") for key in state)
+    encoder = {key for key in state if "encoder." in key and "decoder." not in key}
+    published = size.encoder(1).state_dict()  # type: ignore[attr-defined]
+    assert encoder == {f"module.encoder.uniformer.{key}" for key in published}
     assert all(value.stride() == torch.empty(value.shape).stride() for value in state.values())
     assert state["module.rep_template"].shape == (8, 240, 240, 155)
     first = state["module.encoder.uniformer.patch_embed1.proj.weight"]

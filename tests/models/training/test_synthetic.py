@@ -198,6 +198,18 @@ def test_thick_slices_keep_the_mean_and_a_ramp_and_blur_only_their_axis(axis: in
     assert thick_slices(noise, axis, 5).std() < 0.7 * noise.std()
 
 
+def test_studies_of_another_seed_recipe_or_anatomy_are_not_taken_for_these(
+    small_t1: Path, tmp_path: Path
+) -> None:
+    order = Order(tmp_path, "training", 1, Recipe((Modality.T1,), air=0), anatomy=small_t1)
+    write_studies(order, processes=1, on_study=lambda: None)
+    recipe = replace(order.recipe, healthy=0.5)
+    for other in (replace(order, seed=1), replace(order, recipe=recipe)):
+        with pytest.raises(InvalidDatalist, match="training-0000 was made with another seed"):
+            write_studies(other, processes=1, on_study=lambda: None)
+    write_studies(replace(order, studies=2), processes=1, on_study=lambda: None)
+
+
 def test_written_studies_pass_the_dry_run_and_an_interrupted_call_goes_on(
     small_t1: Path, tmp_path: Path
 ) -> None:

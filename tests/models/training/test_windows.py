@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -16,9 +18,8 @@ edges = st.integers(8, 40)
 
 
 def study(shape: tuple[int, int, int], marked: tuple[int, int, int] | None = None) -> PreparedStudy:
-    voxels = np.arange(np.prod(shape), dtype=np.float16).reshape(1, *shape)
     points = np.array([marked] if marked else np.zeros((0, 3)), np.int16).reshape(-1, 3)
-    return PreparedStudy("s", (), voxels, None, None, points, shape, (0, 0, 0))
+    return PreparedStudy("s", Path("none"), (), shape, None, points, shape, (0, 0, 0))
 
 
 @given(shape=st.tuples(edges, edges, edges), seed=st.integers(0, 9))

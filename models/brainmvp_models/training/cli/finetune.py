@@ -26,6 +26,12 @@ def finetune(
     validation: Annotated[
         str, typer.Option(help="Section to choose the best checkpoint by; '' for none.")
     ] = "validation",
+    fold: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Validate on the section's cases of this fold, train on its others."
+        ),
+    ] = None,
     root: o.Root = None,
     cache: o.Cache = None,
     size: o.Size = "released",
@@ -66,23 +72,26 @@ def finetune(
     from brainmvp_models.checkpoint import read_checkpoint
     from brainmvp_models.task import load_task
     from brainmvp_models.templates import TemplateBank
+    from brainmvp_models.training.datalist import split_fold
     from brainmvp_models.training.finetune import FinetuneOrder, run_finetuning
     from brainmvp_models.training.finetuning import Tuning
     from brainmvp_models.training.loop import Plan
 
     with plain_errors():
         chosen = load_task(task)
-        sections = (section, validation) if validation else (section,)
+        sections = (section, validation) if validation and fold is None else (section,)
         if dry_run:
             return o.dry_run(datalist, sections, chosen, root)
         with bar() as progress:
             cases = [o.read_checked(datalist, s, chosen, root, progress) for s in sections]
+            if fold is not None:
+                cases = list(split_fold(cases[0], fold, datalist.name))
             line = progress.add_task("preparing", total=sum(map(len, cases)))
             weights = read_checkpoint(pretrained) if pretrained else None
             bank = weights.templates if weights and weights.templates else TemplateBank({})
             order = FinetuneOrder(
                 cases=cases[0],
-                validation=cases[1] if validation else (),
+                validation=cases[1] if len(cases) > 1 else (),
                 task=chosen,
                 bank=TemplateBank.from_folder(templates) if templates else bank,
                 pretrained=weights,
@@ -107,10 +116,9 @@ def finetune(
                 seed=seed,
                 resume=resume,
             )
-            path = run_finetuning(
+            run_finetuning(
                 order,
                 on_study=lambda: progress.advance(line),
                 on_step=o.reporter(progress),
                 say=typer.echo,
             )
-        typer.echo(f"wrote {path}")

@@ -53,6 +53,8 @@ def pretrain(
     from brainmvp_models.training.pretrain import PretrainOrder, run_pretraining
     from brainmvp_models.training.pretraining import Pretext
 
+    if window % block:
+        raise typer.BadParameter(f"a window of {window} does not divide into blocks of {block}")
     with plain_errors():
         if dry_run:
             return o.dry_run(datalist, (section,), None, root)

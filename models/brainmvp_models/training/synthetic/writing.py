@@ -7,20 +7,24 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from brainmvp_models.bundle import digest_of
+from brainmvp_models.errors import InvalidDatalist
 from brainmvp_models.modality import Modality
 from brainmvp_models.training.synthetic.anatomy import Anatomy, from_t1, mni152
 from brainmvp_models.training.synthetic.study import Recipe, SyntheticStudy, draw_study
 
 DATALIST = "datalist.json"
+_FACTS = "study.json"
 _STEPS = 2000
 """Stored values of brightness 1: int16 with a scale, as scanners store theirs."""
 
@@ -46,19 +50,50 @@ class Order:
     anatomy: Path | None = None
     missing: float = 0.0
 
+    @property
+    def origin(self) -> dict[str, object]:
+        """All that a study follows from but its section and number, as ``study.json`` keeps it."""
+        anatomy = digest_of(self.anatomy) if self.anatomy else "MNI152"
+        facts = {"seed": self.seed, "missing": self.missing, "anatomy": anatomy}
+        recipe = asdict(self.recipe)
+        return {**facts, **recipe, "modalities": [m.value for m in self.recipe.modalities]}
+
 
 def write_studies(order: Order, *, processes: int, on_study: Callable[[], None]) -> Path:
     """Write the studies and add their section to ``datalist.json``; returns its path.
 
     Raises:
-        InvalidDatalist: the anatomy cannot be used.
+        InvalidDatalist: the anatomy cannot be used, or the folder holds other studies.
     """
     anatomy = from_t1(order.anatomy) if order.anatomy else mni152()
     order.out.mkdir(parents=True, exist_ok=True)
+    _check_finished(order)
     for _ in _written(order, anatomy, processes):
         on_study()
     names = [_name(order, index) for index in range(order.studies)]
     return _add_section(order, [_entry(order.out, name) for name in names])
+
+
+def _check_finished(order: Order) -> None:
+    """Refuse to go on among studies that another seed, recipe or anatomy made."""
+    origin = order.origin
+    for name in (_name(order, index) for index in range(order.studies)):
+        file = order.out / name / _FACTS
+        if file.parent.is_dir() and _facts(file).get("origin") != origin:
+            raise InvalidDatalist(
+                f"{name} was made with another seed, recipe or anatomy",
+                remedy="Give the options that it was made with, or choose another folder",
+                subject=order.out.name,
+            )
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    """What a study's folder says of it; nothing where it does not."""
+    try:
+        facts: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return facts
 
 
 def _written(order: Order, anatomy: Anatomy, processes: int) -> Iterator[int]:
@@ -102,7 +137,8 @@ def _write_study(order: Order, anatomy: Anatomy, index: int) -> None:
         for modality in _present(order, study, seed):
             _save(study.scans[modality], aside / f"{modality.value}.nii.gz")
         _save(study.labels, aside / "label.nii.gz")
-        (aside / "study.json").write_text(json.dumps({"grade": study.grade}) + "\n")
+        facts = {"grade": study.grade, "origin": order.origin}
+        (aside / _FACTS).write_text(json.dumps(facts) + "\n")
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -134,7 +170,7 @@ def _name(order: Order, index: int) -> str:
 
 def _entry(out: Path, name: str) -> dict[str, object]:
     folder = out / name
-    grade = json.loads((folder / "study.json").read_text())["grade"]
+    grade = _facts(folder / _FACTS)["grade"]
     scans = sorted(folder.glob("*.nii.gz"))
     images = {f.name.split(".")[0]: f"{name}/{f.name}" for f in scans if f.name[:5] != "label"}
     return {"name": name, "image": images, "label": f"{name}/label.nii.gz", "target": grade}

@@ -32,11 +32,11 @@ class ToyObjective(nn.Module):
 
 
 class ToySampler:
-    def __init__(self, share: int, rank: int, seconds: float) -> None:
-        self.share, self.rank, self.seconds = share, rank, seconds
+    def __init__(self, share: int = 1, rank: int = 0, seconds: float = 0, count: int = 8) -> None:
+        self.share, self.rank, self.seconds, self.count = share, rank, seconds, count
 
     def __len__(self) -> int:
-        return 8
+        return self.count
 
     def batch(self, epoch: int, index: int) -> ToyBatch:
         time.sleep(self.seconds)
