@@ -108,20 +108,25 @@ class Label(Frozen):
 
 
 class Region(Frozen):
-    """One output channel that may overlap others: the union of some labels."""
+    """One output channel that may overlap others: the union of some labels.
+
+    Attributes:
+        smallest_ml: connected parts that are smaller are left out, in mL; None: as of the outputs.
+    """
 
     name: Name
     title: str = ""
     labels: tuple[int, ...] = Field(min_length=1)
     colour: Colour = "#808080"
     code: Code | None = None
+    smallest_ml: float | None = Field(default=None, ge=0)
 
 
 class RegionOutputs(Frozen):
     """Overlapping regions, one sigmoid each.
 
     Attributes:
-        smallest_ml: connected parts of a region that are smaller are left out, in mL.
+        smallest_ml: of regions that have none of their own.
     """
 
     kind: Literal["regions"] = "regions"
@@ -134,6 +139,12 @@ class RegionOutputs(Frozen):
     def count(self) -> int:
         """Output channels of the network."""
         return len(self.regions)
+
+    @property
+    def smallest_parts_ml(self) -> tuple[float, ...]:
+        """Of each region, the volume below which its connected parts are left out."""
+        own = (region.smallest_ml for region in self.regions)
+        return tuple(self.smallest_ml if volume is None else volume for volume in own)
 
     @property
     def painting(self) -> tuple[tuple[int, int], ...]:

@@ -54,9 +54,12 @@ def segment(
         parts = _members(tuple(logits), outputs, level)
         with ThreadPoolExecutor(max_workers=len(parts)) as pool:
             members = tuple(pool.map(lambda part: _placed(part, space), parts))
-    if isinstance(outputs, RegionOutputs) and outputs.smallest_ml:
-        fewest = voxels_of(outputs.smallest_ml, space.native.voxel_ml)
-        members = tuple(without_specks(part, fewest) for part in members)
+    if isinstance(outputs, RegionOutputs):
+        volumes = outputs.smallest_parts_ml
+        fewest = [voxels_of(volume, space.native.voxel_ml) for volume in volumes]
+        members = tuple(
+            without_specks(part, n) if n else part for part, n in zip(members, fewest, strict=True)
+        )
     return Segmentation(
         mask=_painted(members, outputs),
         outputs=members,
