@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,8 @@ def evaluate(order: Order, progress: Progress = lambda *_: None) -> Evaluation:
     """
     task = order.bundle.task
     listed = read_datalist(order.datalist, order.section, channels=task.modalities, root=order.root)
+    if isinstance(task.outputs, ScoreOutputs):  # whose masks, if any, are not asked for
+        listed = tuple(replace(case, label=None) for case in listed)
     cases = listed[: order.limit]
     faults = check_cases(cases, task, progress=lambda *done: progress("check", *done))
     refuse([fault for fault in faults if fault.case], order.datalist)
@@ -300,12 +302,12 @@ def _subject(order: Order, engine: EngineInfo, datalist: str) -> Subject:
 
 
 def _list_digest(datalist: Path, cases: Sequence[Case]) -> str:
-    """Of the JSON file; of a folder, of its cases' paths and sizes."""
+    """Of the JSON file; of a folder, of its cases' paths."""
     if datalist.is_file():
         return digest_of(datalist)
     hasher = hashlib.sha256()
     for path in (p for c in cases for p in (*c.images.values(), c.label) if p is not None):
-        hasher.update(f"{path.relative_to(datalist)}\0{path.stat().st_size}\n".encode())
+        hasher.update(f"{path.relative_to(datalist)}\n".encode())
     return f"sha256:{hasher.hexdigest()}"
 
 

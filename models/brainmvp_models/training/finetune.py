@@ -19,7 +19,7 @@ from brainmvp_models.training.case import Case
 from brainmvp_models.training.finetuning import FineTuning, Tuning, TuningSampler, build_network
 from brainmvp_models.training.loop import Plan, Progress, check_run, make_fabric, train
 from brainmvp_models.training.mixing import ChannelFiller
-from brainmvp_models.training.prepared import PreparedStudy, prepare_studies
+from brainmvp_models.training.prepared import PreparedStudy, material_of, prepare_studies
 from brainmvp_models.training.published import write_finetuned
 from brainmvp_models.training.validation import Validation
 
@@ -120,6 +120,7 @@ def run_finetuning(
         sampler,
         order.plan,
         order.run,
+        material=material_of(studies, order.batch, order.per_study),
         resume=order.resume,
         on_step=on_step,
         on_epoch=best.after,

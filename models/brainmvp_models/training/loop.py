@@ -143,6 +143,7 @@ def train(
     run: Path,
     *,
     groups: list[dict[str, Any]] | None = None,
+    material: str = "",
     resume: bool = False,
     on_step: Callable[[Progress], None] = lambda _: None,
     on_epoch: Callable[[int, nn.Module], bool] = lambda epoch, judged: False,
@@ -151,6 +152,7 @@ def train(
 
     Args:
         groups: AdamW's parameter groups; by default one of everything that learns.
+        material: what the batches are made of; a run goes on with the same alone.
         on_epoch: called on every process after an epoch with its number and the module to judge;
             true asks for the resume file to be written at once.
 
@@ -173,13 +175,14 @@ def train(
     average = _RunningMean(objective, plan.average)
     state: dict[str, Any] = {
         "objective": module, "optimiser": wrapped, "schedule": schedule,
-        "precision": fabric.strategy.precision, "average": average.state, "batches": batches,
-        "epoch": 0, "index": 0,
+        "precision": fabric.strategy.precision.state_dict(), "average": average.state,
+        "material": f"{batches} in steps of {plan.accumulate}: {material}", "epoch": 0, "index": 0,
     }  # fmt: skip
     if resume and (run / RESUME_FILE).is_file():
         asked = [(group["initial_lr"], group["weight_decay"]) for group in optimiser.param_groups]
+        mine = state["material"]
         _load(fabric, run, state, average)
-        _check_batches(state["batches"], batches)
+        _check_material(state["material"], mine)
         _set_rates(optimiser, schedule, asked)
     step = state["epoch"] * per_epoch + -(-state["index"] // plan.accumulate)
     log = _Log(run, after=step) if fabric.is_global_zero else None
@@ -340,6 +343,7 @@ def _cosine(warmup: int, steps: int) -> Callable[[int], float]:
 
 def _save(fabric: Fabric, run: Path, state: dict[str, Any]) -> None:
     aside = run / f".{RESUME_FILE}.part"
+    state["precision"] = fabric.strategy.precision.state_dict()
     fabric.save(aside, state)
     fabric.barrier()
     if fabric.is_global_zero:
@@ -350,6 +354,8 @@ def _load(fabric: Fabric, run: Path, state: dict[str, Any], average: _RunningMea
     try:
         fabric.load(run / RESUME_FILE, state)
         average.load(dict(state["average"]))
+        if state["precision"]:  # of fp16; a run may go on in another precision
+            fabric.strategy.precision.load_state_dict(state["precision"])
     except (RuntimeError, KeyError, ValueError, EOFError) as error:
         raise InvalidCheckpoint(
             f"is not of this training ({type(error).__name__})",
@@ -358,11 +364,12 @@ def _load(fabric: Fabric, run: Path, state: dict[str, Any], average: _RunningMea
         ) from error
 
 
-def _check_batches(before: int, now: int) -> None:
+def _check_material(before: str, now: str) -> None:
     if before != now:
         raise InvalidCheckpoint(
-            f"is of a run with {before} batches an epoch, and this one has {now}",
-            remedy="Resume with the same datalist, --batch, --per-study and number of processes",
+            "is of a run on other batches",
+            remedy="Resume with the same studies, --fold, --batch, --per-study, --accumulate and "
+            "number of processes",
             subject=RESUME_FILE,
         )
 

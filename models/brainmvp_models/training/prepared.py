@@ -105,6 +105,12 @@ def prepare_studies(
         return tuple(pool.map(prepare, cases))
 
 
+def material_of(studies: Sequence[PreparedStudy], batch: int, per_study: int) -> str:
+    """What a run's batches are made of, so that another is not taken for it."""
+    names = "\0".join(study.name for study in studies)
+    return f"{batch} {per_study} {hashlib.sha256(names.encode()).hexdigest()}"
+
+
 def _key(case: Case, preprocessing: Preprocessing) -> str:
     """A digest of the files' names, sizes and times, of the channels' order and preprocessing."""
     files = [*case.images.values()] + ([case.label] if case.label else [])

@@ -15,7 +15,7 @@ from brainmvp_models.networks.build import NetworkSize
 from brainmvp_models.task import Preprocessing
 from brainmvp_models.training.case import Case
 from brainmvp_models.training.loop import Plan, Progress, check_run, make_fabric, train
-from brainmvp_models.training.prepared import prepare_studies
+from brainmvp_models.training.prepared import material_of, prepare_studies
 from brainmvp_models.training.pretraining import Pretext, PretextSampler, Pretraining
 from brainmvp_models.training.published import write_pretrained, write_templates
 
@@ -102,6 +102,7 @@ def run_pretraining(
         order.plan,
         order.run,
         groups=_groups(objective, order),
+        material=material_of(studies, order.batch, order.per_study),
         resume=order.resume,
         on_step=on_step,
     )

@@ -54,17 +54,33 @@ def segment(
         parts = _members(tuple(logits), outputs, level)
         with ThreadPoolExecutor(max_workers=len(parts)) as pool:
             members = tuple(pool.map(lambda part: _placed(part, space), parts))
-    if isinstance(outputs, RegionOutputs):
-        volumes = outputs.smallest_parts_ml
-        fewest = [voxels_of(volume, space.native.voxel_ml) for volume in volumes]
-        members = tuple(
-            without_specks(part, n) if n else part for part, n in zip(members, fewest, strict=True)
-        )
+    if isinstance(outputs, RegionOutputs) and any(outputs.smallest_parts_ml):
+        members = _large_parts(members, outputs, space.native.voxel_ml)
     return Segmentation(
         mask=_painted(members, outputs),
         outputs=members,
         probabilities=native if probabilities else (),
     )
+
+
+def _large_parts(
+    members: tuple[NDArray[np.bool_], ...], outputs: RegionOutputs, voxel_ml: float
+) -> tuple[NDArray[np.bool_], ...]:
+    """The regions (i, j, k) without the parts that are too small.
+
+    What is left out of a region is left out of those inside it: the mask could not show it.
+    """
+    kept = list(members)
+    for index, region in sorted(
+        enumerate(outputs.regions), key=lambda entry: -len(entry[1].labels)
+    ):
+        for outer, larger in enumerate(outputs.regions):
+            if set(region.labels) < set(larger.labels):
+                kept[index] = kept[index] & ~(members[outer] & ~kept[outer])
+        fewest = voxels_of(outputs.smallest_parts_ml[index], voxel_ml)
+        if fewest:
+            kept[index] = without_specks(kept[index], fewest)
+    return tuple(kept)
 
 
 def voxels_of(volume_ml: float, voxel_ml: float) -> int:

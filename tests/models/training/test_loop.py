@@ -116,9 +116,15 @@ def test_a_run_resumes_at_the_rate_that_is_asked_for(
     assert losses(run)[:2] == pytest.approx(whole[:2], rel=1e-6)
 
 
-def test_a_run_of_other_batches_is_not_gone_on_with(cut: Path) -> None:
-    with pytest.raises(InvalidCheckpoint, match="8 batches an epoch, and this one has 6"):
-        train(cpu(), ToyObjective(), ToySampler(count=6), PLAN, cut, resume=True)
+@pytest.mark.parametrize(
+    ("count", "accumulate", "material"), [(6, 2, ""), (8, 4, ""), (8, 2, "fold 1")]
+)
+def test_a_run_of_other_batches_is_not_gone_on_with(
+    cut: Path, count: int, accumulate: int, material: str
+) -> None:
+    plan, sampler = replace(PLAN, accumulate=accumulate), ToySampler(count=count)
+    with pytest.raises(InvalidCheckpoint, match=r"last.ckpt: is of a run on other batches"):
+        train(cpu(), ToyObjective(), sampler, plan, cut, material=material, resume=True)
 
 
 def test_in_fp16_the_gradients_true_norm_is_clipped_and_the_scale_is_resumed(
@@ -135,6 +141,11 @@ def test_in_fp16_the_gradients_true_norm_is_clipped_and_the_scale_is_resumed(
         plan = replace(PLAN, clip=1.0)
         train(fabric, ToyObjective(), ToySampler(), plan, tmp_path / precision)
     assert norms["16"][:3] == pytest.approx(norms["32"][:3], rel=0.05)
+    halved = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))  # type: ignore[attr-defined]
+    for name, fabric in (("16", Fabric(accelerator="cpu", plugins=halved)), ("32", cpu())):
+        # What began in one precision goes on in another.
+        run = tmp_path / ("32" if name == "16" else "16")
+        train(fabric, ToyObjective(), ToySampler(), replace(plan, epochs=3), run, resume=True)
     state = torch.load(tmp_path / "16" / RESUME_FILE, weights_only=False)
     assert state["precision"]["scale"] == 1024
 

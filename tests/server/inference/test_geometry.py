@@ -151,15 +151,22 @@ def test_of_equal_classes_the_background_wins_and_values_are_the_tasks() -> None
         assert np.count_nonzero(found.mask == 3) == 2 * 18 * 18
 
 
-def test_a_region_may_have_a_smallest_part_of_its_own() -> None:
+@pytest.mark.parametrize(
+    ("outer", "inner", "voxels", "painted"),
+    [(0.01, 0, [0, 0], set()), (0, 0.01, [8, 0], {1}), (0.005, 0.005, [8, 8], {2})],
+)
+def test_a_small_part_is_left_out_of_its_region_and_of_those_inside_it(
+    outer: float, inner: float, voxels: list[int], painted: set[int]
+) -> None:
     _, space = flat_space()
     logits = np.full((2, *space.shape), -9, np.float32)  # type: ignore[attr-defined]
     logits[:, 3:5, 3:5, 3:5] = 9  # 0.008 mL
-    regions = (Region(name="A", labels=(1, 2)), Region(name="B", labels=(2,), smallest_ml=0))
+    regions = (Region(name="A", labels=(1, 2)), Region(name="B", labels=(2,), smallest_ml=inner))
     labels = (Label(value=1, name="a"), Label(value=2, name="b"))
-    outputs = RegionOutputs(regions=regions, labels=labels, smallest_ml=0.01)
+    outputs = RegionOutputs(regions=regions, labels=labels, smallest_ml=outer)
     found = segment(logits, space, outputs, probabilities=False)  # type: ignore[arg-type]
-    assert [np.count_nonzero(part) for part in found.outputs] == [0, 8]
+    assert [np.count_nonzero(part) for part in found.outputs] == voxels
+    assert set(np.unique(found.mask)) - {0} == painted
 
 
 def test_parts_that_a_task_calls_too_small_are_left_out_of_the_mask_alone() -> None:

@@ -29,7 +29,9 @@ def finetune(
     fold: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Validate on the section's cases of this fold, train on its others."
+            min=0,
+            help="Train on the section's cases of other folds, validate on this one's, "
+            "not on --validation. For lists in JSON.",
         ),
     ] = None,
     root: o.Root = None,
@@ -72,7 +74,7 @@ def finetune(
     from brainmvp_models.checkpoint import read_checkpoint
     from brainmvp_models.task import load_task
     from brainmvp_models.templates import TemplateBank
-    from brainmvp_models.training.datalist import split_fold
+    from brainmvp_models.training.datalist import read_datalist, split_fold
     from brainmvp_models.training.finetune import FinetuneOrder, run_finetuning
     from brainmvp_models.training.finetuning import Tuning
     from brainmvp_models.training.loop import Plan
@@ -80,6 +82,9 @@ def finetune(
     with plain_errors():
         chosen = load_task(task)
         sections = (section, validation) if validation and fold is None else (section,)
+        if fold is not None:
+            listed = read_datalist(datalist, section, channels=chosen.modalities, root=root)
+            split_fold(listed, fold, datalist.name)
         if dry_run:
             return o.dry_run(datalist, sections, chosen, root)
         with bar() as progress:

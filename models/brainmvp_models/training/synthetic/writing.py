@@ -79,10 +79,13 @@ def _check_finished(order: Order) -> None:
     origin = order.origin
     for name in (_name(order, index) for index in range(order.studies)):
         file = order.out / name / _FACTS
-        if file.parent.is_dir() and _facts(file).get("origin") != origin:
+        found = _facts(file).get("origin")
+        if file.parent.is_dir() and found != origin:
             raise InvalidDatalist(
-                f"{name} was made with another seed, recipe or anatomy",
-                remedy="Give the options that it was made with, or choose another folder",
+                f"{name} was made with another seed, recipe or anatomy"
+                if found
+                else f"{name} does not say how it was made",
+                remedy="Give the options that made it, choose another folder, or delete it",
                 subject=order.out.name,
             )
 
