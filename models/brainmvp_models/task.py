@@ -147,12 +147,17 @@ class RegionOutputs(Frozen):
         return tuple(self.smallest_ml if volume is None else volume for volume in own)
 
     @property
+    def largest_first(self) -> tuple[int, ...]:
+        """Indices of the regions, those of most labels first: no region before one around it."""
+        return tuple(sorted(range(self.count), key=lambda i: -len(self.regions[i].labels)))
+
+    @property
     def painting(self) -> tuple[tuple[int, int], ...]:
         """``(region index, label)`` in the order that turns region masks into one label mask.
 
         Larger regions first; each paints the one label of its own that no smaller region holds.
         """
-        order = sorted(range(self.count), key=lambda i: -len(self.regions[i].labels))
+        order = self.largest_first
         strokes = []
         for rank, index in enumerate(order):
             later = {label for other in order[rank + 1 :] for label in self.regions[other].labels}

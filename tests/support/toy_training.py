@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from brainmvp_models.training.loop import Plan, make_fabric, train
 
+PLAN = Plan(3, learning_rate=0.3, warmup=2, accumulate=2, average=0.5, save_seconds=0)
+
 
 class ToyBatch(NamedTuple):
     x: Tensor
@@ -53,9 +55,8 @@ def main() -> None:
     fabric = make_fabric("32", "cpu")
     share = fabric.world_size if "--share" in options else 1
     sampler = ToySampler(share, fabric.global_rank, 0.15 if "--slow" in options else 0)
-    plan = Plan(3, learning_rate=0.3, warmup=2, accumulate=2, average=0.5, save_seconds=0)
     objective = ToyObjective()
-    train(fabric, objective, sampler, plan, run, resume="--resume" in options)
+    train(fabric, objective, sampler, PLAN, run, resume="--resume" in options)
     torch.save(objective.state_dict(), run / f"weights-{fabric.global_rank}.pt")
 
 

@@ -225,10 +225,9 @@ def train(
                 state.update(epoch=epoch, index=index + 1, average=average.state)
                 _save(fabric, run, state)
                 saved = time.monotonic()
-        state.update(epoch=epoch + 1, index=0, average=average.state)
         judged = average.module(objective)
         _share_statistics(fabric, judged)
-        state.update(average=average.state)
+        state.update(epoch=epoch + 1, index=0, average=average.state)
         wanted = on_epoch(epoch, judged)
         due = fabric.broadcast(time.monotonic() - saved > plan.save_seconds / 2)
         if wanted or due or epoch + 1 == plan.epochs:

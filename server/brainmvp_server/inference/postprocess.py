@@ -71,11 +71,10 @@ def _large_parts(
     What is left out of a region is left out of those inside it: the mask could not show it.
     """
     kept = list(members)
-    for index, region in sorted(
-        enumerate(outputs.regions), key=lambda entry: -len(entry[1].labels)
-    ):
+    for index in outputs.largest_first:
+        labels = set(outputs.regions[index].labels)
         for outer, larger in enumerate(outputs.regions):
-            if set(region.labels) < set(larger.labels):
+            if labels < set(larger.labels) and kept[outer] is not members[outer]:
                 kept[index] = kept[index] & ~(members[outer] & ~kept[outer])
         fewest = voxels_of(outputs.smallest_parts_ml[index], voxel_ml)
         if fewest:

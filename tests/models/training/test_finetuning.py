@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,9 +26,10 @@ from brainmvp_models.training.finetuning import (
     build_network,
     supervised_logits,
 )
-from brainmvp_models.training.loop import LOSSES_FILE, Plan, Progress
+from brainmvp_models.training.loop import LOSSES_FILE, Plan
 from brainmvp_models.training.mixing import ChannelFiller
 from brainmvp_models.training.prepared import prepare_studies
+from stopping import stopped_at
 
 MODALITIES = (Modality.T1, Modality.T1C, Modality.T2, Modality.FLAIR)
 
@@ -141,14 +141,6 @@ def test_a_flip_takes_the_label_along(
     assert seen == {True, False}
 
 
-def killed_at(step: int) -> Callable[[Progress], None]:
-    def look(progress: Progress) -> None:
-        if progress.step == step:
-            raise KeyboardInterrupt
-
-    return look
-
-
 def test_a_run_writes_the_published_form_and_scores_and_a_killed_one_resumes_to_the_same_end(
     order: FinetuneOrder, tmp_path: Path
 ) -> None:
@@ -167,7 +159,7 @@ def test_a_run_writes_the_published_form_and_scores_and_a_killed_one_resumes_to_
     steps = len((order.run / LOSSES_FILE).read_text().splitlines())
     assert steps > 2
     with pytest.raises(KeyboardInterrupt):
-        run_finetuning(again, on_step=killed_at(steps - 1))
+        run_finetuning(again, on_step=stopped_at(steps - 1))
     run_finetuning(replace(again, resume=True))
     for name in (SCORES_FILE, LOSSES_FILE):
         assert (again.run / name).read_text() == (order.run / name).read_text()

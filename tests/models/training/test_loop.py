@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,12 +23,11 @@ from brainmvp_models.errors import InvalidCheckpoint
 from brainmvp_models.training.loop import (
     LOSSES_FILE,
     RESUME_FILE,
-    Plan,
-    Progress,
     make_fabric,
     train,
 )
-from toy_training import ToyObjective, ToySampler
+from stopping import stopped_at
+from toy_training import PLAN, ToyObjective, ToySampler
 
 PROGRAM = Path(toy_training.__file__)
 
@@ -91,15 +89,10 @@ def cpu() -> Fabric:
     return make_fabric("32", "cpu")
 
 
-PLAN = Plan(3, learning_rate=0.3, warmup=2, accumulate=2, average=0.5, save_seconds=0)
-
-
-def stopped_at(step: int) -> Callable[[Progress], None]:
-    def look(progress: Progress) -> None:
-        if progress.step == step:
-            raise KeyboardInterrupt
-
-    return look
+def half(scale: float) -> Fabric:
+    """Half precision on a CPU, which Fabric has for GPUs alone, with its scale to begin with."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)  # type: ignore[attr-defined]
+    return Fabric(accelerator="cpu", plugins=MixedPrecision("16-mixed", "cpu", scaler))
 
 
 def test_a_run_resumes_at_the_rate_that_is_asked_for(
@@ -133,19 +126,18 @@ def test_in_fp16_the_gradients_true_norm_is_clipped_and_the_scale_is_resumed(
     norms: dict[str, list[float]] = {"32": [], "16": []}
     measure = nn.utils.clip_grad_norm_
     for precision, found in norms.items():
-        half = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=1024))  # type: ignore[attr-defined]
-        fabric = Fabric(accelerator="cpu", plugins=half) if precision == "16" else cpu()
+        fabric = half(1024) if precision == "16" else cpu()
         monkeypatch.setattr(
             nn.utils, "clip_grad_norm_", lambda *a, f=found: f.append(float(measure(*a)))
         )
         plan = replace(PLAN, clip=1.0)
         train(fabric, ToyObjective(), ToySampler(), plan, tmp_path / precision)
     assert norms["16"][:3] == pytest.approx(norms["32"][:3], rel=0.05)
-    halved = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))  # type: ignore[attr-defined]
-    for name, fabric in (("16", Fabric(accelerator="cpu", plugins=halved)), ("32", cpu())):
-        # What began in one precision goes on in another.
-        run = tmp_path / ("32" if name == "16" else "16")
-        train(fabric, ToyObjective(), ToySampler(), replace(plan, epochs=3), run, resume=True)
+    again = half(65536)
+    # What began in one precision goes on in it, and in another.
+    for fabric, run in ((again, "16"), (cpu(), "16"), (half(65536), "32")):
+        train(fabric, ToyObjective(), ToySampler(), plan, tmp_path / run, resume=True)
+    assert again.strategy.precision.state_dict()["scale"] == 1024
     state = torch.load(tmp_path / "16" / RESUME_FILE, weights_only=False)
     assert state["precision"]["scale"] == 1024
 

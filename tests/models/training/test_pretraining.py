@@ -17,7 +17,7 @@ from brainmvp_models.task import Preprocessing, load_task
 from brainmvp_models.templates import TEMPLATE_SHAPE, TemplateBank, minmax_scaled
 from brainmvp_models.training.datalist import read_datalist
 from brainmvp_models.training.finetuning import build_network
-from brainmvp_models.training.loop import LOSSES_FILE, Plan, Progress, lay_out
+from brainmvp_models.training.loop import LOSSES_FILE, Plan, lay_out
 from brainmvp_models.training.prepared import PreparedStudy, prepare_studies
 from brainmvp_models.training.pretrain import PretrainOrder, run_pretraining
 from brainmvp_models.training.pretraining import (
@@ -28,6 +28,7 @@ from brainmvp_models.training.pretraining import (
     Reconstruction,
 )
 from brainmvp_models.training.published import write_pretrained, write_templates
+from stopping import stopped_at
 
 BANK = (Modality.T1, Modality.T2)
 PLACE = (70, 80, 40)
@@ -153,13 +154,9 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_losses_and_templates(
     )
     path = run_pretraining(order)
 
-    def stop(progress: Progress) -> None:
-        if progress.step == 3:
-            raise KeyboardInterrupt
-
     again = replace(order, run=tmp_path / "again")
     with pytest.raises(KeyboardInterrupt):
-        run_pretraining(again, on_step=stop)
+        run_pretraining(again, on_step=stopped_at(3))
     run_pretraining(replace(again, resume=True))
     logs = [(run.run / LOSSES_FILE).read_text() for run in (order, again)]
     assert logs[0] == logs[1] and logs[0].count("\n") == 4

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Order:
     anatomy: Path | None = None
     missing: float = 0.0
 
-    @property
+    @cached_property
     def origin(self) -> dict[str, object]:
         """All that a study follows from but its section and number, as ``study.json`` keeps it."""
         anatomy = digest_of(self.anatomy) if self.anatomy else "MNI152"

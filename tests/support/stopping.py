@@ -1,0 +1,17 @@
+"""A training that is stopped half-way, as by Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from brainmvp_models.training.loop import Progress
+
+
+def stopped_at(step: int) -> Callable[[Progress], None]:
+    """What to call after each step, so that one of them is the last."""
+
+    def look(progress: Progress) -> None:
+        if progress.step == step:
+            raise KeyboardInterrupt
+
+    return look
