@@ -18,7 +18,7 @@ from brainmvp_models.templates import TemplateBank
 from brainmvp_models.training.case import Case
 from brainmvp_models.training.finetuning import FineTuning, Tuning, TuningSampler, build_network
 from brainmvp_models.training.loop import Plan, Progress, check_run, make_fabric, train
-from brainmvp_models.training.mixing import ChannelFiller
+from brainmvp_models.training.mixing import ChannelFiller, check_missing
 from brainmvp_models.training.prepared import PreparedStudy, material_of, prepare_studies
 from brainmvp_models.training.published import write_finetuned
 from brainmvp_models.training.validation import Validation
@@ -73,10 +73,12 @@ def run_finetuning(
     Raises:
         InvalidCheckpoint, TemplateMismatch, InvalidDatalist: a part does not fit the task, or the
             folder holds another run.
+        InvalidTask: what is to be missing often cannot be missing.
     """
     fabric = make_fabric(order.precision, order.accelerator)
     if not fabric.is_global_zero:  # one process speaks for all
         on_step, say = _silent, _silent
+    check_missing(order.tuning.often, order.task, order.tuning.mix)
     check_run(order.run, resume=order.resume)
     order.run.mkdir(parents=True, exist_ok=True)
     filler = ChannelFiller.of(order.task, order.bank)

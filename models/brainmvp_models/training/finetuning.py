@@ -27,7 +27,7 @@ from brainmvp_models.networks.uniformer import pooled
 from brainmvp_models.task import ScoreOutputs, Task
 from brainmvp_models.training.dry_run import target_index
 from brainmvp_models.training.losses import SegmentationLoss
-from brainmvp_models.training.mixing import ChannelFiller, draw_hidden
+from brainmvp_models.training.mixing import ChannelFiller, OftenMissing, draw_hidden
 from brainmvp_models.training.prepared import PreparedStudy
 from brainmvp_models.training.pretraining import epoch_order
 from brainmvp_models.training.windows import WindowPlace, draw_window
@@ -43,6 +43,7 @@ class Tuning:
         consistency: weight of the distance between two views' deepest features.
         on_label: chance that a window is centred near a labelled voxel.
         augment: whether to flip left and right and to vary brightness.
+        often: what studies often lack; the other views hide as ``mix`` says.
     """
 
     window: int = 96
@@ -50,6 +51,7 @@ class Tuning:
     consistency: float = 0.1
     on_label: float = 0.5
     augment: bool = True
+    often: tuple[OftenMissing, ...] = ()
 
 
 class TuningBatch(NamedTuple):
@@ -196,7 +198,7 @@ class TuningSampler:
         present = [m for m in self.task.modalities if m in study.modalities]
         views = []
         for _ in range(2 if tuning.mix else 1):
-            hidden = draw_hidden(present, self.required, rng, tuning.mix)
+            hidden = draw_hidden(present, self.required, rng, tuning.mix, tuning.often)
             views.append(torch.from_numpy(self.filler.channels(study, place, hidden)))
         label = self._truth(study, place)
         if tuning.augment:

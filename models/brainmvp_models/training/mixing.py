@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_models.errors import TemplateMismatch
-from brainmvp_models.modality import Modality
+from brainmvp_models.errors import InvalidTask, TemplateMismatch
+from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_models.task import Task
 from brainmvp_models.templates import TemplateBank, minmax_scaled
 from brainmvp_models.training.prepared import PreparedStudy
@@ -109,10 +109,81 @@ class ChannelFiller:
         return filled
 
 
+@dataclass(frozen=True)
+class OftenMissing:
+    """Modalities that studies often lack together.
+
+    Attributes:
+        share: of the views that hide just these, 0 to 1.
+    """
+
+    modalities: frozenset[Modality]
+    share: float
+
+    @classmethod
+    def parse(cls, text: str) -> OftenMissing:
+        """``flair=0.3`` or ``t1c+flair=0.1``.
+
+        Raises:
+            InvalidTask: the text is not of this form, or the share not between 0 and 1.
+            UnknownModality: a name is no modality.
+        """
+        names, _, number = text.partition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = -1
+        if not 0 <= share <= 1:
+            raise InvalidTask(
+                f"'{text}' does not say what is often missing, and in what share of views",
+                remedy="Write modalities and a share from 0 to 1: flair=0.3 or t1c+flair=0.1",
+                subject="--missing",
+            )
+        return cls(frozenset(map(parse_modality, names.split("+"))), share)
+
+
+def check_missing(often: Sequence[OftenMissing], task: Task, most: int) -> None:
+    """Hold what is to be missing often against what a view of the task may lack.
+
+    Raises:
+        InvalidTask: a modality that is not there to be hidden, all of them, or shares above 1.
+    """
+    free = {channel.modality for channel in task.channels if not channel.required}
+    problem = ""
+    if often and not most:
+        problem = "views that hide nothing lack nothing"
+    if any(one.modalities - free for one in often):
+        problem = "names a modality that the task needs or does not take"
+    elif any(one.modalities == set(task.modalities) for one in often):
+        problem = "names all modalities of the task"
+    elif sum(one.share for one in often) > 1:
+        problem = "shares out more views than there are"
+    if problem:
+        names = ", ".join(m.value for m in task.modalities if m in free)
+        raise InvalidTask(
+            problem,
+            remedy=f"Hide some of {names}, in shares that sum to at most 1, and with --mix above 0",
+            subject="--missing",
+        )
+
+
 def draw_hidden(
-    present: Sequence[Modality], required: Sequence[Modality], rng: np.random.Generator, most: int
+    present: Sequence[Modality],
+    required: Sequence[Modality],
+    rng: np.random.Generator,
+    most: int,
+    often: Sequence[OftenMissing] = (),
 ) -> tuple[Modality, ...]:
-    """Modalities to hide in one view: 0 to ``most`` of those that may go, one always stays."""
+    """Modalities to hide in one view; one always stays.
+
+    Those that are ``often`` missing, in their shares of views. In the other views 0 to ``most`` of
+    those that may go.
+    """
+    drawn = rng.random() if often else 0.0
+    for one in often:
+        drawn -= one.share
+        if drawn < 0 and not one.modalities.issuperset(present):
+            return tuple(m for m in present if m in one.modalities)
     free = [m for m in present if m not in required]
     most = min(most, len(present) - 1, len(free))
     count = int(rng.integers(0, most + 1)) if most > 0 else 0

@@ -90,6 +90,18 @@ def test_folds_that_a_list_does_not_have_are_refused(
     assert "'training-0000' has no fold" in done.stderr
 
 
+def test_shares_of_views_that_cannot_be_are_refused_before_a_study_is_read(
+    runs: Path, small_studies: Path, tmp_path: Path
+) -> None:
+    done = brainmvp(
+        "finetune", small_studies, "--out", tmp_path / "run", "--task", runs / "task.yaml",
+        "--size", "tiny", "--missing", "flair=0.8", "--missing", "t1c+flair=0.3",
+    )  # fmt: skip
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    assert "--missing: shares out more views than there are" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_dry_run_lists_every_fault_and_trains_nothing(
     small_studies: Path, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ from brainmvp_models.training.finetuning import (
     supervised_logits,
 )
 from brainmvp_models.training.loop import LOSSES_FILE, Plan
-from brainmvp_models.training.mixing import ChannelFiller
+from brainmvp_models.training.mixing import ChannelFiller, OftenMissing
 from brainmvp_models.training.prepared import prepare_studies
 from stopping import stopped_at
 
@@ -114,6 +114,25 @@ def test_without_mixing_both_views_are_the_study_itself(
     assert torch.equal(plain.one, plain.other)
     assert not torch.equal(mixed.one, mixed.other)
     assert plain.label.shape == (2, 32, 32, 32)
+
+
+def test_views_lack_what_is_always_missing_and_nothing_else(
+    small_studies: Path, task: Task, bank: TemplateBank, tmp_path: Path
+) -> None:
+    studies = prepare_studies(read_datalist(small_studies), task.preprocessing, tmp_path)
+    filler = ChannelFiller.of(task, bank)
+    always = (OftenMissing.parse("flair=1"),)
+    whole, lacking = (
+        TuningSampler(
+            studies, task, filler, tuning, batch=1, per_study=1, seed=0
+        ).batch(0, 0)
+        for tuning in (
+            Tuning(32, mix=0, augment=False), Tuning(32, mix=3, augment=False, often=always)
+        )
+    )  # fmt: skip
+    assert torch.equal(lacking.one, lacking.other)
+    assert torch.equal(lacking.one[:, :3], whole.one[:, :3])
+    assert not torch.equal(lacking.one[:, 3], whole.one[:, 3])
 
 
 def test_a_flip_takes_the_label_along(

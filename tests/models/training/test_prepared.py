@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from brainmvp_models.errors import InvalidDatalist, TemplateMismatch
+from brainmvp_models.errors import InvalidDatalist, InvalidTask, TemplateMismatch
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy, Preprocessing, load_task
 from brainmvp_models.templates import TEMPLATE_SHAPE, TemplateBank, minmax_scaled
 from brainmvp_models.training.case import Case
 from brainmvp_models.training.datalist import read_datalist
-from brainmvp_models.training.mixing import ChannelFiller, draw_hidden
+from brainmvp_models.training.mixing import ChannelFiller, OftenMissing, check_missing, draw_hidden
 from brainmvp_models.training.prepared import PreparedStudy, prepare_studies
 from brainmvp_models.training.windows import WindowPlace
 from brainmvp_server.imaging.nifti import Limits
@@ -251,3 +252,40 @@ def test_a_view_hides_no_required_modality_and_always_keeps_one() -> None:
     free = [draw_hidden(present, (), rng, 9) for _ in range(200)]
     assert max(len(hidden) for hidden in free) == 2
     assert all(draw_hidden((Modality.T1,), (), rng, 3) == () for _ in range(5))
+
+
+def test_what_is_often_missing_is_hidden_in_its_share_of_views_and_the_last_scan_stays() -> None:
+    rng = np.random.default_rng(0)
+    present = (Modality.T1, Modality.T2, Modality.FLAIR)
+    often = (OftenMissing.parse("flair=0.5"), OftenMissing.parse("T1w+t2=0.2"))
+    seen = Counter(draw_hidden(present, (), rng, 1, often) for _ in range(3000))
+    # The other 0.3 of views hide nothing or one of three: a half, and a sixth each.
+    shares = {
+        (): 0.15,
+        (Modality.FLAIR,): 0.55,
+        (Modality.T1,): 0.05,
+        (Modality.T2,): 0.05,
+        (Modality.T1, Modality.T2): 0.2,
+    }
+    assert {hidden: n / 3000 for hidden, n in seen.items()} == pytest.approx(shares, abs=0.03)
+    alone = {draw_hidden((Modality.FLAIR,), (), rng, 3, often) for _ in range(20)}
+    assert alone == {()}
+    lacking = Counter(draw_hidden(present[1:], (), rng, 0, often) for _ in range(1000))
+    assert lacking[(Modality.T2,)] / 1000 == pytest.approx(0.2, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("said", "most", "problem"),
+    [
+        (["flair"], 3, "does not say what is often missing"),
+        (["flair=1.5"], 3, "does not say what is often missing"),
+        (["flair=nan"], 3, "does not say what is often missing"),
+        (["flair=0.6", "t1=0.6"], 3, "more views than there are"),
+        (["t1+t1c+t2+flair=0.1"], 3, "all modalities"),
+        (["adc=0.1"], 3, "does not take"),
+        (["flair=0.1"], 0, "hide nothing"),
+    ],
+)
+def test_what_cannot_be_missing_is_refused(said: list[str], most: int, problem: str) -> None:
+    with pytest.raises(InvalidTask, match=problem):
+        check_missing(tuple(map(OftenMissing.parse, said)), load_task("upenn-gbm"), most)

@@ -42,6 +42,14 @@ def finetune(
         int | None,
         typer.Option(min=0, help="Most modalities hidden in a view; by default all but one."),
     ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODALITIES=SHARE",
+            help="What studies often lack, and the share of views that lack just that: flair=0.3 "
+            "or t1c+flair=0.1. May be repeated; the other views hide as --mix says.",
+        ),
+    ] = None,
     consistency: Annotated[float, typer.Option(min=0)] = 0.1,
     on_label: Annotated[
         float, typer.Option(min=0, max=1, help="Chance that a window is centred on a label.")
@@ -78,9 +86,13 @@ def finetune(
     from brainmvp_models.training.finetune import FinetuneOrder, run_finetuning
     from brainmvp_models.training.finetuning import Tuning
     from brainmvp_models.training.loop import Plan
+    from brainmvp_models.training.mixing import OftenMissing, check_missing
 
     with plain_errors():
         chosen = load_task(task)
+        most_hidden = len(chosen.channels) - 1 if mix is None else mix
+        often = tuple(map(OftenMissing.parse, missing or ()))
+        check_missing(often, chosen, most_hidden)
         sections = (section, validation) if validation and fold is None else (section,)
         if fold is not None:
             listed = read_datalist(datalist, section, channels=chosen.modalities, root=root)
@@ -103,13 +115,7 @@ def finetune(
                 run=out,
                 cache=cache or out / "cache",
                 size=o.named_size(size),
-                tuning=Tuning(
-                    window,
-                    len(chosen.channels) - 1 if mix is None else mix,
-                    consistency,
-                    on_label,
-                    augment,
-                ),
+                tuning=Tuning(window, most_hidden, consistency, on_label, augment, often),
                 plan=Plan(
                     epochs, rate, decay, warmup, accumulate, clip, average, save_seconds, threads
                 ),
