@@ -128,18 +128,19 @@ class OftenMissing:
             InvalidTask: the text is not of this form, or the share not between 0 and 1.
             UnknownModality: a name is no modality.
         """
-        names, _, number = text.partition("=")
+        said, _, number = text.partition("=")
+        names = said.split("+")
         try:
             share = float(number)
         except ValueError:
             share = -1
-        if not 0 <= share <= 1:
+        if not 0 <= share <= 1 or not all(names):
             raise InvalidTask(
                 f"'{text}' does not say what is often missing, and in what share of views",
                 remedy="Write modalities and a share from 0 to 1: flair=0.3 or t1c+flair=0.1",
                 subject="--missing",
             )
-        return cls(frozenset(map(parse_modality, names.split("+"))), share)
+        return cls(frozenset(map(parse_modality, names)), share)
 
 
 def check_missing(often: Sequence[OftenMissing], task: Task, most: int) -> None:

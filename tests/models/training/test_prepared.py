@@ -280,6 +280,7 @@ def test_what_is_often_missing_is_hidden_in_its_share_of_views_and_the_last_scan
         (["flair"], 3, "does not say what is often missing"),
         (["flair=1.5"], 3, "does not say what is often missing"),
         (["flair=nan"], 3, "does not say what is often missing"),
+        (["flair+=0.1"], 3, "does not say what is often missing"),
         (["flair=0.6", "t1=0.6"], 3, "more views than there are"),
         (["t1+t1c+t2+flair=0.1"], 3, "all modalities"),
         (["adc=0.1"], 3, "does not take"),
