@@ -108,6 +108,26 @@ def grade_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """Finds a folder of real scans, such as ``dicom``, beside the project's own: ``../shared``.
+
+    They are not the project's to give away. Where they are not there the test is skipped; with
+    CI=true it fails, so that nothing is missed.
+    """
+
+    def find(name: str) -> Path:
+        folder = ROOT.parent / "shared" / name
+        if folder.is_dir():
+            return folder
+        message = f"the real scans of ../shared/{name} are not here"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def program() -> Callable[[str], Path]:
     """Finds a program that a test starts for real, such as ``Orthanc``.
 
