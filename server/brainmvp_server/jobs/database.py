@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy
-from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from dbos import error as dbos_error
 from sqlalchemy.exc import SQLAlchemyError
 
 from brainmvp_models.errors import JobsUnavailable
+from brainmvp_server.jobs.leases import BegunJob
 
 APPLICATION = "brainmvp"
 VERSION = "1"
@@ -21,6 +22,8 @@ VERSION = "1"
 what another one has begun."""
 QUEUE = "studies"
 WORKFLOW = "study"
+BEAT = "beat"
+"""The attribute of a job's row that its worker raises for as long as it lives."""
 
 logging.getLogger("dbos").setLevel(logging.WARNING)  # it greets with an advertisement
 
@@ -59,6 +62,33 @@ def connect(url: str) -> DBOSClient:
             application_name=APPLICATION,
             retry_connection_errors=False,
         )
+
+
+def begun_jobs(client: DBOSClient) -> tuple[BegunJob, ...]:
+    """Every job that a worker has begun and not ended."""
+    rows = client.list_workflows(
+        name=WORKFLOW, status="PENDING", load_input=False, load_output=False
+    )
+    return tuple(map(begun_job, rows))
+
+
+def begun_job(row: WorkflowStatus) -> BegunJob:
+    """Who works on a job, by its row."""
+    return BegunJob(
+        job=row.workflow_id,
+        executor=row.executor_id or "",
+        attempt=row.recovery_attempts or 0,
+        beat=int((row.attributes or {}).get(BEAT, 0)),
+    )
+
+
+def give_back(client: DBOSClient, begun: BegunJob) -> bool:
+    """Put a begun job back into the queue, if that worker still has it.
+
+    Whatever the worker writes down about it from now on is refused. DBOS has a public call for this
+    only by worker, not by job; this is the one that it makes itself.
+    """
+    return bool(client._sys_db.reenqueue_for_recovery(begun.job, [begun.executor], QUEUE))
 
 
 @contextmanager

@@ -55,7 +55,9 @@ def open_desk(service: Service) -> JobDesk:
     runner = None
     if settings.role != "api":
         name = settings.executor or socket.gethostname()
-        runner = JobRunner(service, url, storage, executor=name, keep=keep)
+        runner = JobRunner(
+            service, url, storage, executor=name, keep=keep, lease_s=settings.jobs_lease_s
+        )
     return JobDesk(JobBoard(database.connect(url), storage, keep), runner)
 
 

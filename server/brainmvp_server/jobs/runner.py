@@ -22,7 +22,9 @@ from brainmvp_server.imaging.intake import Wishes, opened
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.jobs import database
-from brainmvp_server.jobs.job import UNFORESEEN, JobError, Order, Outcome, Priority, Progress, State
+from brainmvp_server.jobs.attempt import Attempt, JobGivenAway
+from brainmvp_server.jobs.job import UNFORESEEN, JobError, Order, Outcome, Priority, State
+from brainmvp_server.jobs.leases import Leases
 from brainmvp_server.jobs.storage import Storage
 from brainmvp_server.service import Service
 
@@ -34,7 +36,6 @@ _ATTEMPTS = 3
 """Tries to read or write the storage, seconds apart."""
 _RECOVERIES = 25
 """Deaths of a worker that one job may be part of."""
-_LOOK_S = 1.0
 _SWEEP_S = 60.0
 _ORPHAN_S = 3600.0
 
@@ -42,23 +43,35 @@ _ORPHAN_S = 3600.0
 class JobRunner:
     """Works on queued jobs until it is closed.
 
-    A worker that dies leaves its jobs to the next one with its executor id. What a job's worker has
-    written down as its end is never done again.
+    A worker that dies leaves its jobs to the next one with its executor id, at once, and to any
+    other when the lease is over. What a job's worker has written down as its end is never done
+    again, and of two that believe to have a job only the one that has it now can write it down.
 
     Args:
         url: of the database; its tables are there.
         executor: the name of this worker; no two that run at once have the same.
         keep: how long a finished job and its results are kept.
+        lease_s: how long a worker may show no sign of life before its jobs are given to others.
     """
 
     def __init__(
-        self, service: Service, url: str, storage: Storage, *, executor: str, keep: timedelta
+        self,
+        service: Service,
+        url: str,
+        storage: Storage,
+        *,
+        executor: str,
+        keep: timedelta,
+        lease_s: float,
     ) -> None:
         self._service = service
         self._storage = storage
         self._keep = keep
+        self._executor = executor
+        self._lease_s = lease_s
         self._client: DBOSClient = database.connect(url)
         self._closing = threading.Event()
+        self._given_back = threading.Event()
         self._active = 0
         self._counting = threading.Lock()
         config = DBOSConfig(
@@ -80,7 +93,10 @@ class JobRunner:
 
         @DBOS.workflow(name=database.WORKFLOW, max_recovery_attempts=_RECOVERIES)
         def study(order: dict[str, Any]) -> dict[str, Any]:
-            return predict(order)
+            outcome = predict(order)
+            # Only now: before the outcome is written down, another worker may still need the study.
+            self._tidy(Order.model_validate(order), Outcome.model_validate(outcome))
+            return outcome
 
         DBOS.listen_queues([database.QUEUE])
 
@@ -98,6 +114,7 @@ class JobRunner:
                 polling_interval_sec=0.5,
             )
         threading.Thread(target=self._sweep, name="sweeper", daemon=True).start()
+        threading.Thread(target=self._watch_others, name="leases", daemon=True).start()
 
     @property
     def busy(self) -> bool:
@@ -107,42 +124,53 @@ class JobRunner:
     def close(self, grace_s: float) -> None:
         """Take nothing more, and wait so long for what runs.
 
-        What then still runs is left for the next start: the process must end.
+        What then still runs is given back to the queue: the process must end.
         """
         self._closing.set()
         wait = math.ceil(grace_s) if self.busy else 0
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=wait)
+        self._give_back()
         self._client.destroy()
+
+    def _give_back(self) -> None:
+        """Leave what is begun to whoever is free; this process writes nothing about it any more."""
+        self._given_back.set()
+        try:
+            for begun in database.begun_jobs(self._client):
+                if begun.executor == self._executor:
+                    database.give_back(self._client, begun)
+        except Exception as error:  # the lease will end, or this worker will be back
+            log.warning("begun jobs could not be given back (%s)", type(error).__name__)
 
     def _outcome(self, order: Order) -> Outcome:
         """Work on one order, however it ends."""
+        attempt = Attempt(self._client, order.id, executor=self._executor, lease_s=self._lease_s)
         scratch = Path(
             tempfile.mkdtemp(prefix="brainmvp-", dir=self._service.settings.service.scratch)
         )
         try:
-            with self._service.study() as stop, self._watched(order, stop) as progress:
-                files = self._work(order, scratch, stop, progress)
-            self._storage.drop_study(order)
+            with self._service.study() as stop, attempt.watched(stop):
+                files = self._work(order, scratch, stop, attempt)
             return Outcome(state=State.DONE, files=files)
         except ServiceClosing:
             self._wait_for_the_end()
             raise
+        except JobGivenAway:
+            raise  # the database refuses what this worker would write down
         except StudyCancelled:
             self._storage.drop(order.id)
             return Outcome(state=State.CANCELLED)
         except BrainMVPError as error:
-            return self._failed(order, error)
+            return self._failed(error)
         except OSError as error:
             return self._failed(
-                order,
                 StorageFailed(
                     f"a file could not be read or written ({error.strerror or 'no reason'})",
                     remedy="Make room or mend the storage, then post the job again",
-                ),
+                )
             )
         except Exception as error:  # a bug: its message may quote what it should not
             log.error("a job failed in an unexpected way (%s)", type(error).__name__)
-            self._storage.drop(order.id)
             return Outcome(state=State.FAILED, error=UNFORESEEN)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -157,7 +185,7 @@ class JobRunner:
             with self._counting:
                 self._active -= 1
 
-    def _work(self, order: Order, scratch: Path, stop: Stop, progress: _Told) -> tuple[str, ...]:
+    def _work(self, order: Order, scratch: Path, stop: Stop, attempt: Attempt) -> tuple[str, ...]:
         settings, asked = self._service.settings, order.asked
         study, out = scratch / "study", scratch / "results"
         for folder in (study, out):
@@ -185,58 +213,53 @@ class JobRunner:
                     templates=asked.channels,
                     resample=asked.resample,
                     limits=settings.limits.volume,
-                    progress=progress,
+                    progress=attempt,
                     stop=stop,
                     interactive=asked.priority is Priority.INTERACTIVE,
                 ),
             )
-            progress("write", 0, 1)
+            attempt("write", 0, 1)
             write_files(result, out, asked.objects, kept.findings)
         stop.check()
+        if self._given_back.is_set():
+            self._wait_for_the_end()
+        attempt.check()
         return _tried(lambda: self._storage.put_results(order.id, out))
 
-    def _failed(self, order: Order, error: BrainMVPError) -> Outcome:
-        self._storage.drop(order.id)
+    def _tidy(self, order: Order, outcome: Outcome) -> None:
+        """Remove what is not needed after a job's end is written down."""
+        try:
+            if outcome.state is State.DONE:
+                self._storage.drop_study(order)
+            else:
+                self._storage.drop(order.id)
+        except OSError as error:  # it goes when the job's time is over
+            log.warning("a job's files could not be removed (%s)", type(error).__name__)
+
+    def _failed(self, error: BrainMVPError) -> Outcome:
         detail = f"{error.subject}: {error.problem}" if error.subject else error.problem
         return Outcome(
             state=State.FAILED,
             error=JobError(code=error.code, title=error.title, detail=detail, remedy=error.remedy),
         )
 
-    @contextmanager
-    def _watched(self, order: Order, stop: Stop) -> Iterator[_Told]:
-        """Tell the database how far the job is, and the job when it is cancelled there."""
-        told, over = _Told(), threading.Event()
-
-        def watch() -> None:
-            said, last = None, False
-            while not last:
-                last = over.wait(_LOOK_S if said else 0.05)
-                try:
-                    if told.progress is not None and told.progress != said:
-                        said = told.progress
-                        self._client.update_workflow_attributes(
-                            order.id, said.model_dump(mode="json"), merge=True
-                        )
-                    row = self._client.list_workflows(
-                        workflow_ids=[order.id], load_input=False, load_output=False
-                    )
-                    if not row or row[0].status == "CANCELLED":
-                        stop.tell(StudyCancelled("the job was cancelled", remedy="Post it again"))
-                except Exception as error:  # the database is away: the work goes on
-                    log.warning("progress cannot be told (%s)", type(error).__name__)
-
-        thread = threading.Thread(target=watch, name="progress", daemon=True)
-        thread.start()
-        try:
-            yield told
-        finally:
-            over.set()
-            thread.join()
-
     def _wait_for_the_end(self) -> None:
         """Keep an unfinished job from being written down as failed: the process is ending."""
         threading.Event().wait()
+
+    def _watch_others(self) -> None:
+        """Give the jobs of workers that are gone for good back to the queue."""
+        leases = Leases(self._lease_s)
+        while not self._closing.wait(leases.look_s):
+            try:
+                begun = database.begun_jobs(self._client)
+                others = [one for one in begun if one.executor != self._executor]
+                for one in leases.expired(others, time.monotonic()):
+                    if database.give_back(self._client, one):
+                        log.warning("a job of a worker that is gone is in the queue again")
+            except Exception as error:  # without a database nobody can show that it lives
+                leases.forget()
+                log.warning("other workers cannot be seen (%s)", type(error).__name__)
 
     def _sweep(self) -> None:
         while not self._closing.wait(_SWEEP_S if self._keep.total_seconds() > 60 else 0.5):
@@ -262,29 +285,6 @@ class JobRunner:
         ids = {status.workflow_id for status in known}
         for job in self._storage.left_behind(ids, _ORPHAN_S):
             self._storage.drop(job)
-
-
-class _Told:
-    """The latest progress, as a predictor tells it."""
-
-    def __init__(self) -> None:
-        self.progress: Progress | None = None
-        self._began = 0.0
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        windows = {"windows_done": 0, "windows": 0}
-        left = None
-        if stage == "infer" and done == 0:
-            self._began = time.monotonic()
-        elif stage == "infer" and total > 1:
-            left = round((time.monotonic() - self._began) / done * (total - done), 1)
-            windows = {"windows_done": done, "windows": total}
-        elif self.progress is not None:
-            windows = {
-                "windows_done": self.progress.windows_done,
-                "windows": self.progress.windows,
-            }
-        self.progress = Progress(stage=stage, seconds_left=left, **windows)
 
 
 def _tried(work: Callable[[], T]) -> T:

@@ -179,6 +179,11 @@ class JobSettings(Group):
     jobs_queue: int = Field(
         default=1000, ge=1, description="Jobs that may wait; more are answered 503."
     )
+    jobs_lease_s: float = Field(
+        default=60,
+        ge=1,
+        description="Seconds without a sign of life after which a worker's jobs go to others.",
+    )
     executor: str | None = Field(
         default=None,
         description="Name of this worker, the same at each of its starts; else the host's name.",

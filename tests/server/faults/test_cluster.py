@@ -103,3 +103,40 @@ def until(true: Callable[[], bool]) -> None:
 
 def _state(service: Serving, job: str) -> str:
     return str(service.until(job, "done", "failed")["state"])
+
+
+def test_jobs_of_workers_that_never_come_back_are_done_by_another_as_if_nothing_had_been(
+    serve: Start, steady_models: Path, tmp_path: Path, postgres: Postgres, large_study: Path
+) -> None:
+    """One killed, one hung, one told to end with less time than its job needs; no name comes back.
+
+    The hung one goes on later, and changes nothing any more.
+    """
+    secret = tmp_path / "database"
+    secret.write_text(postgres.url)
+    shared = {
+        "jobs_storage": tmp_path / "jobs",
+        "jobs_database_file": secret,
+        "jobs_lease_s": 3,
+        "grace_s": 0.5,
+        "studies": 1,
+    }
+    ends = (signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM)
+    workers = [serve(steady_models, **shared, executor=end.name) for end in ends]
+    jobs = []
+    for worker in workers:  # the one that is free takes it
+        jobs.append(worker.post(large_study))
+        worker.until(jobs[-1], "running")
+    for worker, end in zip(workers, ends, strict=True):
+        worker.process.send_signal(end)
+    survivor = serve(steady_models, **shared, executor="survivor")
+    assert [survivor.until(job, "done", "failed")["state"] for job in jobs] == ["done"] * 3
+    hung = workers[1]
+    hung.process.send_signal(signal.SIGCONT)
+    until(lambda: hung.metric("brainmvp_study_memory_bytes") == 0)
+    expected = survivor.predicted(large_study)
+    for job in jobs:
+        assert survivor.job(job)["state"] == "done"
+        assert survivor.mask(job) == expected
+    assert {entry["id"] for entry in survivor.http.get("/v1/jobs").json()["jobs"]} == set(jobs)
+    assert not list((tmp_path / "jobs").glob("*/study/*"))
