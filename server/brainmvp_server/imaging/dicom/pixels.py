@@ -1,14 +1,11 @@
 """Decode a stack's frames, without believing what compressed data claims.
 
-pydicom decodes; JPEG-LS through pyjpegls, JPEG 2000 through pylibjpeg; JPEG Lossless is ours
-(:mod:`lossless`). A compressed frame's own header is read first: a few bytes can claim an image of
-any size.
+What is not compressed pydicom reads; the rest is :mod:`compressed`'s.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -19,19 +16,17 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID
 
 from brainmvp_models.errors import InvalidVolume
 from brainmvp_models.modality import Modality
-from brainmvp_server.imaging.dicom import lossless
+from brainmvp_server.imaging.dicom import compressed
 from brainmvp_server.imaging.dicom.files import Frame, open_dataset
 from brainmvp_server.imaging.dicom.series import Stack
 from brainmvp_server.imaging.dicom.source import DicomSource
 from brainmvp_server.imaging.nifti import Limits, check_values, spatial_header
 from brainmvp_server.imaging.sources import outline
 from brainmvp_server.imaging.volume import Volume
-
-_JPEG_SOF = {0xFFC0 + n for n in range(16)} - {0xFFC4, 0xFFC8, 0xFFCC} | {0xFFF7}
 
 
 def read_stack(stack: Stack, modality: Modality, limits: Limits = Limits()) -> Volume:
@@ -111,14 +106,14 @@ def _decoded(
     dataset: Dataset, frames: list[tuple[int, Frame]]
 ) -> Iterator[tuple[int, Frame, NDArray[Any]]]:
     """Each frame's place in the stack, the frame and its pixels (row, column)."""
-    syntax = UID(dataset.file_meta.TransferSyntaxUID)
-    decode = _decoder(dataset, syntax)
+    decode = _decoder(dataset, UID(dataset.file_meta.TransferSyntaxUID))
     if int(dataset.BitsAllocated) not in (8, 16, 32):
         raise _Undecodable("its pixels are not of 8, 16 or 32 bits", "Convert it")
     for place, frame in frames:
-        if syntax.is_encapsulated:
-            _check_claims(dataset, frame, syntax)
-        pixels = decode(frame.index)
+        try:
+            pixels = decode(frame.index)
+        except compressed.DamagedFrame as fault:
+            raise _Undecodable(str(fault), "Send the series again, whole") from None
         if pixels.shape != frame.size:
             raise _Undecodable("its pixels do not fill its images", "Send the series again, whole")
         yield place, frame, pixels
@@ -126,52 +121,17 @@ def _decoded(
 
 def _decoder(dataset: Dataset, syntax: UID) -> Callable[[int], NDArray[Any]]:
     """What decodes a frame by its index."""
-    if syntax in lossless.SYNTAXES:
-        return lambda index: lossless.decode_frame(_compressed(dataset, index), dataset)
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        raise _unsupported(syntax) from None
-    if not decoder.is_available:
+    if syntax in compressed.SYNTAXES:
+        return lambda index: compressed.decode_frame(_stream(dataset, index), dataset, syntax)
+    if not syntax.is_transfer_syntax or syntax.is_encapsulated:
         raise _unsupported(syntax)
+    decoder = get_decoder(syntax)
     return lambda index: decoder.as_array(dataset, index=index, raw=True)[0]
 
 
-def _compressed(dataset: Dataset, index: int) -> bytes:
+def _stream(dataset: Dataset, index: int) -> bytes:
     count = int(dataset.get("NumberOfFrames") or 1)
     return get_frame(dataset.PixelData, index, number_of_frames=count)
-
-
-def _check_claims(dataset: Dataset, frame: Frame, syntax: UID) -> None:
-    """Compare the size in a compressed frame's own header with the image's."""
-    data = _compressed(dataset, frame.index)
-    if syntax == RLELossless:
-        most = frame.size[0] * frame.size[1] * int(dataset.BitsAllocated) // 8 * 2 + 1024
-        wrong = len(data) > most  # run lengths at their worst add one byte to 128
-    else:
-        wrong = _claimed_size(data) != frame.size
-    if wrong:
-        raise _Undecodable(
-            "its compressed pixels claim another size than its header",
-            "Send the series again, whole",
-        )
-
-
-def _claimed_size(data: bytes) -> tuple[int, int] | None:
-    """Rows and columns in the header of a JPEG 2000 or JPEG frame."""
-    if data[:4] == b"\xff\x4f\xff\x51" and len(data) >= 24:  # SOC, SIZ
-        right, bottom, left, top = struct.unpack(">4I", data[8:24])
-        return bottom - top, right - left
-    place = 2
-    while place + 9 <= len(data):
-        marker, length = struct.unpack(">HH", data[place : place + 4])
-        if marker in _JPEG_SOF:
-            rows, columns = struct.unpack(">HH", data[place + 5 : place + 9])
-            return rows, columns
-        if marker < 0xFF00 or length < 2:
-            return None
-        place += 2 + length
-    return None
 
 
 def _unsupported(syntax: UID) -> _Undecodable:

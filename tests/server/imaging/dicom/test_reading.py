@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import struct
-import subprocess
 import tempfile
 import time
 import tracemalloc
@@ -18,18 +16,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import data as examples
-from pydicom.encaps import encapsulate, get_frame
-from pydicom.uid import MPEG2MPML, JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import MPEG2MPML, JPEG2000Lossless, generate_uid
 
 from brainmvp_models.errors import BrainMVPError, InvalidVolume, MixedStudy, VolumeTooLarge
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.dicom.files import scan
-from brainmvp_server.imaging.dicom.lossless import decode_frame
 from brainmvp_server.imaging.dicom.pixels import read_stack
 from brainmvp_server.imaging.dicom.series import SetAside, Sorted, Stack, sort_series
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.volume import Volume
+from dicom_frames import ENCODERS, compress
 from dicom_studies import (
     PLANTED,
     VENDORS,
@@ -132,72 +130,14 @@ def test_a_dual_echo_series_is_split_by_echo_time(series: tuple[Path, ...]) -> N
     assert [stack.header.echo_time for stack in sorted_study(both).stacks] == [15, 99]
 
 
-@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless, RLELossless])
+@pytest.mark.parametrize("syntax", ENCODERS)
 def test_compressed_series_read_as_their_voxels(series: tuple[Path, ...], syntax: str) -> None:
     plain = read_stack(only(sorted_study(series)), Modality.T2)
     for path in series:
-        edit(path, lambda ds: ds.compress(syntax, generate_instance_uid=False))
+        edit(path, lambda ds: compress(ds, syntax))
     packed = read_stack(only(sorted_study(series)), Modality.T2)
     np.testing.assert_array_equal(packed.stored, plain.stored)
     assert packed.digest == plain.digest
-
-
-@pytest.mark.parametrize(
-    ("options", "bits", "signed"),
-    [("+e1", 16, 1), ("+e1", 12, 0), ("+el +sv 6", 12, 1), ("+e1", 8, 0)],
-)
-def test_jpeg_lossless_reads_as_its_voxels(
-    tmp_path: Path, options: str, bits: int, signed: int, program: Callable[[str], Path]
-) -> None:
-    """dcmtk compresses, with the first predictor or another one; libjpeg-turbo reads."""
-    image = contrast_image("t2", grid=((32, 40, 2), (5.0, 5.0, 6.0)))
-    series = write_series(tmp_path, [image], header_of("siemens", "t2"), "siemens").files
-
-    def fewer(dataset: pydicom.Dataset) -> None:
-        values = dataset.pixel_array.astype(int) >> 3
-        values = values % (1 << bits) - (1 << (bits - 1)) * signed
-        kind = "<i2" if signed else "<u2"
-        allocated = 16 if bits > 8 else 8
-        dataset.BitsStored, dataset.HighBit, dataset.BitsAllocated = bits, bits - 1, allocated
-        dataset.PixelRepresentation = signed
-        dataset.PixelData = values.astype(kind if allocated == 16 else "u1").tobytes()
-
-    for path in series:
-        edit(path, fewer)
-    plain = read_stack(only(sorted_study(series)), Modality.T2)
-    for path in series:
-        subprocess.run([program("dcmcjpeg"), *options.split(), path, path], check=True)
-    packed = read_stack(only(sorted_study(series)), Modality.T2)
-    np.testing.assert_array_equal(packed.stored, plain.stored)
-    assert packed.digest == plain.digest
-
-
-@given(
-    edits=st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 255)), min_size=1, max_size=6),
-    cut=st.integers(4, 1500),
-)
-@settings(deadline=None, max_examples=300)
-def test_no_damaged_jpeg_lossless_stream_ends_the_process(
-    lossless_frame: tuple[bytes, pydicom.Dataset], edits: list[tuple[int, int]], cut: int
-) -> None:
-    data, header = lossless_frame
-    body = bytearray(data)
-    for place, byte in edits:
-        body[place % len(body)] = byte
-    with contextlib.suppress(Exception):
-        decode_frame(bytes(body[:cut]), header)
-
-
-@pytest.fixture(scope="module")
-def lossless_frame(
-    tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], Path]
-) -> tuple[bytes, pydicom.Dataset]:
-    folder = tmp_path_factory.mktemp("lossless")
-    image = contrast_image("t2", grid=((32, 40, 2), (5.0, 5.0, 6.0)))
-    path = write_series(folder, [image], header_of("siemens", "t2"), "siemens").files[0]
-    subprocess.run([program("dcmcjpeg"), "+e1", path, path], check=True)
-    dataset = pydicom.dcmread(path)
-    return get_frame(dataset.PixelData, 0, number_of_frames=1), dataset
 
 
 def test_a_syntax_that_cannot_be_read_is_named(series: tuple[Path, ...]) -> None:
@@ -284,7 +224,7 @@ def test_compressed_bytes_that_claim_a_huge_image_take_no_memory(
     series: tuple[Path, ...],
 ) -> None:
     def inflate(dataset: pydicom.Dataset) -> None:
-        dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+        compress(dataset, JPEG2000Lossless)
         data = bytearray(dataset.PixelData)
         place = data.index(b"\xff\x4f\xff\x51") + 8
         data[place : place + 8] = struct.pack(">2I", 60_000, 60_000)
