@@ -8,6 +8,11 @@ DEV := .venv
 # No line of these runs without a GPU, so a machine without one cannot cover them.
 GPU_ONLY := */engines/cuda.py,*/engines/tensorrt_build.py,*/engines/tensorrt_engine.py
 
+# A file's tests stay together and in their order, so that what they share is made once.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# For long trials, whose tests take longer than others may.
+LONG := --timeout 7200 -o faulthandler_timeout=7500
+
 .PHONY: demo serve system test test-slow faults fuzz load container-test check page docs lock format demo-models bench clean
 
 demo: $(DEMO)/.ready
@@ -19,18 +24,18 @@ serve: $(DEMO)/.ready
 system:
 	tests/system.sh
 
-# Real processes on a busy machine: what fails once is tried once more, and the summary says so.
+# Nothing is tried again but the tests that are marked `flaky`, with the reason beside them.
 test: check $(DEMO)/.ready
-	BRAINMVP_DEMO_PYTHON=$(DEMO)/bin/python $(DEV)/bin/pytest --reruns 1 --cov --cov-report=term:skip-covered
+	BRAINMVP_DEMO_PYTHON=$(DEMO)/bin/python $(DEV)/bin/pytest $(SIDE_BY_SIDE) --durations 10 --cov --cov-report=term:skip-covered
 	$(DEV)/bin/coverage report --include='*/imaging/*,*/inference/*,*/api/*' --omit='$(GPU_ONLY)' --fail-under=90
 
 # What takes many minutes: long trials that make test runs only a few of.
 test-slow: $(DEV)/.ready
-	$(DEV)/bin/pytest -m slow
+	$(DEV)/bin/pytest -m slow $(LONG)
 
 # 10,000 cases against a running service; `make test` runs a few hundred.
 fuzz: $(DEV)/.ready
-	BRAINMVP_FUZZ_CASES=10000 $(DEV)/bin/pytest tests/fuzz
+	BRAINMVP_FUZZ_CASES=10000 $(DEV)/bin/pytest tests/fuzz $(LONG)
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff check .
@@ -65,7 +70,7 @@ demo-models: $(DEV)/.ready
 
 # Workers killed twenty times.
 faults: $(DEV)/.ready
-	BRAINMVP_FAULT_TRIALS=20 $(DEV)/bin/pytest tests/server/faults -k killed_at_any
+	BRAINMVP_FAULT_TRIALS=20 $(DEV)/bin/pytest tests/server/faults -k killed_at_any $(LONG)
 
 # A quarter of an hour of load from 32 clients.
 load: $(DEV)/.ready

@@ -132,14 +132,19 @@ class Serving:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Start]:
-    """Starts services of a model folder; settings by their own names. All end with the test."""
+    """Starts services of a model folder; settings by their own names. All end with the test.
+
+    They are killed, so that what they work in is a folder of the test's.
+    """
     started: list[Serving] = []
+    scratch = tmp_path / "serving"
+    scratch.mkdir()
 
     def start(
         models: Path, *, environ: Mapping[str, str] | None = None, **settings: object
     ) -> Serving:
         command = [sys.executable, "-m", "brainmvp_clients.cli", "serve"]
-        for name, value in {"models": models, "port": 0, **settings}.items():
+        for name, value in {"models": models, "port": 0, "scratch": scratch, **settings}.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         process = subprocess.Popen(
             command,

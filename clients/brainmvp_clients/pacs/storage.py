@@ -33,7 +33,6 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from brainmvp_clients.errors import ClientError
 from brainmvp_clients.pacs.tls import Tls
-from brainmvp_clients.storage import sync
 
 log = logging.getLogger(__name__)
 
@@ -164,28 +163,15 @@ def file_name(event: evt.Event) -> str:
 
 def written(event: evt.Event, path: Path) -> int:
     """Write an instance as it came; when this returns it is on disk, and the status says so."""
-    try:
-        durably(path, event.encoded_dataset())
-    except OSError as error:
-        log.error("an image cannot be written: %s", error.strerror or type(error).__name__)
-        return NO_ROOM
-    return SUCCESS
-
-
-def durably(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all; when this returns it is on disk.
-
-    Raises:
-        OSError: the disk refuses it; nothing of it stays.
-    """
-    staging = path.with_name(f"{path.stem}-{threading.get_ident()}.partial")
+    staging = path.with_suffix(".partial")
     try:
         with staging.open("wb") as file:
-            file.write(content)
+            file.write(event.encoded_dataset())
             file.flush()
             os.fsync(file.fileno())
         staging.replace(path)
-        sync(path.parent)
-    except OSError:
+    except OSError as error:
+        log.error("an image cannot be written: %s", error.strerror or type(error).__name__)
         staging.unlink(missing_ok=True)
-        raise
+        return NO_ROOM
+    return SUCCESS

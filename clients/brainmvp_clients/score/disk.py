@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 from brainmvp_clients.score.study import Study
-from brainmvp_clients.storage import staged_folder, sync, writing
+from brainmvp_clients.storage import staged_folder, writing
 
 
 class FolderSink:
@@ -25,7 +26,7 @@ class FolderSink:
             shutil.copytree(result, folder, dirs_exist_ok=True)
             _sync(folder)
         with writing(target):
-            sync(target.parent)
+            _sync_one(target.parent)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -33,4 +34,14 @@ class FolderSink:
 
 def _sync(folder: Path) -> None:
     for path in (*folder.rglob("*"), folder):
-        sync(path)
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

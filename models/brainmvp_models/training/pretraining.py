@@ -150,8 +150,10 @@ class Pretraining(nn.Module):
         """
         edge = batch.target.shape[-1]
         parts = []
+        # Taken apart once: the gradient of a template that is indexed is as large as the bank.
+        templates = self.rep_template.unbind()
         for index, place in zip(batch.modality.tolist(), batch.place.tolist(), strict=True):
-            template = self.rep_template[index]
+            template = templates[index]
             low, high = template.detach().aminmax()
             part = _cut(template, place, edge)
             parts.append((part - low) / (high - low + RANGE_FLOOR))

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from command_line import brainmvp
+
 TASK = """
 name: small
 title: Small
@@ -21,11 +23,6 @@ outputs:
 window: {size: [32, 32, 32], overlap: 0}
 filling: {policy: center, scaling: minmax}
 """
-
-
-def brainmvp(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "brainmvp_clients.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +145,15 @@ def test_wrong_options_end_in_one_line(
     done = brainmvp("pretrain", small_studies, "--out", tmp_path, *options)
     assert done.returncode == 2
     assert problem in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_process_of_its_own_prints_the_one_line_and_nothing_else(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "brainmvp_clients.cli", "pretrain", tmp_path / "nowhere.json"]
+    done = subprocess.run(
+        [*command, "--out", tmp_path], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nowhere.json" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_two_processes_fine_tune_together_and_one_of_them_speaks(

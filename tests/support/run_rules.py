@@ -1,0 +1,87 @@
+"""What holds for every run of the tests: a plugin of pytest, in each process that runs them.
+
+- Nothing stays in the temporary folder. The tests and all that they start have one of their own;
+  what is left there at the end fails the run, and the test that left it is named.
+- Ctrl-C reaches what tests start, even where the run's parent ignores it, as a shell does for what
+  it runs in the background: a process that is born with SIGINT ignored goes on ignoring it.
+- Workers that run side by side share the processors. Threads of OpenMP that outnumber them wait
+  for each other busily.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LIBRARIES = (".ses", "torchelastic_", "torchinductor_")
+"""How the names begin of what OpenVINO and torch leave there; it goes with the run's folder."""
+
+_LEFT = pytest.StashKey[dict[str, str]]()
+_FOLDER = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        share = max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault("OMP_NUM_THREADS", str(share))
+    # pytest's own folders stay where they are: it keeps those of the last runs on purpose.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = Path(tempfile.mkdtemp(prefix="brainmvp-tests-"))
+    config.stash[_FOLDER], config.stash[_LEFT] = folder, {}
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _FOLDER in config.stash:
+        folder = config.stash[_FOLDER]
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder.parent)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Remember which test made what is in the temporary folder."""
+    result = yield
+    made = item.config.stash[_LEFT]
+    found = (path.name for path in item.config.stash[_FOLDER].iterdir())
+    there = {name for name in found if not name.startswith(LIBRARIES)}
+    for name in there - made.keys():
+        made[name] = item.nodeid
+    for name in made.keys() - there:
+        del made[name]
+    return result
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if something is left; a worker tells its controller."""
+    left = session.config.stash[_LEFT]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = left
+    elif left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from a worker what it left."""
+    node.config.stash[_LEFT].update(getattr(node, "workeroutput", {}).get("left", {}))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    left = config.stash[_LEFT]
+    if left:
+        terminalreporter.section("left in the temporary folder", red=True)
+        for name, test in sorted(left.items()):
+            terminalreporter.line(f"{name}  by {test}", red=True)
