@@ -19,6 +19,19 @@ from brainmvp_models.templates import TemplateBank
 MANIFEST = "manifest.json"
 
 
+class UnreadableBundle(InvalidBundle):
+    """A bundle that the system does not let us read now; later it may."""
+
+    @classmethod
+    def of(cls, root: Path, error: OSError) -> UnreadableBundle:
+        """The bundle in ``root``, for what the system said."""
+        return cls(
+            f"cannot be read ({type(error).__name__})",
+            remedy="Check the folder, its permissions and the share it is on",
+            subject=root.name,
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Bundle:
     """A verified bundle: every file it lists was there with the right digest when it was opened."""
@@ -31,8 +44,16 @@ class Bundle:
         """Open and verify the bundle at ``path``: a version's folder, or a name's (latest version).
 
         Raises:
-            InvalidBundle: there is none, its schema does not hold, or a file is missing or changed.
+            InvalidBundle: there is none, its schema does not hold, or a file is missing, changed
+                or not to be read.
         """
+        try:
+            return cls._opened(path)
+        except OSError as error:
+            raise UnreadableBundle.of(path, error) from None
+
+    @classmethod
+    def _opened(cls, path: Path) -> Bundle:
         root = path if (path / MANIFEST).is_file() else _latest(path)
         manifest = _read_manifest(root)
         bundle = cls(root, manifest)
@@ -55,10 +76,13 @@ class Bundle:
         """Look again whether every file is the one that was exported.
 
         Raises:
-            InvalidBundle: one is missing or changed.
+            InvalidBundle: one is missing, changed or not to be read.
         """
-        for entry in self.manifest.files:
-            _verify(self.root, entry)
+        try:
+            for entry in self.manifest.files:
+                _verify(self.root, entry)
+        except OSError as error:
+            raise UnreadableBundle.of(self.root, error) from None
 
     @property
     def task(self) -> Task:
@@ -112,8 +136,8 @@ def opened(root: Path) -> Bundle | InvalidBundle:
     try:
         return Bundle.open(root)
     except InvalidBundle as error:
-        name = f"{root.parent.name}/{root.name}"
-        return InvalidBundle(error.problem, remedy=error.remedy, subject=name)
+        error.subject = f"{root.parent.name}/{root.name}"
+        return error
 
 
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
@@ -154,12 +178,6 @@ def _read_manifest(root: Path) -> Manifest:
         raise InvalidBundle(
             f"{MANIFEST} does not validate: {explain(error)}",
             remedy="Export the bundle again",
-            subject=root.name,
-        ) from None
-    except OSError as error:
-        raise InvalidBundle(
-            f"{MANIFEST} cannot be read ({type(error).__name__})",
-            remedy="Check the folder and its permissions",
             subject=root.name,
         ) from None
 

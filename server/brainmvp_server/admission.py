@@ -1,4 +1,4 @@
-"""Who may come in: how many requests at once, and how much memory their studies may take."""
+"""Who may come in: how many requests and studies at once, and how much memory these may take."""
 
 from __future__ import annotations
 
@@ -15,22 +15,30 @@ from brainmvp_server.inference.stop import Stop
 
 
 class Admission:
-    """Counts requests and their memory; refuses instead of letting work pile up.
+    """Counts requests, studies and their memory; refuses instead of letting work pile up.
 
     Args:
         requests: most predictions under way or waiting.
         per_owner: the same for one owner; None for no limit.
+        studies: most studies that are worked on at once, whoever asked for them.
         memory: bytes that the studies being worked on may take together; by default half of what
             the machine, or the container, has.
     """
 
     def __init__(
-        self, requests: int, per_owner: int | None = None, memory: int | None = None
+        self,
+        requests: int,
+        per_owner: int | None = None,
+        memory: int | None = None,
+        studies: int = 4,
     ) -> None:
         self.budget = memory or machine_memory() // 2
         self._requests = requests
         self._per_owner = per_owner
         self._owners: Counter[str] = Counter()
+        self._studies = studies
+        self._at_work: Counter[bool] = Counter()  # by whether somebody waits for them
+        self._waiting: deque[tuple[object, bool]] = deque()
         self._taken = 0
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()
@@ -77,6 +85,50 @@ class Admission:
                 self._owners[owner] -= 1
                 if not self._owners[owner]:
                     del self._owners[owner]
+
+    @property
+    def studies(self) -> int:
+        """Studies that are worked on now."""
+        return self._at_work.total()
+
+    @property
+    def queued(self) -> int:
+        """Studies that wait for a place."""
+        return len(self._waiting)
+
+    @contextmanager
+    def place(self, stop: Stop, *, interactive: bool = True) -> Iterator[None]:
+        """A place among the studies that are worked on; waits until one is free, in turn.
+
+        Studies that nobody waits for leave one place to the others, where there are several.
+
+        Raises:
+            BrainMVPError: ``stop``'s reason, while waiting.
+        """
+        ticket = (object(), interactive)
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                while self._next() is not ticket:
+                    stop.check()
+                    self._changed.wait(0.2)
+                self._at_work[interactive] += 1
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._at_work[interactive] -= 1
+                self._changed.notify_all()
+
+    def _next(self) -> tuple[object, bool] | None:
+        """The study that may begin now: the one that came first of those that may."""
+        if self.studies >= self._studies:
+            return None
+        full = self._at_work[False] >= max(1, self._studies - 1)
+        return next((ticket for ticket in self._waiting if ticket[1] or not full), None)
 
     @contextmanager
     def memory_for(self, need: int, stop: Stop) -> Iterator[None]:

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISDIR
 
-from brainmvp_models.bundle import Bundle, bundle_folders, opened, version_key
+from brainmvp_models.bundle import (
+    Bundle,
+    UnreadableBundle,
+    bundle_folders,
+    opened,
+    version_key,
+)
 from brainmvp_models.errors import InvalidBundle, UnknownModel
 from brainmvp_models.modality import printable
 from brainmvp_server.summary import Model, Models, RefusedBundle
@@ -20,9 +26,13 @@ _Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """A bundle's folder as it was found, so that only what changed is verified again."""
+    """A bundle's folder as it was found, so that only what changed is verified again.
 
-    fingerprint: _Fingerprint
+    Attributes:
+        fingerprint: None where the folder could not be looked through; it is tried again.
+    """
+
+    fingerprint: _Fingerprint | None
     found: Bundle | InvalidBundle
 
 
@@ -122,19 +132,35 @@ class Catalogue:
 
 
 def _look(root: Path, before: _Seen | None) -> _Seen:
-    fingerprint = _fingerprint(root)
-    if before is not None and before.fingerprint == fingerprint:
-        return before
-    found = opened(root)
-    if isinstance(found, Bundle):
-        _ = found.digest  # of the manifest as it is now, not when somebody asks
-    return _Seen(fingerprint, found)
+    """What is in a bundle's folder; one that the system will not let us read is refused.
+
+    No fingerprint tells when it can be read again: permissions and shares come back without a
+    trace in it.
+    """
+    try:
+        fingerprint = _fingerprint(root)
+        if before is not None and before.fingerprint == fingerprint:
+            return before
+        found = opened(root)
+        if isinstance(found, Bundle):
+            _ = found.digest  # of the manifest as it is now, not when somebody asks
+    except OSError as error:
+        found = UnreadableBundle.of(root, error)
+    if not isinstance(found, UnreadableBundle):
+        return _Seen(fingerprint, found)
+    if before is not None and isinstance(before.found, UnreadableBundle):
+        return before  # told once
+    found.subject = f"{root.parent.name}/{root.name}"
+    return _Seen(None, found)
 
 
 def _fingerprint(root: Path) -> _Fingerprint:
     """What changes when a file does: its size, its time and its place on the disk.
 
     Folders are none of the bundle: what engines build for a GPU is kept in one.
+
+    Raises:
+        OSError: it cannot be looked through.
     """
     entries = []
     for path in sorted(root.iterdir()):

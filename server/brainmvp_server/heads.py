@@ -1,4 +1,4 @@
-"""HTTP connections whose clients must tell what they want in time."""
+"""HTTP connections whose clients must tell what they want, and take it, in time."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class PromptProtocol(H11Protocol):
-    """uvicorn's protocol, with a limit on the wait for a request's head.
+    """uvicorn's protocol, with limits on the waits for a client.
 
     uvicorn itself waits for ever: thousands of connections that each send a byte a minute would
-    take all that a process may have. A head that is late is answered 408, and the connection ends.
+    take all that a process may have. A head that is late is answered 408, and the connection ends;
+    so does one whose client takes nothing of its answer.
 
     Args:
         head_s: seconds from the connection's first moment, or from the first byte of a later
             request, until the head is there.
+        answer_s: seconds in which a client must take the next piece of its answer.
     """
 
-    def __init__(self, *args: Any, head_s: float, **named: Any) -> None:
+    def __init__(self, *args: Any, head_s: float, answer_s: float, **named: Any) -> None:
         super().__init__(*args, **named)
         self._head_s = head_s
+        self._answer_s = answer_s
         self._late: asyncio.TimerHandle | None = None
+        self._deaf: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -31,7 +35,19 @@ class PromptProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        self._taking()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """What the system takes of the answer is full: the client does not read."""
+        super().pause_writing()
+        self._taking()
+        self._deaf = self.loop.call_later(self._answer_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._taking()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -39,6 +55,11 @@ class PromptProtocol(H11Protocol):
             self._unwatch()
         elif self._late is None:
             self._watch()
+
+    def _taking(self) -> None:
+        if self._deaf is not None:
+            self._deaf.cancel()
+            self._deaf = None
 
     def _watch(self) -> None:
         self._late = self.loop.call_later(self._head_s, self._too_late)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from brainmvp_server.api.studies import assignment
 from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.archive import Unpacked
 from brainmvp_server.imaging.intake import Wishes, take_in
+from brainmvp_server.scratch import Scratch
 
 
 def identify(
@@ -28,6 +28,8 @@ def identify(
     paths = [study] if study.is_file() else sorted(p for p in study.rglob("*") if p.is_file())
     assigned = dict(map(assignment, assign))
     wishes = Wishes(assigned, 1000.0 if b_value is None else b_value, rules)
-    with tempfile.TemporaryDirectory(prefix="brainmvp-") as scratch:
+    scratch = Scratch()
+    scratch.empty()
+    with scratch.folder() as folder:
         files = [Unpacked(path, path.name) for path in paths]
-        return Findings.of(take_in(files, Path(scratch), wishes)).model_dump_json(indent=2)
+        return Findings.of(take_in(files, folder, wishes)).model_dump_json(indent=2)

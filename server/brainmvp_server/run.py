@@ -54,7 +54,9 @@ def _config(app: object, settings: Settings) -> uvicorn.Config:
     password = security.tls_key_password
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http=partial(PromptProtocol, head_s=settings.limits.head_s),  # type: ignore[arg-type]
+        http=partial(  # type: ignore[arg-type]
+            PromptProtocol, head_s=settings.limits.head_s, answer_s=settings.limits.answer_s
+        ),
         h11_max_incomplete_event_size=settings.limits.header_kb << 10,
         access_log=False,
         server_header=False,

@@ -12,6 +12,7 @@ from brainmvp_server.inference.engines import EngineOptions, check_engine
 from brainmvp_server.inference.networks import Networks
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.inference.worker import Batching, Worker, WorkerObserver
+from brainmvp_server.scratch import Scratch
 from brainmvp_server.settings import Settings
 from brainmvp_server.shelf import Shelf
 
@@ -22,6 +23,7 @@ class Service:
     Raises:
         InvalidBundle: there is no model folder.
         EngineUnavailable: the engine is not installed, or its GPU is not here.
+        InvalidSettings: the scratch folder cannot be used.
     """
 
     def __init__(self, settings: Settings, observer: WorkerObserver | None = None) -> None:
@@ -34,6 +36,9 @@ class Service:
             )
         check_engine(settings.worker.engine)  # now, not at the first study
         self.settings = settings
+        scratch = settings.service.scratch
+        self.scratch = Scratch() if scratch is None else Scratch(scratch)
+        self.scratch.empty()
         self.worker = _worker(settings, observer)
         self.shelf = Shelf(folder, self.worker)
         limits = settings.limits
@@ -41,6 +46,7 @@ class Service:
             limits.requests,
             limits.key_requests,
             limits.memory_mb << 20 if limits.memory_mb else None,
+            settings.worker.studies,
         )
         self.draining = False
         self._running: set[Stop] = set()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,8 +25,7 @@ log = logging.getLogger(__name__)
 class Shelf:
     """The bundles of one folder, and a predictor for each once somebody has asked for it.
 
-    A request keeps the predictor it was given: one whose bundle is replaced meanwhile ends on the
-    old one.
+    A request is lent a bundle, and ends on it whatever is put into the folder meanwhile.
     """
 
     def __init__(self, folder: Path, worker: Worker) -> None:
@@ -32,6 +33,7 @@ class Shelf:
         self._folder = folder
         self._worker = worker
         self._predictors: dict[Bundle, Predictor] = {}
+        self._lent: Counter[Bundle] = Counter()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._following: threading.Thread | None = None
@@ -68,31 +70,48 @@ class Shelf:
         """
         return self.catalogue.bundle(name, version)
 
-    def predictor(self, name: str, version: str | None = None) -> Predictor:
-        """A model's predictor; its network is loaded when it is first used, if it is not yet.
+    @contextmanager
+    def lent(self, name: str, version: str | None = None) -> Iterator[Bundle]:
+        """One bundle for a request; its network, if loaded, stays in memory until the block ends.
 
         Raises:
             UnknownModel: no such name or version.
         """
-        bundle = self.catalogue.bundle(name, version)
+        with self._lock:
+            bundle = self.catalogue.bundle(name, version)
+            self._lent[bundle] += 1
+        try:
+            yield bundle
+        finally:
+            with self._lock:
+                self._lent[bundle] -= 1
+            self._forget()
+
+    def predictor(self, bundle: Bundle) -> Predictor:
+        """A bundle's predictor; its network is loaded when it is first used, if it is not yet."""
         with self._lock:
             if bundle not in self._predictors:
                 self._predictors[bundle] = Predictor(bundle, self._worker)
             return self._predictors[bundle]
 
-    def serve(self, name: str, version: str | None, work: Callable[[Predictor], T]) -> T:
-        """What ``work`` makes of a model's predictor; on the new bundle, where that model's files
-        were replaced before its network was loaded.
+    def serve(self, bundle: Bundle, work: Callable[[Predictor], T]) -> T:
+        """What ``work`` makes of a bundle's predictor.
+
+        Where the bundle's files were replaced before its network was loaded, that is impossible:
+        ``work`` is then done from its beginning with the one that has its name and version now.
 
         Raises:
-            UnknownModel: no such name or version.
+            InvalidBundle: its files do not hold, and no other has taken its place.
+            UnknownModel: it is gone.
         """
         try:
-            return work(self.predictor(name, version))
+            return work(self.predictor(bundle))
         except InvalidBundle:
-            if not self.refresh():
+            self.refresh()
+            now = self.catalogue.bundle(bundle.manifest.name, bundle.manifest.version)
+            if now is bundle:
                 raise
-            return work(self.predictor(name, version))
+        return work(self.predictor(now))
 
     def refresh(self) -> bool:
         """Look at the folder again; whether anything changed.
@@ -106,13 +125,19 @@ class Shelf:
         if now.same_as(before):
             return False
         self.catalogue = now
-        served = {b for versions in now.bundles.values() for b in versions.values()}
-        with self._lock:
-            for bundle in set(self._predictors) - served:
-                del self._predictors[bundle]
-        self._worker.networks.keep(now.digests)
+        self._forget()
         _report(before, now)
         return True
+
+    def _forget(self) -> None:
+        """Let go of predictors and networks that are no longer served, once nobody has them."""
+        with self._lock:
+            served = {b for versions in self.catalogue.bundles.values() for b in versions.values()}
+            self._lent = +self._lent  # without those that came back
+            kept = served | set(self._lent)
+            for bundle in set(self._predictors) - kept:
+                del self._predictors[bundle]
+            self._worker.networks.keep(frozenset(bundle.digest for bundle in kept))
 
     def follow(self, every_s: float, *, warm_up: bool) -> None:
         """Look at the folder every so many seconds until closed; 0 never does.
@@ -135,24 +160,35 @@ class Shelf:
             self._following.join(timeout=60)
 
     def _follow(self, every_s: float, warm_up: bool) -> None:
-        if warm_up:
-            self._warm_up()
+        cold = warm_up
+        try:
+            cold = warm_up and not self._warm_up()
+        finally:
             self._warm.set()
         while every_s and not self._closing.wait(every_s):
             try:
-                if self.refresh() and warm_up:
-                    self._warm_up()
+                if (self.refresh() and warm_up) or cold:
+                    cold = not self._warm_up()
             except Exception:  # whatever a share can do; the next look may succeed
                 log.exception("the model folder could not be read")
 
-    def _warm_up(self) -> None:
+    def _warm_up(self) -> bool:
+        """Load what is to be in memory; whether another try could load no more.
+
+        A model that cannot be loaded keeps no other one out, and whoever asks for it is told.
+        """
+        settled = True
         for name in self.catalogue.bundles:
             if self._closing.is_set():
-                return
+                break
             try:
                 self._worker.networks.prepare(self.catalogue.bundle(name))
-            except BrainMVPError as error:  # whoever asks for that model is told; the others serve
+            except BrainMVPError as error:
                 log.warning("%s cannot be served: %s", name, error.problem)
+            except Exception:  # a share that is away for a moment, as a rule
+                log.exception("%s could not be loaded; it is tried again", name)
+                settled = False
+        return settled
 
 
 def _report(before: Catalogue, now: Catalogue) -> None:

@@ -79,3 +79,51 @@ def test_a_study_that_is_cancelled_or_late_while_it_waits_leaves_the_queue() -> 
 
 def test_the_machines_memory_is_known() -> None:
     assert 1 << 26 < machine_memory() < 1 << 50
+
+
+def test_no_more_studies_are_worked_on_than_there_are_places_whoever_asks() -> None:
+    admission = Admission(requests=9, studies=2)
+    with admission.place(Stop()), admission.place(Stop(), interactive=False):
+        assert admission.studies == 2
+        for interactive in (True, False):
+            with (
+                pytest.raises(StudyTimedOut),
+                admission.place(Stop(0.05), interactive=interactive),
+            ):
+                pass
+    assert admission.studies == 0
+
+
+def test_studies_that_nobody_waits_for_leave_a_place_to_the_others() -> None:
+    admission = Admission(requests=9, studies=3)
+    with admission.place(Stop(), interactive=False), admission.place(Stop(), interactive=False):
+        with pytest.raises(StudyTimedOut), admission.place(Stop(0.05), interactive=False):
+            pass
+        with admission.place(Stop(0.05)):
+            pass
+    alone = Admission(requests=9, studies=1)
+    with alone.place(Stop(0.05), interactive=False):
+        pass
+
+
+def test_a_place_goes_to_whoever_came_first_and_one_that_leaves_holds_nobody_up() -> None:
+    admission, order = Admission(requests=9, studies=1), []
+
+    def work(name: str) -> None:
+        with admission.place(Stop(), interactive=name == "person"):
+            order.append(name)
+
+    with admission.place(Stop()):
+        threads = []
+        for name in ("batch", "person"):
+            threads.append(threading.Thread(target=work, args=(name,)))
+            threads[-1].start()
+            deadline = time.monotonic() + 60
+            while admission.queued < len(threads):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        with pytest.raises(StudyTimedOut), admission.place(Stop(0.05)):
+            pass
+    for thread in threads:
+        thread.join()
+    assert order == ["batch", "person"]

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,14 +115,14 @@ def test_a_request_ends_on_the_network_it_began_with_which_is_unloaded_after_it(
     folder: Path, tiny_bundle: Bundle, worker: Worker
 ) -> None:
     shelf = Shelf(folder, worker)
-    predictor = shelf.predictor("tiny")
+    predictor = shelf.predictor(shelf.bundle("tiny"))
     with worker.networks.held(predictor.bundle, Stop()) as network:
         shutil.rmtree(folder / "tiny" / "1")
         place(tiny_bundle, folder / "tiny" / "2")
         assert shelf.refresh()
         engine = network.engine
         engine.finish(engine.start(network.room()))
-        assert shelf.predictor("tiny").bundle.manifest.version == "2"
+        assert shelf.predictor(shelf.bundle("tiny")).bundle.manifest.version == "2"
         assert worker.networks.bytes > 0
     assert worker.networks.bytes == 0
 
@@ -177,7 +178,7 @@ def test_a_model_replaced_before_its_network_was_loaded_is_served_anew_not_refus
     folder: Path, tiny_bundle: Bundle, worker: Worker
 ) -> None:
     shelf = Shelf(folder, worker)
-    old = shelf.predictor("tiny").bundle.digest
+    old = shelf.predictor(shelf.bundle("tiny")).bundle.digest
     root = folder / "tiny" / "1"
     content = root.joinpath("manifest.json").read_text()
     shutil.rmtree(root)
@@ -189,4 +190,92 @@ def test_a_model_replaced_before_its_network_was_loaded_is_served_anew_not_refus
             raise InvalidBundle("changed", remedy="none")
         return predictor.bundle.digest
 
-    assert shelf.serve("tiny", None, work) != old
+    assert shelf.serve(shelf.bundle("tiny"), work) != old
+
+
+@pytest.mark.parametrize("fault", [PermissionError, OSError, FileNotFoundError])
+def test_a_bundle_that_cannot_be_read_is_refused_alone_and_served_when_it_can_be(
+    folder: Path,
+    tiny_bundle: Bundle,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: type[OSError],
+) -> None:
+    place(tiny_bundle, folder / "locked" / "1")
+    locked = folder / "locked" / "1" / "model.onnx"
+    with monkeypatch.context() as system:
+        system.setattr(Path, "open", failing(Path.open, locked, fault))
+        shelf = Shelf(folder, worker)
+        assert shelf.bundle("tiny")
+        assert [error.subject for error in shelf.refused] == ["locked/1"]
+        assert fault.__name__ in shelf.refused[0].problem
+        assert not shelf.refresh()  # nothing new: it is not told again
+    assert shelf.refresh()  # neither its files nor their times have changed
+    assert shelf.bundle("locked") and not shelf.refused
+
+
+@pytest.mark.parametrize("step", ["iterdir", "stat", "read_bytes"])
+def test_a_folder_that_cannot_be_looked_through_takes_no_other_away(
+    folder: Path,
+    tiny_bundle: Bundle,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    place(tiny_bundle, folder / "locked" / "1")
+    root = folder / "locked" / "1"
+    wanted = {"iterdir": root, "stat": root / "model.onnx", "read_bytes": root / "manifest.json"}
+    with monkeypatch.context() as system:
+        usual = getattr(Path, step)
+        system.setattr(Path, step, failing(usual, wanted[step], PermissionError))
+        shelf = Shelf(folder, worker)
+        assert list(shelf.catalogue.bundles) == ["tiny"]
+    assert shelf.refresh()
+    assert list(shelf.catalogue.bundles) == ["locked", "tiny"]
+
+
+def failing(usual: Callable[..., Any], path: Path, fault: type[OSError]) -> Callable[..., Any]:
+    """What the system says of one path, and what it usually says of all others."""
+
+    def asked(self: Path, *given: Any, **named: Any) -> Any:
+        if self == path:
+            raise fault(5, "not now")
+        return usual(self, *given, **named)
+
+    return asked
+
+
+def test_a_share_that_fails_during_warm_up_ends_no_thread_and_is_tried_again(
+    folder: Path, tiny_bundle: Bundle, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = worker.networks.prepare
+    faults: list[Exception] = [OSError(5, "the share is away"), ValueError("a bug")]
+
+    def once_away(bundle: Bundle) -> None:
+        if faults:
+            raise faults.pop()
+        prepare(bundle)
+
+    monkeypatch.setattr(worker.networks, "prepare", once_away)
+    shelf = Shelf(folder, worker)
+    shelf.follow(0.02, warm_up=True)
+    until(lambda: shelf.warm)
+    until(lambda: worker.networks.loads == 1)
+    place(tiny_bundle, folder / "tiny" / "2")
+    until(lambda: shelf.bundle("tiny").manifest.version == "2")
+    shelf.close()
+
+
+def test_a_bundle_that_is_lent_keeps_its_network_whatever_takes_its_place(
+    folder: Path, tiny_bundle: Bundle, worker: Worker
+) -> None:
+    shelf = Shelf(folder, worker)
+    with shelf.lent("tiny") as bundle:
+        worker.networks.prepare(bundle)
+        shutil.rmtree(folder / "tiny" / "1")
+        place(tiny_bundle, folder / "tiny" / "2")
+        assert shelf.refresh()
+        assert shelf.serve(bundle, lambda predictor: predictor.bundle) is bundle
+        with worker.networks.held(bundle, Stop()):
+            assert worker.networks.loads == 1
+    assert worker.networks.bytes == 0

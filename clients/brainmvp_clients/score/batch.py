@@ -13,7 +13,7 @@ from types import FrameType
 from brainmvp_clients.client import Client
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import OutputExists
-from brainmvp_clients.score.disk import FolderSink
+from brainmvp_clients.score.disk import FolderSink, make_private
 from brainmvp_clients.score.ledger import Ledger
 from brainmvp_clients.score.protocols import Sink, Source
 from brainmvp_clients.score.run import OnStudy, Pace, Report, Scorer
@@ -74,8 +74,8 @@ class Batch:
         """
         served = self.served(client)
         check_folder(self.out, resume=self.resume)
+        make_private(self.out)
         with ExitStack() as stack, writing(self.out):
-            self.out.mkdir(parents=True, exist_ok=True)
             ledger = Ledger(self.out / LEDGER, served.run)
             stack.callback(ledger.close)
             table = Table(self.out)

@@ -1,4 +1,7 @@
-"""Results on this disk: a folder a study, in place whole and on the platter before it counts."""
+"""Results on this disk: a folder a study, in place whole and on the platter before it counts.
+
+They are a patient's: folders and files are open to nobody but their owner.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,11 @@ class FolderSink:
 
     def deliver(self, study: Study, result: Path) -> None:
         """Copy the result into its place, over an earlier one."""
+        make_private(self._root)
         target = self._root / study.path
         with staged_folder(target, overwrite=True) as folder, writing(target):
             shutil.copytree(result, folder, dirs_exist_ok=True)
-            _sync(folder)
+            _keep(folder)
         with writing(target):
             _sync_one(target.parent)
 
@@ -32,8 +36,31 @@ class FolderSink:
         """Nothing is held."""
 
 
-def _sync(folder: Path) -> None:
+def make_private(folder: Path) -> None:
+    """Make a folder that nobody but its owner may enter; one that is there stays as it is.
+
+    Raises:
+        Unwritable: it cannot be made.
+    """
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def touch_private(path: Path) -> Path:
+    """Make a file that nobody but its owner may open, if it is not there; the path again.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.touch(mode=0o600)
+    return path
+
+
+def _keep(folder: Path) -> None:
+    """Close a folder and all in it to others, and have it on the platter."""
     for path in (*folder.rglob("*"), folder):
+        path.chmod(0o700 if path.is_dir() else 0o600)
         _sync_one(path)
 
 

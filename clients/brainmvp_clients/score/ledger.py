@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from brainmvp_clients.errors import LocalFileError, OutputExists
+from brainmvp_clients.score.disk import touch_private
 
 SCHEMA = 1
 _TABLES = """
@@ -74,6 +75,7 @@ class Ledger:
         self._held = _hold(path.with_suffix(".lock"))
         try:
             with _readable(path):
+                touch_private(path)  # its journal gets the same
                 self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
@@ -149,7 +151,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _hold(path: Path) -> IO[bytes]:
     """A lock that the operating system takes back when the process dies, however it dies."""
-    file = path.open("ab")
+    file = touch_private(path).open("ab")
     try:
         if os.name == "posix":
             import fcntl

@@ -21,6 +21,7 @@ from brainmvp_clients.errors import (
     one_line,
     sentence,
 )
+from brainmvp_clients.score.disk import make_private
 from brainmvp_clients.score.ledger import Ledger, State
 from brainmvp_clients.score.pace import Backoff, Rate, may_pass
 from brainmvp_clients.score.protocols import Sink, Source
@@ -237,7 +238,7 @@ def clear_work(folder: Path) -> None:
     """Remove what a killed run left behind."""
     work = folder / WORK
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    make_private(work)
     for path in folder.rglob(".brainmvp-*"):
         if path.suffix in (".partial", ".old"):
             shutil.rmtree(path, ignore_errors=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from brainmvp_clients.answers import Summary
+from brainmvp_clients.score.disk import touch_private
 from brainmvp_clients.score.ledger import State
 from brainmvp_clients.storage import writing
 
@@ -64,7 +65,7 @@ class Table:
         self._lock = threading.Lock()
         with writing(self._path):
             self._replace(self.rows())
-            self._file = self._path.open("a", encoding="utf-8")
+            self._file = touch_private(self._path).open("a", encoding="utf-8")
 
     def add(self, row: Row) -> None:
         """Append a line; when this returns it is on disk."""
@@ -96,7 +97,7 @@ class Table:
 
     def _replace(self, rows: dict[str, Row]) -> None:
         staging = self._path.with_suffix(".partial")
-        with staging.open("w", encoding="utf-8") as file:
+        with touch_private(staging).open("w", encoding="utf-8") as file:
             file.writelines(rows[name].model_dump_json() + "\n" for name in sorted(rows))
             file.flush()
             os.fsync(file.fileno())
@@ -106,7 +107,7 @@ class Table:
         volumes = sorted({name for row in rows.values() for name in row.volumes_ml})
         scores = sorted({name for row in rows.values() for name in row.scores})
         staging = self._csv.with_suffix(".partial")
-        with staging.open("w", encoding="utf-8", newline="") as file:
+        with touch_private(staging).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(
                 (

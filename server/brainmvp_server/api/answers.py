@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from fastapi.responses import FileResponse, Response
-from starlette.background import BackgroundTask
 
 from brainmvp_models.task import Task
 from brainmvp_server.answer import MASK, PREVIEW, mask_nifti, summary_json, write_zip
@@ -34,6 +32,12 @@ class Form(str, Enum):
 
 
 _ALIASES = {"multipart/related": Form.DICOM}
+_NAMES = {
+    Form.NIFTI: MASK.removesuffix(".gz"),
+    Form.GZIP: MASK,
+    Form.ZIP: "result.zip",
+    Form.PNG: PREVIEW,
+}
 _BOUNDARY = "brainmvp-dicom-objects"
 _CRLF = b"\r\n"
 
@@ -65,38 +69,34 @@ def negotiate(accept: str | None, task: Task, *, probabilities: bool) -> Form:
 def answer(
     result: Result,
     form: Form,
-    scratch: Path,
-    clean_up: Callable[[], None],
+    folder: Path,
     objects: ObjectOptions = ObjectOptions(),
     findings: Findings | None = None,
 ) -> Response:
-    """The response; ``clean_up`` is called when it has been sent, or here where nothing is left.
+    """The response; all but the summary lies in a file of ``folder``, and takes no memory.
 
     Raises:
         NotAcceptable: DICOM objects of a study that did not come as DICOM.
     """
+    if form is Form.JSON:
+        return Response(summary_json(result, findings), media_type=form.value)
+    path = folder / "answer"
+    kind: str = form.value
+    headers = {}
     if form is Form.ZIP:
-        path = scratch / "result.zip"
         write_zip(result, path, objects, findings)
-        return FileResponse(
-            path,
-            media_type=form.value,
-            filename="result.zip",
-            background=BackgroundTask(clean_up),
-        )
-    if form is Form.DICOM:
-        response = _related(result, objects)
-        clean_up()
-        return response
-    named = _encode(result, form, findings)
-    clean_up()
-    headers = {"content-disposition": f'attachment; filename="{named.name}"'} if named.name else {}
-    if form is Form.HTML:
+    elif form is Form.DICOM:
+        _write_related(result, objects, path)
+        kind = f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}'
+    elif form is Form.HTML:
+        path.write_text(report_html(result), "utf-8")
         headers["content-security-policy"] = report_policy()
-    return Response(named.content, media_type=form.value, headers=headers)
+    else:
+        path.write_bytes(_encoded(result, form))
+    return FileResponse(path, media_type=kind, filename=_NAMES.get(form), headers=headers)
 
 
-def _related(result: Result, objects: ObjectOptions) -> Response:
+def _write_related(result: Result, objects: ObjectOptions, path: Path) -> None:
     """The objects as DICOMweb sends them (PS3.18, section 8.6.1.2)."""
     if not has_objects(result):
         raise NotAcceptable(
@@ -105,49 +105,55 @@ def _related(result: Result, objects: ObjectOptions) -> Response:
         )
     head = b"Content-Type: application/dicom" + _CRLF + _CRLF
     delimiter = b"--" + _BOUNDARY.encode()
-    body = b"".join(
-        delimiter + _CRLF + head + content + _CRLF for _, content in object_files(result, objects)
-    )
-    kind = f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}'
-    return Response(body + delimiter + b"--" + _CRLF, media_type=kind)
+    with path.open("wb") as body:
+        for _, content in object_files(result, objects):
+            body.write(delimiter + _CRLF + head + content + _CRLF)
+        body.write(delimiter + b"--" + _CRLF)
+
+
+def _encoded(result: Result, form: Form) -> bytes:
+    if form is Form.PNG:
+        return preview_png(result)
+    mask = mask_nifti(result)
+    return compress(mask) if form is Form.GZIP else mask
 
 
 @dataclass(frozen=True)
-class _Named:
-    content: bytes | str
-    name: str = ""
+class _Range:
+    """One media range of an ``Accept`` header."""
 
+    media: str
+    quality: float
 
-def _encode(result: Result, form: Form, findings: Findings | None) -> _Named:
-    if form is Form.NIFTI:
-        return _Named(mask_nifti(result), MASK.removesuffix(".gz"))
-    if form is Form.GZIP:
-        return _Named(compress(mask_nifti(result)), MASK)
-    if form is Form.PNG:
-        return _Named(preview_png(result), PREVIEW)
-    if form is Form.HTML:
-        return _Named(report_html(result))
-    return _Named(summary_json(result, findings))
+    def covers(self, form: Form) -> int:
+        """How closely it names a form: 3 by its type, 2 by ``image/*``, 1 by ``*/*``, else 0."""
+        if self.media == form.value or _ALIASES.get(self.media) is form:
+            return 3
+        if self.media == f"{form.value.split('/')[0]}/*":
+            return 2
+        return int(self.media == "*/*")
 
 
 def _preferred(accept: str | None) -> Form | None:
-    """The best of ours by quality, then by order in the header."""
+    """The best of ours by quality, then by order in the header.
+
+    A form's quality is that of the range that names it most closely (RFC 9110, section 12.5.1): it
+    may be refused beside a range that takes anything.
+    """
     if not accept or not accept.strip():
         return Form.JSON
-    ranges = sorted(map(_range, accept.split(",")), key=lambda item: -item[1])
-    for media, quality in ranges:
-        if quality <= 0:
-            continue
-        if media in _ALIASES:
-            return _ALIASES[media]
-        for form in Form:
-            major = form.value.split("/")[0]
-            if media in (form.value, "*/*", f"{major}/*"):
-                return form
-    return None
+    ranges = list(map(_range, accept.split(",")))
+    best: tuple[float, int] = (0.0, 0)
+    chosen = None
+    for form in Form:
+        place = max(range(len(ranges)), key=lambda n: (ranges[n].covers(form), -n))
+        rank = (ranges[place].quality, -place)
+        if ranges[place].covers(form) and rank[0] > 0 and (chosen is None or rank > best):
+            best, chosen = rank, form
+    return chosen
 
 
-def _range(text: str) -> tuple[str, float]:
+def _range(text: str) -> _Range:
     media, *parameters = (part.strip().lower() for part in text.split(";"))
     quality = 1.0
     for parameter in parameters:
@@ -157,4 +163,4 @@ def _range(text: str) -> tuple[str, float]:
                 quality = float(value)
             except ValueError:
                 quality = 0.0
-    return media, quality
+    return _Range(media, quality)

@@ -11,10 +11,12 @@ from fastapi import FastAPI
 from brainmvp_models import __version__
 from brainmvp_server.api import problems, security
 from brainmvp_server.api.access import AccessLog
+from brainmvp_server.api.held import HeldUntilSent
 from brainmvp_server.api.metrics import build_metrics_router, readings
 from brainmvp_server.api.page import build_page_router
 from brainmvp_server.api.routes import build_health_router, build_router
 from brainmvp_server.api.studies import build_study_router
+from brainmvp_server.api.visit import Reception
 from brainmvp_server.lifetime import Life
 from brainmvp_server.observability.metrics import Metrics
 from brainmvp_server.service import Service
@@ -52,14 +54,16 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(build_health_router(service))
     app.include_router(build_metrics_router(metrics))
     if settings.jobs.role != "worker":
+        reception = Reception(service)
         app.include_router(build_page_router())
-        app.include_router(build_router(service))
-        app.include_router(build_study_router(service))
+        app.include_router(build_router(service, reception))
+        app.include_router(build_study_router(service, reception))
         if life.desk is not None:
             from brainmvp_server.api.jobs import build_job_router
 
-            app.include_router(build_job_router(service, life.desk.board))
+            app.include_router(build_job_router(service, reception, life.desk.board))
     # The last one added is the first to see a request.
+    app.add_middleware(HeldUntilSent)
     security.install(app, settings)
     problems.install(app)
     app.add_middleware(AccessLog, metrics=metrics)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -14,14 +11,8 @@ import anyio
 from anyio import CapacityLimiter
 from fastapi import APIRouter, Header, Query, Request, status
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.background import BackgroundTask
 
-from brainmvp_models.errors import (
-    JobsUnavailable,
-    Overloaded,
-    ServiceClosing,
-    UnknownJob,
-)
+from brainmvp_models.errors import JobsUnavailable, Overloaded, UnknownJob
 from brainmvp_models.modality import printable
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.api.access import access_of
@@ -31,12 +22,11 @@ from brainmvp_server.api.studies import (
     BValue,
     Objects,
     Resample,
+    brought,
     parts_of,
-    sources_of,
-    upload_limits,
     wishes_of,
 )
-from brainmvp_server.api.uploads import receive_study
+from brainmvp_server.api.visit import Reception
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.jobs.board import JobBoard
@@ -65,7 +55,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_job_router(service: Service, board: JobBoard) -> APIRouter:
+def build_job_router(service: Service, reception: Reception, board: JobBoard) -> APIRouter:
     """The routes over one board of jobs."""
     router = APIRouter(tags=["jobs"], responses={422: PROBLEM, 503: PROBLEM})
     settings, shelf = service.settings, service.shelf
@@ -114,9 +104,9 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
             ),
         ] = None,
     ) -> Response:
-        if service.draining:
-            raise ServiceClosing("the service is closing", remedy="Post the job again")
+        wishes = wishes_of(settings, assign or (), b_value)
         bundle = shelf.bundle(name, version)
+        task = bundle.task
         access_of(request.scope).about(bundle)
         asked = Asked(
             model=bundle.manifest.name,
@@ -128,36 +118,32 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
             objects=objects,
             priority=priority,
         )
-        owner, limits = owner_of(request), settings.limits
-        wishes = wishes_of(settings, assign or (), b_value)
-        scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
+        visit = await reception.let_in(request)
+        if await ask(board.waiting) >= settings.jobs.jobs_queue:
+            raise Overloaded(
+                "as many jobs wait as may wait",
+                remedy="Post it again after the seconds in Retry-After",
+            )
+        upload = await visit.upload()
 
         def accept() -> Job:
-            sources, findings = sources_of(upload, scratch, bundle.task, wishes, settings)
-            check_modalities(tuple(sources), bundle.task, fill or bundle.task.filling.policy)
+            study = brought(upload, visit, wishes, settings)
+            sources = study.sources(task)
+            check_modalities(tuple(sources), task, fill or task.filling.policy)
             service.admission.check_size(
                 footprint(
                     sources,
-                    bundle.task,
-                    limits.volume,
+                    task,
+                    settings.limits.volume,
                     probabilities=probabilities,
                     templates=channels,
                 )
             )
-            study = KeptStudy(parts_of(sources, scratch), findings)
-            return board.post(owner, asked, study, idempotency_key)
+            visit.stop.check()
+            kept = KeptStudy(parts_of(sources, visit.folder), study.findings)
+            return board.post(owner_of(request), asked, kept, idempotency_key)
 
-        try:
-            with service.admission.request(owner):
-                if await ask(board.waiting) >= settings.jobs.jobs_queue:
-                    raise Overloaded(
-                        "as many jobs wait as may wait",
-                        remedy="Post it again after the seconds in Retry-After",
-                    )
-                upload = await receive_study(request, scratch, upload_limits(settings))
-                job = await ask(accept)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        job = await ask(accept)
         return JSONResponse(
             job.model_dump(mode="json"),
             status_code=status.HTTP_202_ACCEPTED,
@@ -224,20 +210,9 @@ def build_job_router(service: Service, board: JobBoard) -> APIRouter:
         found = await ask(lambda: board.job(owner, job))
         if not found.results:
             raise UnknownJob("the job has no results", remedy="Wait until its state is done")
-        scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
-        clean_up = partial(shutil.rmtree, scratch, ignore_errors=True)
-        try:
-            archive = scratch / "results.zip"
-            await ask(lambda: board.storage.pack(job, found.results, archive))
-        except BaseException:
-            clean_up()
-            raise
-        return FileResponse(
-            archive,
-            media_type="application/zip",
-            filename="results.zip",
-            background=BackgroundTask(clean_up),
-        )
+        archive = await reception.folder(request) / "results.zip"
+        await ask(lambda: board.storage.pack(job, found.results, archive))
+        return FileResponse(archive, media_type="application/zip", filename="results.zip")
 
     @router.get(
         "/v1/jobs/{job}/results/{file:path}",

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Annotated
 
-from anyio import CapacityLimiter
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 
-from brainmvp_models.errors import ServiceClosing
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.api.access import access_of
 from brainmvp_server.api.answers import Form, answer, negotiate
-from brainmvp_server.api.attended import attended
-from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
+from brainmvp_server.api.described import PROBLEM, UPLOAD
 from brainmvp_server.api.problems import NotReady
 from brainmvp_server.api.studies import (
     Assign,
+    Brought,
     BValue,
     Objects,
     Resample,
-    sources_of,
-    upload_limits,
+    brought,
     wishes_of,
 )
-from brainmvp_server.api.uploads import receive_study
+from brainmvp_server.api.visit import Reception
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.footprint import footprint
+from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.service import Service
 from brainmvp_server.summary import Model, Models, Summary
 
@@ -57,11 +52,10 @@ def build_health_router(service: Service) -> APIRouter:
     return router
 
 
-def build_router(service: Service) -> APIRouter:
+def build_router(service: Service, reception: Reception) -> APIRouter:
     """Models, and predictions that their client waits for."""
     router = APIRouter()
     settings, shelf = service.settings, service.shelf
-    studies = CapacityLimiter(settings.worker.studies)
 
     @router.get(
         "/v1/models", tags=["models"], summary="The models served, each in its latest version"
@@ -106,44 +100,39 @@ def build_router(service: Service) -> APIRouter:
         accept: Annotated[str | None, Header()] = None,
     ) -> Response:
         wishes = wishes_of(settings, assign or (), b_value)
-        bundle = shelf.bundle(name, version)
-        task = bundle.task
-        access_of(request.scope).about(bundle)
-        form = negotiate(accept, task, probabilities=probabilities)
-        if service.draining:
-            raise ServiceClosing("the service is closing", remedy="Send the study again")
-        with service.admission.request(owner_of(request)), service.study() as stop:
-            scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
-
-            def clean_up() -> None:
-                shutil.rmtree(scratch, ignore_errors=True)
+        with shelf.lent(name, version) as bundle:
+            access, task = access_of(request.scope), bundle.task
+            access.about(bundle)
+            negotiate(accept, task, probabilities=probabilities)
+            visit = await reception.let_in(request)
+            upload = await visit.upload()
+            if not upload.files:
+                check_modalities(tuple(upload.parts), task, fill or task.filling.policy)
 
             def work() -> Response:
-                sources, findings = sources_of(upload, scratch, task, wishes, settings)
+                with service.admission.place(visit.stop):
+                    study = brought(upload, visit, wishes, settings)
+                    return shelf.serve(bundle, lambda predictor: predicted(predictor, study))
+
+            def predicted(predictor: Predictor, study: Brought) -> Response:
+                """Everything that depends on the bundle, for the one that does the work."""
+                task = predictor.bundle.task
+                access.about(predictor.bundle)
+                form = negotiate(accept, task, probabilities=probabilities)
+                sources = study.sources(task)
                 check_modalities(tuple(sources), task, fill or task.filling.policy)
                 need = footprint(sources, task, settings.limits.volume, probabilities=probabilities)
-                with service.admission.memory_for(need, stop):
-                    result = shelf.serve(
-                        name,
-                        version,
-                        lambda predictor: predictor.predict(
-                            sources,
-                            fill=fill,
-                            probabilities=probabilities,
-                            resample=resample,
-                            limits=settings.limits.volume,
-                            stop=stop,
-                        ),
+                with service.admission.memory_for(need, visit.stop):
+                    result = predictor.predict(
+                        sources,
+                        fill=fill,
+                        probabilities=probabilities,
+                        resample=resample,
+                        limits=settings.limits.volume,
+                        stop=visit.stop,
                     )
-                    return answer(result, form, scratch, clean_up, objects, findings)
+                    return answer(result, form, visit.folder, objects, study.findings)
 
-            try:
-                upload = await receive_study(request, scratch, upload_limits(settings))
-                if not upload.files:
-                    check_modalities(tuple(upload.parts), task, fill or task.filling.policy)
-                return await attended(request, stop, work, studies)
-            except BaseException:
-                clean_up()
-                raise
+            return await visit.work(work)
 
     return router

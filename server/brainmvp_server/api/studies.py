@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import anyio
 from fastapi import APIRouter, Depends, Query, Request
 
 from brainmvp_models.errors import UnknownModality
 from brainmvp_models.modality import Modality, parse_modality, printable
 from brainmvp_models.task import Task
-from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
+from brainmvp_server.api.described import PROBLEM, UPLOAD
 from brainmvp_server.api.problems import InvalidQuery
-from brainmvp_server.api.uploads import Upload, UploadLimits, receive_study
+from brainmvp_server.api.uploads import Upload
+from brainmvp_server.api.visit import Reception, Visit
 from brainmvp_server.dicom_out.objects import Encoding, Frames, ObjectOptions
 from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.archive import ArchiveLimits
@@ -64,7 +63,7 @@ def objects_wanted(
 Objects = Annotated[ObjectOptions, Depends(objects_wanted)]
 
 
-def build_study_router(service: Service) -> APIRouter:
+def build_study_router(service: Service, reception: Reception) -> APIRouter:
     """The routes that look at a study without a model."""
     router = APIRouter()
     settings = service.settings
@@ -73,30 +72,24 @@ def build_study_router(service: Service) -> APIRouter:
         "/v1/studies/identify",
         tags=["studies"],
         summary="Tell which series or file is which modality; no model is run",
-        responses=dict.fromkeys((400, 408, 413, 415, 422, 503), PROBLEM),
+        responses=dict.fromkeys((400, 408, 413, 415, 422, 429, 503, 504), PROBLEM),
         openapi_extra={"requestBody": UPLOAD},
     )
     async def identify(request: Request, assign: Assign = None, b_value: BValue = None) -> Findings:
         wishes = wishes_of(settings, assign or (), b_value)
-        with service.admission.request(owner_of(request)), service.study():
-            scratch = Path(tempfile.mkdtemp(prefix="brainmvp-", dir=settings.service.scratch))
-            try:
-                upload = await receive_study(request, scratch, upload_limits(settings))
-                return await anyio.to_thread.run_sync(
-                    lambda: Findings.of(intake_of(upload, scratch, wishes, settings))
+        visit = await reception.let_in(request)
+        upload = await visit.upload()
+
+        def work() -> Findings:
+            with service.admission.place(visit.stop):
+                found = take_in(
+                    upload.files, visit.folder, wishes, archive_limits(settings), visit.stop.check
                 )
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+                return Findings.of(found)
+
+        return await visit.work(work)
 
     return router
-
-
-def upload_limits(settings: Settings) -> UploadLimits:
-    """How large a request may be."""
-    limits = settings.limits
-    return UploadLimits(
-        limits.upload_bytes, limits.upload_parts, limits.upload_files, limits.upload_s
-    )
 
 
 def wishes_of(settings: Settings, assign: Sequence[str], b_value: float | None) -> Wishes:
@@ -114,29 +107,51 @@ def wishes_of(settings: Settings, assign: Sequence[str], b_value: float | None) 
     )
 
 
-def intake_of(upload: Upload, scratch: Path, wishes: Wishes, settings: Settings) -> Intake:
-    """What an upload's files to be identified hold; zips are unpacked into ``scratch``.
+@dataclass(frozen=True)
+class Brought:
+    """What an upload holds, whatever model is asked.
+
+    Attributes:
+        named: the sources that were named by their modality.
+        intake: what was identified; None where every part was named.
+    """
+
+    named: Mapping[Modality, Source]
+    intake: Intake | None
+
+    @property
+    def findings(self) -> Findings | None:
+        """What was identified, as it is told."""
+        return None if self.intake is None else Findings.of(self.intake)
+
+    def sources(self, task: Task) -> dict[Modality, Source]:
+        """What a model is given of it, by modality.
+
+        Raises:
+            InvalidInput: one of its kinds; see :func:`chosen_for`.
+        """
+        if self.intake is None:
+            return dict(self.named)
+        return chosen_for(self.intake, task.modalities, self.named)
+
+
+def brought(upload: Upload, visit: Visit, wishes: Wishes, settings: Settings) -> Brought:
+    """Look into an upload; zips are unpacked into the visit's folder, and no voxel is read.
 
     Raises:
-        InvalidInput: one of its kinds; see :func:`take_in`.
+        InvalidInput: one of its kinds; see :func:`take_in` and :func:`one_series`.
+        BrainMVPError: the reason why the visit may not go on.
     """
-    limits = ArchiveLimits(entries=settings.limits.upload_files)
-    return take_in(upload.files, scratch, wishes, limits)
-
-
-def sources_of(
-    upload: Upload, scratch: Path, task: Task, wishes: Wishes, settings: Settings
-) -> tuple[dict[Modality, Source], Findings | None]:
-    """What a model is given of an upload, by modality, and what was identified; no voxel is read.
-
-    Raises:
-        InvalidInput: one of its kinds; see :func:`chosen_for` and :func:`one_series`.
-    """
-    named = opened(upload.parts, scratch, wishes)
+    named = opened(upload.parts, visit.folder, wishes, visit.stop.check)
     if not upload.files:
-        return named, None
-    intake = intake_of(upload, scratch, wishes, settings)
-    return chosen_for(intake, task.modalities, named), Findings.of(intake)
+        return Brought(named, None)
+    limits = archive_limits(settings)
+    return Brought(named, take_in(upload.files, visit.folder, wishes, limits, visit.stop.check))
+
+
+def archive_limits(settings: Settings) -> ArchiveLimits:
+    """How much one zip may hold."""
+    return ArchiveLimits(entries=settings.limits.upload_files)
 
 
 def parts_of(sources: Mapping[Modality, Source], folder: Path) -> dict[Modality, Path]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import anyio
+from anyio import CapacityLimiter
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
@@ -61,8 +62,10 @@ class UploadLimits:
     seconds: float
 
 
-async def receive_study(request: Request, folder: Path, limits: UploadLimits) -> Upload:
-    """Write the request's parts into ``folder``, in the order they come.
+async def receive_study(
+    request: Request, folder: Path, limits: UploadLimits, disk: CapacityLimiter
+) -> Upload:
+    """Write the request's parts into ``folder``, in the order they come, in threads of ``disk``.
 
     Raises:
         UnsupportedContentType: the body is not multipart/form-data, or related DICOM.
@@ -73,7 +76,7 @@ async def receive_study(request: Request, folder: Path, limits: UploadLimits) ->
     """
     try:
         with anyio.fail_after(limits.seconds):
-            return await _received(request, folder, limits)
+            return await _received(request, folder, limits, disk)
     except TimeoutError:
         raise UploadTooSlow(
             f"the upload was not over after {limits.seconds:g} s",
@@ -81,7 +84,9 @@ async def receive_study(request: Request, folder: Path, limits: UploadLimits) ->
         ) from None
 
 
-async def _received(request: Request, folder: Path, limits: UploadLimits) -> Upload:
+async def _received(
+    request: Request, folder: Path, limits: UploadLimits, disk: CapacityLimiter
+) -> Upload:
     boundary, named = _boundary(request)
     _check_length(request, limits.bytes)
     with _Receiver(folder, boundary, limits, named) as receiver:
@@ -90,7 +95,7 @@ async def _received(request: Request, folder: Path, limits: UploadLimits) -> Upl
             received += len(piece)
             if received > limits.bytes:
                 raise _too_large(limits.bytes)
-            receiver.feed(piece)
+            await anyio.to_thread.run_sync(receiver.feed, piece, limiter=disk)
         return receiver.finish()
 
 

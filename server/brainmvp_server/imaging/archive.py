@@ -12,7 +12,7 @@ import io
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -70,7 +70,12 @@ def is_zip(path: Path) -> bool:
 
 
 def unpack(
-    path: Path, folder: Path, limits: ArchiveLimits = ArchiveLimits(), *, subject: str = ""
+    path: Path,
+    folder: Path,
+    limits: ArchiveLimits = ArchiveLimits(),
+    *,
+    subject: str = "",
+    check: Callable[[], None] | None = None,
 ) -> tuple[Unpacked, ...]:
     """Write an archive's files into ``folder``, which exists, in the archive's order.
 
@@ -78,6 +83,7 @@ def unpack(
 
     Args:
         subject: what errors call the archive, such as the name of its part.
+        check: called before each file; raises where nobody waits any more.
 
     Raises:
         InvalidArchive: no zip, damaged, encrypted, packed by a method other than deflate, without
@@ -93,6 +99,8 @@ def unpack(
             budget = _Budget(min(limits.bytes, limits.ratio * path.stat().st_size), subject)
             budget.check(sum(entry.file_size for entry in entries))
             for number, entry in enumerate(entries):
+                if check is not None:
+                    check()
                 target = folder / f"{number:06d}"
                 done.append(Unpacked(target, PurePosixPath(entry.filename).name))
                 _extract(archive, entry, target, budget)

@@ -7,7 +7,7 @@ first. What somebody has named himself is not asked about.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +34,14 @@ _TOKENS = {
     Modality.T1IR: ("t1ir", "irt1"),
 }
 _BY_TOKEN = {token: modality for modality, tokens in _TOKENS.items() for token in tokens}
+Check = Callable[[], None]
+"""Raises the reason why a study may not go on."""
 _GZIP = b"\x1f\x8b"
 _NIFTI_STARTS = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")
+
+
+def _goes_on() -> None:
+    """For studies that nobody can end."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +117,12 @@ def take_in(
     folder: Path,
     wishes: Wishes = Wishes(),
     limits: ArchiveLimits = ArchiveLimits(),
+    check: Check = _goes_on,
 ) -> Intake:
     """Tell a heap of files apart; zips among them are unpacked into ``folder``.
+
+    Args:
+        check: called before each file is looked into; raises where nobody waits any more.
 
     Raises:
         InvalidArchive, ArchiveTooLarge: see :func:`unpack`.
@@ -123,7 +133,8 @@ def take_in(
     nifti: list[NamedFile] = []
     rest: list[Path] = []
     assigned = dict(wishes.assigned)
-    for place, file in enumerate(_unpacked(files, folder, limits), start=1):
+    for place, file in enumerate(_unpacked(files, folder, limits, check), start=1):
+        check()
         if _is_nifti(file.path):
             nifti.append(_named_file(place, file, assigned))
         else:
@@ -134,7 +145,7 @@ def take_in(
     from brainmvp_server.imaging.identify.rules import load_rules
     from brainmvp_server.imaging.identify.study import identify_study
 
-    scanned = scan(rest)
+    scanned = scan(_checked(rest, check))
     study = None
     if scanned.instances or assigned:
         study = identify_study(
@@ -181,9 +192,15 @@ def chosen_for(
 
 
 def opened(
-    parts: Mapping[Modality, Path], scratch: Path, wishes: Wishes = Wishes()
+    parts: Mapping[Modality, Path],
+    scratch: Path,
+    wishes: Wishes = Wishes(),
+    check: Check = _goes_on,
 ) -> dict[Modality, Source]:
     """What parts named by their modality hold; zips among them are unpacked into ``scratch``.
+
+    Args:
+        check: as for :func:`take_in`.
 
     Raises:
         InvalidInput: one of its kinds; see :func:`one_series`.
@@ -192,12 +209,21 @@ def opened(
     for modality, part in parts.items():
         inside = scratch / f"{modality.value}-files"
         inside.mkdir()
-        sources[modality] = one_series(part, modality, inside, wishes)
+        sources[modality] = one_series(part, modality, inside, wishes, check)
     return sources
 
 
-def one_series(part: Path, modality: Modality, folder: Path, wishes: Wishes = Wishes()) -> Source:
+def one_series(
+    part: Path,
+    modality: Modality,
+    folder: Path,
+    wishes: Wishes = Wishes(),
+    check: Check = _goes_on,
+) -> Source:
     """What a part named by its modality holds: a NIfTI file, or one series as a zip or one object.
+
+    Args:
+        check: as for :func:`take_in`.
 
     Raises:
         InvalidArchive, ArchiveTooLarge, MixedStudy: see :func:`take_in`.
@@ -206,7 +232,7 @@ def one_series(part: Path, modality: Modality, folder: Path, wishes: Wishes = Wi
     from brainmvp_server.imaging.dicom.files import is_dicom, scan
 
     if is_zip(part):
-        files = [f.path for f in unpack(part, folder, subject=modality.value)]
+        files = [f.path for f in unpack(part, folder, subject=modality.value, check=check)]
         volumes = [path for path in files if _is_nifti(path)]
         if len(volumes) == 1:
             return volumes[0]
@@ -214,7 +240,7 @@ def one_series(part: Path, modality: Modality, folder: Path, wishes: Wishes = Wi
         files = [part]
     else:
         return part
-    study = _sorted(scan(files), folder, wishes)
+    study = _sorted(scan(_checked(files, check)), folder, wishes)
     stacks = list(study.stacks)
     if modality == Modality.DWI:
         stacks.sort(key=lambda s: abs((s.header.b_value or 0.0) - wishes.b_value))
@@ -259,14 +285,22 @@ def _named_file(place: int, file: Unpacked, assigned: dict[str, Modality | None]
     return NamedFile(place, assigned.pop(one.label), "", file.path, assigned=True)
 
 
-def _unpacked(files: Iterable[Unpacked], folder: Path, limits: ArchiveLimits) -> Iterable[Unpacked]:
+def _checked(files: Iterable[Path], check: Check) -> Iterator[Path]:
+    for file in files:
+        check()
+        yield file
+
+
+def _unpacked(
+    files: Iterable[Unpacked], folder: Path, limits: ArchiveLimits, check: Check
+) -> Iterable[Unpacked]:
     for number, file in enumerate(files):
         if not is_zip(file.path):
             yield file
             continue
         inside = folder / f"zip-{number:06d}"
         inside.mkdir()
-        yield from unpack(file.path, inside, limits, subject="files")
+        yield from unpack(file.path, inside, limits, subject="files", check=check)
 
 
 def _is_nifti(path: Path) -> bool:

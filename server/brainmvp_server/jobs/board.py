@@ -100,10 +100,7 @@ class JobBoard:
 
     def _count(self, status: str) -> int:
         with database.translated():
-            found = self._client.list_queued_workflows(
-                queue_name=database.QUEUE, status=status, load_input=False
-            )
-        return len(found)
+            return database.count_queued(self._client, status)
 
     def cancel(self, owner: str, job: str) -> Job:
         """Cancel a job that is not over; its worker stops at the next window.

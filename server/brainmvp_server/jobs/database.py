@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy
@@ -91,6 +91,19 @@ def give_back(client: DBOSClient, begun: BegunJob) -> bool:
     return bool(client._sys_db.reenqueue_for_recovery(begun.job, [begun.executor], QUEUE))
 
 
+def count_queued(client: DBOSClient, status: str) -> int:
+    """How many jobs have a status, counted where they are: DBOS itself only lists them."""
+    database = client._sys_db
+    rows = database.tables.workflow_status
+    count = (
+        sqlalchemy.select(sqlalchemy.func.count())
+        .select_from(rows)
+        .where(rows.c.queue_name == QUEUE, rows.c.status == status)
+    )
+    with database.engine.begin() as connection:
+        return int(connection.execute(count).scalar_one())
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Faults of the database as our own error; what they say may hold an address or a password.
@@ -109,7 +122,10 @@ def translated() -> Iterator[None]:
 def _check_sqlite(file: Path) -> None:
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)  # its journal gets the same
         return
+    with suppress(PermissionError):
+        file.chmod(0o600)
     try:
         # Read and write: a journal that a killed process left is rolled back, nothing else.
         with sqlite3.connect(f"file:{file}?mode=rw", uri=True) as connection:

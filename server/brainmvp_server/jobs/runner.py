@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +18,7 @@ from brainmvp_models.errors import BrainMVPError, ServiceClosing, StorageFailed,
 from brainmvp_server.answer import write_files
 from brainmvp_server.imaging.intake import Wishes, opened
 from brainmvp_server.inference.footprint import footprint
+from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.jobs import database
 from brainmvp_server.jobs.attempt import Attempt, JobGivenAway
@@ -145,11 +144,12 @@ class JobRunner:
     def _outcome(self, order: Order) -> Outcome:
         """Work on one order, however it ends."""
         attempt = Attempt(self._client, order.id, executor=self._executor, lease_s=self._lease_s)
-        scratch = Path(
-            tempfile.mkdtemp(prefix="brainmvp-", dir=self._service.settings.service.scratch)
-        )
         try:
-            with self._service.study() as stop, attempt.watched(stop):
+            with (
+                self._service.scratch.folder() as scratch,
+                self._service.study() as stop,
+                attempt.watched(stop),
+            ):
                 files = self._work(order, scratch, stop, attempt)
             return Outcome(state=State.DONE, files=files)
         except ServiceClosing:
@@ -169,11 +169,9 @@ class JobRunner:
                     remedy="Make room or mend the storage, then post the job again",
                 )
             )
-        except Exception as error:  # a bug: its message may quote what it should not
-            log.error("a job failed in an unexpected way (%s)", type(error).__name__)
+        except Exception:  # a bug
+            log.exception("a job failed in an unexpected way")
             return Outcome(state=State.FAILED, error=UNFORESEEN)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -193,20 +191,19 @@ class JobRunner:
         kept = _tried(lambda: self._storage.fetch_study(order, study))
         dicom = settings.dicom
         wishes = Wishes(b_value=dicom.b_value, fallback=dicom.dicom_fallback == "dcm2niix")
-        sources = opened(kept.files, scratch, wishes)
-        shelf = self._service.shelf
-        need = footprint(
-            sources,
-            shelf.bundle(asked.model, asked.version).task,
-            settings.limits.volume,
-            probabilities=asked.probabilities,
-            templates=asked.channels,
-        )
-        with self._service.admission.memory_for(need, stop):
-            result = shelf.serve(
-                asked.model,
-                asked.version,
-                lambda predictor: predictor.predict(
+        shelf, admission = self._service.shelf, self._service.admission
+        interactive = asked.priority is Priority.INTERACTIVE
+
+        def predicted(predictor: Predictor) -> None:
+            need = footprint(
+                sources,
+                predictor.bundle.task,
+                settings.limits.volume,
+                probabilities=asked.probabilities,
+                templates=asked.channels,
+            )
+            with admission.memory_for(need, stop):
+                result = predictor.predict(
                     sources,
                     fill=asked.fill,
                     probabilities=asked.probabilities,
@@ -215,11 +212,17 @@ class JobRunner:
                     limits=settings.limits.volume,
                     progress=attempt,
                     stop=stop,
-                    interactive=asked.priority is Priority.INTERACTIVE,
-                ),
-            )
-            attempt("write", 0, 1)
-            write_files(result, out, asked.objects, kept.findings)
+                    interactive=interactive,
+                )
+                attempt("write", 0, 1)
+                write_files(result, out, asked.objects, kept.findings)
+
+        with (
+            admission.place(stop, interactive=interactive),
+            shelf.lent(asked.model, asked.version) as bundle,
+        ):
+            sources = opened(kept.files, scratch, wishes, stop.check)
+            shelf.serve(bundle, predicted)
         stop.check()
         if self._given_back.is_set():
             self._wait_for_the_end()

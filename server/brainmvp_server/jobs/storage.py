@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from brainmvp_models.errors import InvalidSettings
 from brainmvp_server.findings import Findings
@@ -24,7 +26,7 @@ class Storage:
 
     ``ID/study/DIGEST/MODALITY`` is a study, with ``findings.json`` where it was identified;
     ``ID/results/…`` is a result. Every file is written before anything in the database points at
-    it.
+    it. In a folder, only its owner may look at any of it.
 
     Args:
         address: a folder, or a URL that fsspec knows, such as ``s3://bucket/prefix``.
@@ -36,7 +38,7 @@ class Storage:
     def __init__(self, address: str) -> None:
         try:
             self._fs, self._root = url_to_fs(address)
-            self._fs.makedirs(self._root, exist_ok=True)
+            self._make(PurePosixPath(self._root))
         except (ValueError, ImportError, OSError) as error:
             raise InvalidSettings(
                 f"the jobs' storage cannot be used ({type(error).__name__})",
@@ -50,8 +52,10 @@ class Storage:
         for modality, path in study.files.items():
             self._put(path, f"{_study(order)}/{modality.value}")
         if study.findings is not None:
-            with self._open(f"{_study(order)}/{_FINDINGS}", "wb") as file:
+            findings = f"{_study(order)}/{_FINDINGS}"
+            with self._open(findings, "wb") as file:
                 file.write(study.findings.model_dump_json().encode())
+            self._close_to_others(PurePosixPath(self._at(findings)))
 
     def fetch_study(self, order: Order, folder: Path) -> KeptStudy:
         """Copy a study's files into ``folder``.
@@ -124,13 +128,28 @@ class Storage:
         return max((self._fs.modified(name).timestamp() for name in files), default=0.0)
 
     def _put(self, path: Path, name: str) -> None:
-        target = self._at(name)
-        self._fs.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-        self._fs.put_file(str(path), target)
+        target = PurePosixPath(self._at(name))
+        self._make(target.parent)
+        self._fs.put_file(str(path), str(target))
+        self._close_to_others(target)
 
     def _open(self, name: str, mode: str) -> IO[Any]:
         file: IO[Any] = self._fs.open(self._at(name), mode)
         return file
+
+    def _make(self, folder: PurePosixPath) -> None:
+        """Make a folder and those between it and the root, which only their owner may enter."""
+        self._fs.makedirs(str(folder), exist_ok=True)
+        root = PurePosixPath(self._root)
+        for path in (folder, *folder.parents):
+            if path.is_relative_to(root):
+                self._close_to_others(path)
+
+    def _close_to_others(self, path: PurePosixPath) -> None:
+        """Let nobody but the owner at a file or folder; a bucket has rules of its own."""
+        if isinstance(self._fs, LocalFileSystem):
+            with suppress(PermissionError):  # the root was made by somebody else, for us
+                os.chmod(path, 0o700 if os.path.isdir(path) else 0o600)
 
     def _drop(self, name: str) -> None:
         with suppress(FileNotFoundError):

@@ -79,6 +79,11 @@ class LimitSettings(Group):
         default=20, gt=0, description="Longest wait for a request's head, in seconds."
     )
     upload_s: float = Field(default=600, gt=0, description="Longest upload, in seconds.")
+    answer_s: float = Field(
+        default=60,
+        gt=0,
+        description="Longest wait for a client that takes nothing of its answer, in seconds.",
+    )
     study_s: float = Field(default=3600, gt=0, description="Longest work on a study, in seconds.")
     requests: int = Field(
         default=64, ge=1, description="Predictions under way or waiting; more are answered 503."

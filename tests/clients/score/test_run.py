@@ -57,6 +57,16 @@ def test_every_study_gets_a_folder_of_results_and_a_line(
     assert [json.loads(line)["study"] for line in lines] == sorted(names)
 
 
+def test_nobody_but_the_owner_may_look_at_a_ledger_a_table_or_a_result(
+    score: Score, out: Path
+) -> None:
+    assert score()[0] == 0
+    paths = [out, *out.rglob("*")]
+    assert {path.name for path in paths} >= {"ledger.sqlite", "results.csv", "mask.nii.gz"}
+    for path in paths:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
 def test_a_second_run_does_nothing_and_one_without_resume_is_refused(
     score: Score, out: Path, predicted: Callable[[], int]
 ) -> None:

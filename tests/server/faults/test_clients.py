@@ -18,7 +18,7 @@ from ..conftest import Serving, Start
 
 def head(length: int, path: str = "/v1/models/swift/predict") -> bytes:
     return (
-        f"POST {path}?fill=zeros HTTP/1.1\r\nhost: x\r\n"
+        f"POST {path}?fill=zeros HTTP/1.1\r\nhost: localhost\r\n"
         f"content-type: multipart/form-data; boundary=b\r\ncontent-length: {length}\r\n\r\n"
     ).encode()
 
@@ -69,13 +69,13 @@ def test_heads_that_dribble_in_are_answered_408_and_whoever_speaks_is_served(
         for begun in (
             b"",
             b"GET /health/live HT",
-            b"GET /health/live HTTP/1.1\r\nhost: x\r\nx-y: ",
+            b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nx-y: ",
         ):
             lorises.append(stack.enter_context(connected(service)))
             lorises[-1].sendall(begun)
         # The second request of a connection is watched like the first.
         again = stack.enter_context(connected(service))
-        again.sendall(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n")
+        again.sendall(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert b" 200 " in again.recv(4096)
         again.sendall(b"GET /health")
         for loris in (*lorises, again):
@@ -147,3 +147,34 @@ def test_a_study_over_its_time_is_answered_504(
         )
     assert answer.status_code == 504
     assert answer.json()["type"] == "urn:brainmvp:problem:study-timed-out"
+
+
+def test_answers_that_nobody_reads_count_until_their_clients_are_sent_away(
+    serve: Start, swift_models: Path, colin27: Path, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    service = serve(swift_models, scratch=scratch, requests=3, answer_s=3)
+    content = body(colin27)
+    ask = head(len(content)).replace(b"host:", b"accept: application/x-nifti\r\nhost:")
+    url = service.http.base_url
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            deaf = stack.enter_context(socket.socket())
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect((url.host, url.port))
+            deaf.sendall(ask + content)
+        service.until_metric("brainmvp_studies_total", 3)
+        assert service.metric("brainmvp_admitted") == 3
+        assert service.metric("brainmvp_study_memory_bytes") == 0
+        with colin27.open("rb") as file:
+            refused = service.http.post(
+                "/v1/models/swift/predict", files={"t1": file}, params={"fill": "zeros"}
+            )
+        assert refused.status_code == 503
+        # Nobody waits for them for ever.
+        deadline = time.monotonic() + 60
+        while service.metric("brainmvp_admitted") or list(scratch.iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert service.predicted(colin27)

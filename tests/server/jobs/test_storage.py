@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import socket
+import stat
 import zipfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
+from sqlalchemy import event
 
 from brainmvp_models.errors import InvalidSettings
 from brainmvp_models.modality import Modality
+from brainmvp_server.findings import Findings
+from brainmvp_server.jobs import database
+from brainmvp_server.jobs.board import JobBoard
 from brainmvp_server.jobs.job import Asked, KeptStudy, Order
 from brainmvp_server.jobs.storage import Storage
 
@@ -114,3 +120,41 @@ def test_an_address_that_is_none_is_refused_in_plain_words(tmp_path: Path) -> No
     for address in ("nowhere://x", str(tmp_path / "file" / "folder")):
         with pytest.raises(InvalidSettings, match="storage cannot be used"):
             Storage(address)
+
+
+def test_in_a_folder_nobody_but_its_owner_may_look_at_a_job(scan: Path, tmp_path: Path) -> None:
+    root = tmp_path / "jobs"
+    root.mkdir(mode=0o755)
+    storage = Storage(str(root))
+    storage.put_study(
+        order(), KeptStudy({Modality.T1: scan}, Findings(volumes=(), other=0, unreadable=0))
+    )
+    results = tmp_path / "results" / "probabilities"
+    results.mkdir(parents=True)
+    (results / "WT.nii.gz").write_bytes(b"voxels")
+    storage.put_results(JOB, results.parent)
+    database.prepare(database.sqlite_url(root / "jobs.sqlite"))
+    paths = [root, *root.rglob("*")]
+    assert len(paths) > 6
+    for path in paths:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_jobs_are_counted_where_they_are_not_fetched(tmp_path: Path) -> None:
+    url = database.sqlite_url(tmp_path / "jobs.sqlite")
+    database.prepare(url)
+    client = database.connect(url)
+    board = JobBoard(client, Storage(str(tmp_path / "jobs")), timedelta(hours=1))
+    scan = tmp_path / "scan"
+    scan.write_bytes(b"voxels")
+    for _ in range(3):
+        board.post("", order().asked, KeptStudy({Modality.T1: scan}))
+    said: list[str] = []
+    event.listen(
+        client._sys_db.engine,
+        "before_cursor_execute",
+        lambda connection, cursor, statement, *rest: said.append(statement),
+    )
+    assert (board.waiting(), board.running()) == (3, 0)
+    assert said and all("count(" in statement for statement in said)
+    board.close()
