@@ -28,7 +28,7 @@ REPORT = "report.html"
 def mask_nifti(result: Result) -> bytes:
     """The mask as an uncompressed ``.nii`` on the first volume's grid, with its geometry."""
     native = result.study.native
-    return encode_nifti(result.mask, native.grid, native.header)
+    return encode_nifti(result.mask, native.header)
 
 
 def summary_json(result: Result, findings: Findings | None = None) -> str:
@@ -91,7 +91,7 @@ def _probability_maps(result: Result) -> Iterator[tuple[str, bytes]]:
     for name, probability in zip(names, segmentation.probabilities, strict=False):
         yield (
             f"probabilities/{name}.nii.gz",
-            compress(encode_nifti(probability, native.grid, native.header)),
+            compress(encode_nifti(probability, native.header)),
         )
 
 
@@ -103,9 +103,9 @@ def _channels(result: Result) -> Iterator[tuple[str, bytes]]:
     for volume in result.study.volumes:
         plain = volume.slope == 1.0 and volume.intercept == 0.0
         voxels = volume.stored if plain else volume.values(volume.stored)
-        yield _channel(volume.modality, encode_nifti(voxels, volume.grid, volume.header))
+        yield _channel(volume.modality, encode_nifti(voxels, volume.header))
     for modality, template in result.templates.items():
-        yield _channel(modality, encode_nifti(template, native.grid, native.header))
+        yield _channel(modality, encode_nifti(template, native.header))
 
 
 def _channel(modality: Modality, content: bytes) -> tuple[str, bytes]:

@@ -123,7 +123,7 @@ def _separable(values: Array, lines: list[_Line]) -> tuple[Array, float]:
 
 
 def _oblique(values: Array, step: NDArray[np.float64], new: Grid) -> tuple[Array, float]:
-    image = np.zeros(new.shape, dtype=np.float32, order="F")
+    image = np.zeros(new.shape, dtype=values.dtype, order="F")
     flat = np.ascontiguousarray(values).ravel()
     strides = (values.shape[1] * values.shape[2], values.shape[2], 1)
     i, j = np.arange(new.shape[0])[:, None], np.arange(new.shape[1])[None, :]

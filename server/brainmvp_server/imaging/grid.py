@@ -35,6 +35,12 @@ class Grid:
         return float(x), float(y), float(z)
 
     @property
+    def nominal_spacing(self) -> tuple[float, float, float]:
+        """The spacing as far as a header's float32 tells it: equal for the same study."""
+        x, y, z = (round(edge, 6) for edge in self.spacing)
+        return x, y, z
+
+    @property
     def voxel_ml(self) -> float:
         """Volume of one voxel in millilitres."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0

@@ -24,21 +24,17 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from brainmvp_models.bundle import digest_of
-from brainmvp_models.errors import InvalidVolume, VolumeTooLarge
+from brainmvp_models.errors import VolumeTooLarge
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import Affine, Grid
-from brainmvp_server.imaging.volume import SpatialHeader, Volume
+from brainmvp_server.imaging.nifti_space import SPATIAL, Form, Unusable, placement
+from brainmvp_server.imaging.volume import SpatialHeader, Volume, scaled
 
 _GZIP = b"\x1f\x8b"
 _IsalError: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 _DAMAGED = (EOFError, _IsalError, gzip.BadGzipFile)
 _MAX_EXPANSION = 250
 _MAX_HEADER = 16 << 20
-_MAX_SKEW_DEGREES = 1.0
-_SPATIAL = (
-    "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
-    "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,40 +57,38 @@ class Outline:
     voxel_bytes: int
 
 
-def outline_nifti(path: Path, modality: Modality, limits: Limits = Limits()) -> Outline:
+def outline_nifti(
+    path: Path, modality: Modality, limits: Limits = Limits(), form: Form = "sform"
+) -> Outline:
     """A file's size by its header; no voxel is read.
 
     Raises:
         InvalidVolume, VolumeTooLarge: as :func:`read_nifti`, as far as the header shows it.
     """
     try:
-        return _Reading(path, modality, limits).outline()
-    except _Unusable as fault:
+        return _Reading(path, modality, limits, form).outline()
+    except Unusable as fault:
         raise fault.kind(fault.problem, remedy=fault.remedy, subject=modality.value) from None
 
 
-def read_nifti(path: Path, modality: Modality, limits: Limits = Limits()) -> Volume:
+def read_nifti(
+    path: Path, modality: Modality, limits: Limits = Limits(), form: Form = "sform"
+) -> Volume:
     """Read one ``.nii`` or ``.nii.gz`` file; whether it is compressed is seen from its content.
+
+    Args:
+        form: what places the voxels, where the header has both; see :func:`placement`.
 
     Raises:
         InvalidVolume: empty, truncated, not NIfTI, not 3-D, NaN or infinite values, constant,
-            singular or skewed affine, an unsupported data type, or a compression bomb.
+            singular or skewed affine, a spacing or width that no head has, an unsupported data
+            type, a scaling that gives no numbers, or a compression bomb.
         VolumeTooLarge: the header claims more voxels than ``limits`` allow.
     """
     try:
-        return _Reading(path, modality, limits).volume()
-    except _Unusable as fault:
+        return _Reading(path, modality, limits, form).volume()
+    except Unusable as fault:
         raise fault.kind(fault.problem, remedy=fault.remedy, subject=modality.value) from None
-
-
-class _Unusable(Exception):
-    """What is wrong with a file, before its modality is known to the one who says so."""
-
-    def __init__(
-        self, problem: str, remedy: str, kind: type[InvalidVolume | VolumeTooLarge] = InvalidVolume
-    ) -> None:
-        super().__init__(problem)
-        self.problem, self.remedy, self.kind = problem, remedy, kind
 
 
 @dataclass(frozen=True)
@@ -104,30 +98,31 @@ class _Reading:
     path: Path
     modality: Modality
     limits: Limits
+    form: Form
 
     def outline(self) -> Outline:
         with _opened(self.path) as (file, compressed):
             header, shape, dtype = self._begin(file, compressed)
-            return Outline(_grid(header, shape)[0], dtype.itemsize)
+            return Outline(placement(header, shape, self.form).grid, dtype.itemsize)
 
     def volume(self) -> Volume:
         with _opened(self.path) as (file, compressed):
             header, shape, dtype = self._begin(file, compressed)
-            grid, warnings = _grid(header, shape)
+            place = placement(header, shape, self.form)
+            slope, intercept = _scaling(header)
             _skip_to(file, header)
             stored = _read_voxels(file, shape, dtype)
-        slope, intercept = _scaling(header)
-        if fault := check_values(stored):
-            raise _Unusable(*fault)
+        if fault := check_values(stored, slope, intercept):
+            raise Unusable(*fault)
         return Volume(
             modality=self.modality,
             stored=stored,
             slope=slope,
             intercept=intercept,
-            grid=grid,
-            header=SpatialHeader({name: np.copy(header[name]) for name in _SPATIAL}),
+            grid=place.grid,
+            header=place.header,
             digest=digest_of(self.path),
-            warnings=tuple(f"{self.modality}: {warning}" for warning in warnings),
+            warnings=tuple(f"{self.modality}: {warning}" for warning in place.warnings),
         )
 
     def _begin(
@@ -139,7 +134,7 @@ class _Reading:
         dtype = _dtype(header)
         promised, size = int(np.prod(shape)) * dtype.itemsize, self.path.stat().st_size
         if compressed and promised > _MAX_EXPANSION * size:
-            raise _Unusable(
+            raise Unusable(
                 f"its {size} bytes claim to hold {promised}, more than any scan packs",
                 "Send the original file",
             )
@@ -150,7 +145,7 @@ class _Reading:
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
     """The file's uncompressed bytes, and whether they were compressed."""
     if path.stat().st_size == 0:
-        raise _Unusable("the file is empty", "Send a NIfTI file (.nii or .nii.gz)")
+        raise Unusable("the file is empty", "Send a NIfTI file (.nii or .nii.gz)")
     with path.open("rb") as plain:
         compressed = plain.read(2) == _GZIP
         plain.seek(0)
@@ -161,7 +156,7 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
             with igzip.IGzipFile(fileobj=plain) as unpacked:
                 yield unpacked, True
         except _DAMAGED:
-            raise _Unusable(
+            raise Unusable(
                 "the compressed file is damaged or ends early", "Send the file again, whole"
             ) from None
 
@@ -173,9 +168,9 @@ def _read_header(file: IO[bytes]) -> bytes:
             length = int(struct.unpack(f"{order}i", start)[0])
             block = start + file.read(length - 4)
             if len(block) < length:
-                raise _Unusable("it ends within its header", "Send the file again, whole")
+                raise Unusable("it ends within its header", "Send the file again, whole")
             return block
-    raise _Unusable("it is not a NIfTI file", "Send a NIfTI file (.nii or .nii.gz)")
+    raise Unusable("it is not a NIfTI file", "Send a NIfTI file (.nii or .nii.gz)")
 
 
 def _parse_header(block: bytes) -> Nifti1Header:
@@ -183,11 +178,11 @@ def _parse_header(block: bytes) -> Nifti1Header:
     header = kind(block, check=False)
     magic = bytes(header["magic"].tobytes())
     if magic[:3] in (b"ni1", b"ni2"):
-        raise _Unusable(
+        raise Unusable(
             "it is the header of a .hdr/.img pair", "Convert the pair to one .nii.gz file"
         )
     if magic[:3] not in (b"n+1", b"n+2"):
-        raise _Unusable("it is not a NIfTI file", "Send a NIfTI file (.nii or .nii.gz)")
+        raise Unusable("it is not a NIfTI file", "Send a NIfTI file (.nii or .nii.gz)")
     return header
 
 
@@ -197,18 +192,18 @@ def _shape(header: Nifti1Header, limits: Limits) -> tuple[int, int, int]:
     while len(dims) > 3 and dims[-1] == 1:
         dims.pop()
     if len(dims) > 3:
-        raise _Unusable(
+        raise Unusable(
             f"it is {len(dims)}-dimensional ({' × '.join(map(str, dims))})",
             "Send one three-dimensional volume a modality; extract the one you mean",
         )
     if len(dims) < 3 or min(dims) < 2:
-        raise _Unusable(
+        raise Unusable(
             f"its header gives the dimensions {dims}, which are no volume",
             "Send a three-dimensional volume",
         )
     voxels = dims[0] * dims[1] * dims[2]
     if voxels > limits.voxels:
-        raise _Unusable(
+        raise Unusable(
             f"its header claims {' × '.join(map(str, dims))} voxels; the limit is {limits.voxels}",
             "Send a smaller volume, or raise the limit",
             VolumeTooLarge,
@@ -223,29 +218,10 @@ def _dtype(header: Nifti1Header) -> np.dtype[Any]:
     except (HeaderDataError, KeyError):
         dtype = np.dtype("V1")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise _Unusable(
+        raise Unusable(
             "its data type is not a plain integer or float", "Convert it to int16 or float32"
         )
     return dtype
-
-
-def _grid(header: Nifti1Header, shape: tuple[int, int, int]) -> tuple[Grid, list[str]]:
-    try:
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    except (HeaderDataError, ValueError):
-        affine = np.full((4, 4), np.nan)
-    remedy = "Repair its sform or qform"
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise _Unusable("its affine is singular: voxels have no place in space", remedy)
-    grid = Grid(shape, affine)
-    if grid.skew_degrees > _MAX_SKEW_DEGREES:
-        raise _Unusable(
-            f"its axes are {grid.skew_degrees:.1f} degrees from right angles",
-            "Resample it to a rectangular grid",
-        )
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        return grid, ["the header gives no orientation; left and right are assumed, not known"]
-    return grid, []
 
 
 def _skip_to(file: IO[bytes], header: Nifti1Header) -> None:
@@ -253,10 +229,10 @@ def _skip_to(file: IO[bytes], header: Nifti1Header) -> None:
     length = len(header.binaryblock)
     offset = float(header["vox_offset"]) or length + 4.0
     if not length <= offset <= _MAX_HEADER:
-        raise _Unusable(f"its voxels are said to start at byte {offset}", "Repair its vox_offset")
+        raise Unusable(f"its voxels are said to start at byte {offset}", "Repair its vox_offset")
     rest = int(offset) - length
     if len(file.read(rest)) < rest:
-        raise _Unusable("it ends before its voxels", "Send the file again, whole")
+        raise Unusable("it ends before its voxels", "Send the file again, whole")
 
 
 def _read_voxels(
@@ -267,7 +243,7 @@ def _read_voxels(
     while done < len(buffer):
         count = file.readinto(into[done : done + (8 << 20)])  # type: ignore[attr-defined]
         if not count:
-            raise _Unusable(
+            raise Unusable(
                 f"it ends early: {done} bytes of voxels, the header promises {len(buffer)}",
                 "Send the file again, whole",
             )
@@ -278,11 +254,21 @@ def _read_voxels(
 
 
 def _scaling(header: Nifti1Header) -> tuple[float, float]:
-    slope, intercept = header.get_slope_inter()
-    return (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
+    """Slope and intercept; a slope of zero or NaN says that nothing is scaled."""
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or np.isnan(slope):
+        return 1.0, 0.0
+    if not np.isfinite([slope, intercept]).all():
+        raise Unusable(
+            f"its values are said to be scaled by {slope:g} and shifted by {intercept:g}",
+            "Repair scl_slope and scl_inter in its header",
+        )
+    return slope, intercept
 
 
-def check_values(stored: NDArray[Any]) -> tuple[str, str] | None:
+def check_values(
+    stored: NDArray[Any], slope: float = 1.0, intercept: float = 0.0
+) -> tuple[str, str] | None:
     """The problem and the remedy where voxels hold no image: not finite, or all the same."""
     low, high = stored.min(), stored.max()
     if stored.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
@@ -291,6 +277,13 @@ def check_values(stored: NDArray[Any]) -> tuple[str, str] | None:
     if low == high:
         what = "all its voxels are zero" if low == 0 else "all its voxels have one value"
         return what, "Send a volume that holds an image"
+    ends = scaled(np.array([low, high]), slope, intercept)
+    with np.errstate(over="ignore"):
+        span = abs(ends[1] - ends[0])
+    if not np.isfinite([*ends, span]).all() or span < np.finfo(np.float64).tiny:
+        return "its scaled values are beyond what numbers of 64 bits can tell apart", (
+            "Repair scl_slope and scl_inter in its header, or convert it to float32"
+        )
     return None
 
 
@@ -300,19 +293,16 @@ def spatial_header(affine: Affine) -> SpatialHeader:
     header.set_qform(affine, code=1)
     header.set_sform(affine, code=1)
     header.set_xyzt_units("mm")
-    return SpatialHeader({name: np.copy(header[name]) for name in _SPATIAL})
+    return SpatialHeader({name: np.copy(header[name]) for name in SPATIAL})
 
 
-def encode_nifti(voxels: NDArray[Any], grid: Grid, header: SpatialHeader) -> bytes:
-    """The bytes of a ``.nii`` file: voxels (i, j, k) on a grid, with the geometry of ``header``."""
+def encode_nifti(voxels: NDArray[Any], header: SpatialHeader) -> bytes:
+    """The bytes of a ``.nii`` file: voxels (i, j, k) with the geometry of ``header``."""
     out = Nifti1Header()
     out.set_data_dtype(voxels.dtype)
     out.set_data_shape(voxels.shape)
-    out.set_zooms(grid.spacing)
     for name, value in header.fields.items():
         out[name] = value
-    # pixdim[0] is the handedness that the qform needs; zooms alone leave it at 1.
-    out["pixdim"][0] = -1.0 if np.linalg.det(grid.affine[:3, :3]) < 0 else 1.0
     out.set_slope_inter(1.0, 0.0)
     out["vox_offset"] = 352
     out["magic"] = b"n+1"

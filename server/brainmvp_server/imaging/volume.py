@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,12 @@ from brainmvp_server.imaging.grid import Grid
 
 if TYPE_CHECKING:
     from brainmvp_server.imaging.dicom.source import DicomSource
+
+
+_LARGE = 1e30
+"""Values larger than this, or spans smaller than its inverse, are not worked on in float32."""
+_FINE = 2.0**-11
+"""Nor are spans smaller than this share of the values: float32 has 23 bits, an image needs 12."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +59,32 @@ class Volume:
     frame_of_reference: str = ""
     source: DicomSource | None = None
 
-    def values(self, stored: NDArray[Any]) -> NDArray[np.float32]:
-        """The values of some stored voxels, in float32."""
-        if self.slope == 1.0 and self.intercept == 0.0:
-            return stored.astype(np.float32, copy=False)
-        scaled = stored * np.float64(self.slope) + np.float64(self.intercept)
-        return np.asarray(scaled, dtype=np.float32)
+    @cached_property
+    def precision(self) -> type[np.float32] | type[np.float64]:
+        """What the values are worked on in: float32, or float64 where that could not hold them."""
+        if self.stored.dtype.itemsize <= 2 and self._is_plain:
+            return np.float32
+        low, high = np.sort(self._scaled(np.array([self.stored.min(), self.stored.max()])))
+        largest, span = max(abs(low), abs(high)), high - low
+        plain = largest < _LARGE and span > max(1 / _LARGE, _FINE * largest)
+        return np.float32 if plain else np.float64
+
+    def values(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """The values of some stored voxels, in :attr:`precision`."""
+        if self._is_plain:
+            return stored.astype(self.precision, copy=False)
+        return np.asarray(self._scaled(stored), dtype=self.precision)
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.slope == 1.0 and self.intercept == 0.0
+
+    def _scaled(self, stored: NDArray[Any]) -> NDArray[np.float64]:
+        return scaled(stored, self.slope, self.intercept)
+
+
+def scaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[np.float64]:
+    """The values that stored numbers mean."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        values: NDArray[np.float64] = stored * np.float64(slope) + np.float64(intercept)
+    return values

@@ -80,7 +80,7 @@ def _model_space(outline: Outline, task: Task) -> int:
     lengths = (
         resampled_length(n, spacing, target)
         for n, spacing, target in zip(
-            canonical.shape, canonical.spacing, task.preprocessing.spacing_mm, strict=True
+            canonical.shape, canonical.nominal_spacing, task.preprocessing.spacing_mm, strict=True
         )
     )
     return math.prod(max(n, w) for n, w in zip(lengths, task.window.size, strict=True))

@@ -84,7 +84,7 @@ def _large_parts(
 
 def voxels_of(volume_ml: float, voxel_ml: float) -> int:
     """The fewest whole voxels that have a volume, but for what rounding does to a voxel's own."""
-    return math.ceil(volume_ml / voxel_ml - 1e-6)
+    return math.ceil(volume_ml / voxel_ml * (1 - 1e-6))
 
 
 def without_specks(part: NDArray[np.bool_], fewest: int) -> NDArray[np.bool_]:

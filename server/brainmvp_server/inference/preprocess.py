@@ -30,6 +30,9 @@ _MOST_VOXELS = 512**3
 _SAME_SPACING = 1e-3
 """Spacings closer to the target than this, in mm, are not resampled (MONAI's affine tolerance)."""
 
+_BRIGHTEST = 1e6
+"""Brightest voxel that is taken, in spans of the percentiles."""
+
 Array = NDArray[np.float32]
 
 
@@ -81,15 +84,15 @@ class Prepared:
 class IntensityScale:
     """``low`` … ``low + range`` goes to 0 … 1; ``range`` is None where it is empty."""
 
-    low: np.float32
-    range: np.float32 | None
+    low: np.floating[Any]
+    range: np.floating[Any] | None
 
-    def __call__(self, values: Array) -> Array:
-        """The scaled values; works in place on ``values``."""
+    def __call__(self, values: NDArray[Any]) -> Array:
+        """The scaled values in float32; works in place on ``values``, in their precision."""
         values -= self.low
         if self.range is not None:
             values /= self.range
-        return values
+        return values.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +106,10 @@ class _Scaled:
 
     def image(self, box: Box) -> Array:
         """The scaled voxels of a box, a new C-ordered array."""
-        part = self.view[box.slices]
-        if self.volume.slope == 1.0 and self.volume.intercept == 0.0:
-            return self.scale(part.astype(np.float32, order="C"))
-        return self.scale(np.ascontiguousarray(self.volume.values(part)))
+        values = self.volume.values(self.view[box.slices])
+        if np.may_share_memory(values, self.volume.stored):
+            values = values.copy(order="C")
+        return self.scale(np.ascontiguousarray(values))
 
 
 def prepare(study: Study, rules: Preprocessing) -> Prepared:
@@ -125,7 +128,7 @@ def prepare(study: Study, rules: Preprocessing) -> Prepared:
                 subject=study.native.modality.value,
             )
         canonical = study.native.grid.canonical()
-        scale = _scale(canonical.spacing, rules.spacing_mm)
+        scale = _scale(canonical.nominal_spacing, rules.spacing_mm)
         if scale == (1.0, 1.0, 1.0):
             box = foreground.grown(rules.crop_margin, canonical.shape)
             images = list(pool.map(lambda part: part.image(box), scaled))
@@ -134,7 +137,7 @@ def prepare(study: Study, rules: Preprocessing) -> Prepared:
             x, y, z = (
                 resampled_length(n, spacing, target)
                 for n, spacing, target in zip(
-                    canonical.shape, canonical.spacing, rules.spacing_mm, strict=True
+                    canonical.shape, canonical.nominal_spacing, rules.spacing_mm, strict=True
                 )
             )
             full = (x, y, z)
@@ -169,7 +172,7 @@ def intensity_scale(
     stored[np.array(places) < around] = volume.stored.min() if around else 0
     values = volume.values(stored).astype(np.float64)
     ends = [
-        np.float32(values[2 * i] + weight * (values[2 * i + 1] - values[2 * i]))
+        volume.precision(values[2 * i] + weight * (values[2 * i + 1] - values[2 * i]))
         for i, (_, _, weight) in enumerate(ranks)
     ]
     span = ends[1] - ends[0]
@@ -177,6 +180,26 @@ def intensity_scale(
 
 
 def _scaled(volume: Volume, rules: Preprocessing) -> _Scaled:
+    part = _measured(volume, rules)
+    _check_brightness(part)
+    return part
+
+
+def _check_brightness(part: _Scaled) -> None:
+    """A voxel that outshines all others by far leaves a network's sums without an image."""
+    volume, scale = part.volume, part.scale
+    ends = volume.values(np.array([volume.stored.min(), volume.stored.max()]))
+    with np.errstate(over="ignore"):
+        times = np.abs(ends - scale.low).max() / (scale.range or 1)
+    if not times < _BRIGHTEST:
+        raise InvalidVolume(
+            f"some of its voxels are {times:.0e} times as bright as its 5th to 95th percentile",
+            remedy="Replace such values, for example by 0",
+            subject=volume.modality.value,
+        )
+
+
+def _measured(volume: Volume, rules: Preprocessing) -> _Scaled:
     view = volume.grid.orientation.view(volume.stored)
     smallest = volume.stored.min()
     content = bounding_box(view != smallest)

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+_HALFWAY = 3
+"""Decimals of a voxel that a spacing in float32 tells, over 512 voxels and more."""
+
 Array = NDArray[np.float32]
 
 
@@ -19,9 +22,10 @@ def resampled_length(length: int, spacing: float, target: float) -> int:
     """Voxels along an axis after resampling; the first voxel stays where it is.
 
     The published pipeline's rule (MONAI ``compute_shape_offset`` without ``scale_extent``):
-    the extent between the first and the last voxel's centre is kept, to the nearest voxel.
+    the extent between the first and the last voxel's centre is kept, to the nearest voxel. An
+    extent that lies halfway between two is one that does so by the header's float32.
     """
-    return int(np.round((length - 1) * spacing / target + 1))
+    return int(np.round(round((length - 1) * spacing / target + 1, _HALFWAY)))
 
 
 def interpolation(

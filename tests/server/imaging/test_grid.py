@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from brainmvp_server.imaging.grid import Box, Grid, bounding_box
+from brainmvp_server.inference.postprocess import voxels_of
+from brainmvp_server.inference.resample import resampled_length
 
 ANGLES = st.floats(-0.7, 0.7)
 SPACING = st.floats(0.4, 6.0)
@@ -92,3 +94,15 @@ def test_bounding_box_equals_the_naive_one_in_any_memory_order(
         assert box is None
     else:
         assert box == Box(tuple(hits.min(0).tolist()), tuple((hits.max(0) + 1).tolist()))
+
+
+@pytest.mark.parametrize("bits", [-2e-7, -1e-7, 1e-7, 2e-7])
+@pytest.mark.parametrize("length", [140, 146, 512])
+def test_the_last_bit_of_a_spacing_changes_no_grid_and_no_smallest_part(
+    bits: float, length: int
+) -> None:
+    grid, other = (Grid((length,) * 3, np.diag([s, s, s, 1.0])) for s in (1.0, 1 + bits))
+    assert grid.nominal_spacing == other.nominal_spacing
+    assert voxels_of(0.5, other.voxel_ml) == voxels_of(0.5, grid.voxel_ml) == 500
+    # The extent lies halfway between two voxels of 2 mm.
+    assert resampled_length(length, 1 + bits, 2) == resampled_length(length, 1, 2)
