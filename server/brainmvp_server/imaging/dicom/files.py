@@ -1,7 +1,8 @@
 """DICOM files to frames: one frame is one slice, wherever it lies.
 
-A file is read without trust: a deflated one could unpack to anything and is refused, lengths are
-bounded by the file, and whatever else is wrong with it makes it an unreadable file, never a crash.
+A file is read without trust: a deflated one could unpack to anything and is refused, so is a
+header that holds too much (:mod:`extent`), lengths are bounded by the file, and whatever else is
+wrong with it makes it an unreadable file, never a crash.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from brainmvp_server.imaging.dicom.extent import check_extent
 from brainmvp_server.imaging.dicom.header import (
     Attributes,
     SeriesHeader,
@@ -124,7 +126,7 @@ def scan(paths: Iterable[Path]) -> Scanned:
 
 
 class UnreadableFile(Exception):
-    """A file that pydicom cannot make sense of, or that would unpack to anything."""
+    """A file that pydicom cannot make sense of, that would unpack to anything or holds too much."""
 
 
 def read_instance(path: Path) -> Instance | None:
@@ -136,6 +138,7 @@ def read_instance(path: Path) -> Instance | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom would quote values of the file
+            check_extent(path)
             dataset = open_dataset(path, stop_before_pixels=True)
             if "Rows" not in dataset or "Columns" not in dataset:
                 return None

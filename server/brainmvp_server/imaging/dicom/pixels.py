@@ -21,6 +21,7 @@ from pydicom.uid import UID
 from brainmvp_models.errors import InvalidVolume
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.dicom import compressed
+from brainmvp_server.imaging.dicom.extent import MOST_WEIGHT, check_extent
 from brainmvp_server.imaging.dicom.files import Frame, open_dataset
 from brainmvp_server.imaging.dicom.series import Stack
 from brainmvp_server.imaging.dicom.source import DicomSource
@@ -69,6 +70,9 @@ def _read(stack: Stack, modality: Modality) -> Volume:
     slope, intercept = next(iter(scales)) if len(scales) == 1 else (1.0, 0.0)
     block: NDArray[Any] | None = None if stack.converted is None else np.load(stack.converted)
     datasets = []
+    paths = {frame.path for frame in stack.frames}
+    if sum(map(check_extent, paths)) > MOST_WEIGHT:
+        raise _Undecodable("its headers hold too much", "Remove its private attributes")
     numbered = enumerate(stack.frames)
     for _, group in groupby(numbered, key=lambda item: item[1].path):
         frames = list(group)
