@@ -8,6 +8,9 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+_AFTER_READING = 0.0
+"""A timer that is set for at once comes after everything that can be read now."""
+
 
 class PromptProtocol(H11Protocol):
     """uvicorn's protocol, with limits on the waits for a client.
@@ -15,6 +18,9 @@ class PromptProtocol(H11Protocol):
     uvicorn itself waits for ever: thousands of connections that each send a byte a minute would
     take all that a process may have. A head that is late is answered 408, and the connection ends;
     so does one whose client takes nothing of its answer.
+
+    Where the loop itself stood still, a time may be over while what the client sent in time has not
+    been read. So whoever is late is judged after one more reading, and an idle connection likewise.
 
     Args:
         head_s: seconds from the connection's first moment, or from the first byte of a later
@@ -69,7 +75,15 @@ class PromptProtocol(H11Protocol):
             self._late.cancel()
             self._late = None
 
+    def timeout_keep_alive_handler(self) -> None:
+        """uvicorn's end of an idle connection; a request that begins meanwhile cancels it."""
+        end = super().timeout_keep_alive_handler
+        self.timeout_keep_alive_task = self.loop.call_later(_AFTER_READING, end)
+
     def _too_late(self) -> None:
+        self._late = self.loop.call_later(_AFTER_READING, self._refuse)
+
+    def _refuse(self) -> None:
         self._late = None
         if self.transport.is_closing() or self.conn.their_state is not h11.IDLE:
             return
