@@ -97,6 +97,20 @@ def writing(target: Path) -> Iterator[None]:
         ) from None
 
 
+def sync(path: Path) -> None:
+    """Write a file's bytes, or a folder's entries, to the disk.
+
+    A file is there to stay only once the folder that holds its name was written, too.
+    """
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def scratch(folder: Path) -> IO[bytes]:
     """A nameless file on the same disk as ``folder``, gone when closed."""
     with writing(folder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from brainmvp_export.rewrite import HalfPrecision, rewritten
 from brainmvp_models import __version__
 from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
 from brainmvp_models.checkpoint import Checkpoint, load_network, read_checkpoint
+from brainmvp_models.durable import replace_folder
 from brainmvp_models.errors import InvalidBundle, InvalidCheckpoint
 from brainmvp_models.manifest import (
     Manifest,
@@ -95,7 +95,7 @@ def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> 
         ParityFailed: an engine does not reproduce the checkpoint.
         EngineUnavailable: the engine to build is not installed, or there is no GPU.
         InvalidBundle: that version exists already and may not be overwritten, or the name, the
-            version or ``out`` cannot be a folder's.
+            version or ``out`` cannot be a folder's, or the folder cannot be written.
     """
     target = _target(order)
     if target.exists() and not order.overwrite:
@@ -126,10 +126,20 @@ def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> 
         _write_manifest(folder, order, checkpoint, bank, written, parity)
         Bundle.open(folder)
         target.parent.mkdir(exist_ok=True)
-        if target.exists():
-            shutil.move(target, Path(scratch) / "replaced")
-        folder.rename(target)
+        _place(folder, target, Path(scratch).with_suffix(".replaced"))
     return Bundle.open(target)
+
+
+def _place(folder: Path, target: Path, aside: Path) -> None:
+    try:
+        replace_folder(folder, target, aside)
+    except OSError as error:
+        raise InvalidBundle(
+            f"cannot be put in its place ({error.strerror or type(error).__name__})",
+            remedy="Check the model folder's permissions and free space; "
+            + (f"the earlier bundle is in {aside}" if aside.exists() else "nothing was changed"),
+            subject=f"{target.parent.name}/{target.name}",
+        ) from None
 
 
 def _check_engine(order: Order) -> None:

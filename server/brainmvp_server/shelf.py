@@ -35,6 +35,7 @@ class Shelf:
         self._predictors: dict[Bundle, Predictor] = {}
         self._lent: Counter[Bundle] = Counter()
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._closing = threading.Event()
         self._following: threading.Thread | None = None
         self._warm = threading.Event()
@@ -116,8 +117,13 @@ class Shelf:
     def refresh(self) -> bool:
         """Look at the folder again; whether anything changed.
 
-        A folder that cannot be seen now, such as a share that is away, changes nothing.
+        A folder that cannot be seen now, such as a share that is away, changes nothing. One looks
+        at a time: two could end in the other order than they began, and the older reading win.
         """
+        with self._reading:
+            return self._refresh()
+
+    def _refresh(self) -> bool:
         if not self._folder.is_dir():
             log.warning("the model folder is away; what was served still is")
             return False

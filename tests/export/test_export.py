@@ -246,3 +246,21 @@ def test_manifest_is_readable_json_with_a_schema_version(small_bundle: Bundle) -
     text = (small_bundle.root / "manifest.json").read_text(encoding="utf-8")
     assert json.loads(text)["schema_version"] == 1
     assert text.count("\n") > 20
+
+
+def test_an_export_that_cannot_be_put_in_its_place_leaves_the_earlier_bundle(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = export_bundle(order).digest
+    rename = Path.rename
+
+    def refusing(path: Path, target: Path) -> Path:
+        if path.parent.name.startswith(".export-"):
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refusing)
+    with pytest.raises(InvalidBundle, match="small/1: cannot be put in its place"):
+        export_bundle(dataclasses.replace(order, overwrite=True))
+    assert Bundle.open(order.out / "small" / "1").digest == earlier
+    assert {path.name for path in order.out.iterdir()} == {"small"}

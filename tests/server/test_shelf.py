@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle, UnknownModel
+from brainmvp_server.catalogue import Catalogue
 from brainmvp_server.inference.networks import Networks, network_bytes
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.stop import Stop
@@ -165,6 +167,35 @@ def test_a_network_ahead_of_its_time_takes_no_other_ones_place(
     assert (worker.networks.loads, worker.networks.unloads) == (1, 0)
     shelf.close()
     worker.close()
+
+
+def test_an_older_reading_of_the_folder_never_takes_a_newer_ones_place(
+    folder: Path, tiny_bundle: Bundle, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watcher and a request look at one time; the one that began first may end last."""
+    shelf = Shelf(folder, worker)
+    began, go_on = threading.Event(), threading.Event()
+    read = Catalogue.read
+
+    def slow_at_first(root: Path, before: Catalogue | None = None) -> Catalogue:
+        found = read(root, before)
+        if not began.is_set():
+            began.set()
+            go_on.wait(60)
+        return found
+
+    monkeypatch.setattr(Catalogue, "read", slow_at_first)
+    older = threading.Thread(target=shelf.refresh)
+    older.start()
+    assert began.wait(60)
+    place(tiny_bundle, folder / "tiny" / "2")
+    newer = threading.Thread(target=shelf.refresh)
+    newer.start()
+    newer.join(0.5)  # unlocked, it ends here and the older one after it
+    go_on.set()
+    for thread in (older, newer):
+        thread.join(60)
+    assert shelf.bundle("tiny").manifest.version == "2"
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -1,13 +1,15 @@
 """Studies that a PACS sends, on disk until they are quiet, scored and old enough to go.
 
 DICOM does not say when a study is complete, so one that has had no new image for a while is taken
-to be. Everything is in the folder: after a kill the next process goes on from it.
+to be. Everything is in the folder: after a kill, or when the power went, the next process goes on
+from it. A folder of images that does not say whose they are is asked again: its images know.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import shutil
 import threading
@@ -15,17 +17,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydicom import dcmread
 from pynetdicom import evt
 
 from brainmvp_clients.pacs.query import is_uid
-from brainmvp_clients.pacs.storage import UNEXPECTED, file_name, written
+from brainmvp_clients.pacs.storage import NO_ROOM, UNEXPECTED, durably, file_name, written
 from brainmvp_clients.score.ledger import State
 from brainmvp_clients.score.study import Material, Study
-from brainmvp_clients.storage import writing
+from brainmvp_clients.storage import sync, writing
 
 _LOOK = 0.5
 _HOUR = 3600.0
 _UID = "study.json"
+_OLD = ".old"
+"""The ending of a folder that is being removed."""
+
+log = logging.getLogger(__name__)
 
 
 class Spool:
@@ -51,10 +58,13 @@ class Spool:
         self._quiet, self._keep, self._again = quiet, keep, again
         self._offered: dict[str, float] = {}
         self._ended: set[str] = set()
+        self._unusable: set[Path] = set()
         with writing(root):
             root.mkdir(parents=True, exist_ok=True)
             for path in root.rglob("*.partial"):
                 path.unlink()
+            for path in root.glob(f"*{_OLD}"):
+                shutil.rmtree(path, ignore_errors=True)
 
     def store(self, event: evt.Event) -> int:
         """Answer one C-STORE; for pynetdicom."""
@@ -62,18 +72,18 @@ class Spool:
         if not is_uid(uid):
             return UNEXPECTED
         folder = self._folder(uid)
-        if not (folder / _UID).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            staging = folder / f"{threading.get_ident()}.partial"
-            staging.write_text(json.dumps(uid))
-            staging.replace(folder / _UID)
+        try:
+            self._begin(folder, uid)
+        except OSError as error:
+            log.error("a study cannot be begun: %s", error.strerror or type(error).__name__)
+            return NO_ROOM
         return written(event, folder / file_name(event))
 
     def studies(self) -> Iterator[Study]:
         """Every quiet study, again when images came since or it failed a while ago."""
         while not self._stop.is_set():
             for folder in sorted(self._root.iterdir()):
-                study = self._ready(folder)
+                study = self._looked_at(folder)
                 if study is not None:
                     yield study
                 if self._stop.is_set():
@@ -95,6 +105,33 @@ class Spool:
     def _folder(self, uid: str) -> Path:
         return self._root / hashlib.sha256(uid.encode()).hexdigest()[:32]
 
+    def _begin(self, folder: Path, uid: str) -> None:
+        """Have a folder on disk that says which study it is."""
+        if self._named(folder) == uid:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        sync(self._root)
+        durably(folder / _UID, json.dumps(uid).encode())
+
+    def _looked_at(self, folder: Path) -> Study | None:
+        """The study in a folder, if it is to be offered now; whatever is no study is passed over.
+
+        What one folder is must not keep the others waiting.
+        """
+        if folder.suffix == _OLD or not folder.is_dir():
+            return None
+        try:
+            return self._ready(folder)
+        except OSError as error:
+            self._complain(folder, error.strerror or type(error).__name__)
+            return None
+
+    def _complain(self, folder: Path, problem: str) -> None:
+        """Say once what is wrong with a folder; its name says nothing about the patient."""
+        if folder not in self._unusable:
+            self._unusable.add(folder)
+            log.error("%s is passed over: %s", folder.name, problem)
+
     def _ready(self, folder: Path) -> Study | None:
         """The study, if it is quiet and it is time to offer it; old ones are removed."""
         images = _images(folder)
@@ -103,11 +140,13 @@ class Spool:
         idle = time.time() - max(path.stat().st_mtime for path in images)
         if idle < self._quiet:
             return None
-        uid = json.loads((folder / _UID).read_text())
+        uid = self._named(folder) or self._recovered(folder, images)
+        if uid is None:
+            return None
         study = Study(f"{uid}\0{_digest(images)}", uid)
         if study.key in self._ended:
             if idle > self._keep * _HOUR:
-                shutil.rmtree(folder, ignore_errors=True)
+                self._remove(folder)
                 self._ended.discard(study.key)
             return None
         now = time.monotonic()
@@ -116,6 +155,40 @@ class Spool:
         self._offered = {key: at for key, at in self._offered.items() if now - at < self._again}
         self._offered[study.key] = now
         return study
+
+    def _named(self, folder: Path) -> str | None:
+        """The study that a folder says it holds; None where its word is missing or not whole."""
+        try:
+            uid = json.loads((folder / _UID).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return uid if isinstance(uid, str) and self._folder(uid) == folder else None
+
+    def _recovered(self, folder: Path, images: list[Path]) -> str | None:
+        """Which study a folder holds, by its images; written down again."""
+        for path in images:
+            uid = _uid_of_image(path)
+            if uid is not None and self._folder(uid) == folder:
+                self._begin(folder, uid)
+                return uid
+        self._complain(folder, "neither it nor its images say which study it is")
+        return None
+
+    @staticmethod
+    def _remove(folder: Path) -> None:
+        """Remove a study at once: killed half-way, its rest would be taken for another study."""
+        old = folder.with_suffix(_OLD)
+        folder.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _uid_of_image(path: Path) -> str | None:
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
+        uid = str(header.get("StudyInstanceUID", ""))
+    except Exception:  # pydicom raises whatever the bytes make it raise
+        return None
+    return uid if is_uid(uid) else None
 
 
 def _digest(images: list[Path]) -> str:

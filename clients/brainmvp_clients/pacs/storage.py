@@ -33,6 +33,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from brainmvp_clients.errors import ClientError
 from brainmvp_clients.pacs.tls import Tls
+from brainmvp_clients.storage import sync
 
 log = logging.getLogger(__name__)
 
@@ -163,15 +164,28 @@ def file_name(event: evt.Event) -> str:
 
 def written(event: evt.Event, path: Path) -> int:
     """Write an instance as it came; when this returns it is on disk, and the status says so."""
-    staging = path.with_suffix(".partial")
+    try:
+        durably(path, event.encoded_dataset())
+    except OSError as error:
+        log.error("an image cannot be written: %s", error.strerror or type(error).__name__)
+        return NO_ROOM
+    return SUCCESS
+
+
+def durably(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all; when this returns it is on disk.
+
+    Raises:
+        OSError: the disk refuses it; nothing of it stays.
+    """
+    staging = path.with_name(f"{path.stem}-{threading.get_ident()}.partial")
     try:
         with staging.open("wb") as file:
-            file.write(event.encoded_dataset())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         staging.replace(path)
-    except OSError as error:
-        log.error("an image cannot be written: %s", error.strerror or type(error).__name__)
+        sync(path.parent)
+    except OSError:
         staging.unlink(missing_ok=True)
-        return NO_ROOM
-    return SUCCESS
+        raise

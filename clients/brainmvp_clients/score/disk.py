@@ -5,12 +5,11 @@ They are a patient's: folders and files are open to nobody but their owner.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from brainmvp_clients.score.study import Study
-from brainmvp_clients.storage import staged_folder, writing
+from brainmvp_clients.storage import staged_folder, sync, writing
 
 
 class FolderSink:
@@ -30,7 +29,7 @@ class FolderSink:
             shutil.copytree(result, folder, dirs_exist_ok=True)
             _keep(folder)
         with writing(target):
-            _sync_one(target.parent)
+            sync(target.parent)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -61,14 +60,4 @@ def _keep(folder: Path) -> None:
     """Close a folder and all in it to others, and have it on the platter."""
     for path in (*folder.rglob("*"), folder):
         path.chmod(0o700 if path.is_dir() else 0o600)
-        _sync_one(path)
-
-
-def _sync_one(path: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(path)

@@ -12,6 +12,7 @@ from typing import get_args
 from brainmvp_export.evaluation.schema import Evaluation, Figure
 from brainmvp_export.evaluation.tables import HEADLINES, quality_tables
 from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
+from brainmvp_models.durable import replace_folder
 from brainmvp_models.errors import InvalidBundle
 from brainmvp_models.manifest import Evaluated, Metric, SubsetQuality
 
@@ -50,8 +51,7 @@ def write_subset_card(bundle: Bundle, evaluation: Evaluation) -> Bundle:
             shutil.copytree(bundle.root, folder, copy_function=_linked)
             _rewrite(folder, bundle, evaluation)
             Bundle.open(folder)
-            bundle.root.rename(Path(scratch) / "replaced")
-            folder.rename(bundle.root)
+            replace_folder(folder, bundle.root, Path(scratch).with_suffix(".replaced"))
     except OSError as error:
         raise InvalidBundle(
             f"its card cannot be written ({error.strerror or type(error).__name__})",

@@ -58,10 +58,9 @@ def keys(
 
 
 def _new(path: Path, name: str, scopes: tuple[Scope, ...], days: int | None) -> None:
-    file = KeyFile.read(path) if path.exists() else KeyFile()
     try:
         key, record = new_key(name, scopes, timedelta(days=days) if days is not None else None)
-        KeyFile(keys=(*file.keys, record)).write(path)
+        KeyFile.change(path, lambda file: KeyFile(keys=(*file.keys, record)))
     except ValidationError as error:
         raise InvalidSettings(
             error.errors(include_input=False)[0]["msg"].removeprefix("Value error, "),
@@ -89,10 +88,12 @@ def _end(key: KeyRecord) -> str:
 
 
 def _revoke(path: Path, name: str) -> None:
-    file = KeyFile.read(path)
-    kept = tuple(key for key in file.keys if key.name != name)
-    if len(kept) == len(file.keys):
-        raise InvalidSettings(
-            "there is no key of that name", remedy="See 'brainmvp keys list'", subject=name[:80]
-        )
-    KeyFile(keys=kept).write(path)
+    def without(file: KeyFile) -> KeyFile:
+        kept = tuple(key for key in file.keys if key.name != name)
+        if len(kept) == len(file.keys):
+            raise InvalidSettings(
+                "there is no key of that name", remedy="See 'brainmvp keys list'", subject=name[:80]
+            )
+        return KeyFile(keys=kept)
+
+    KeyFile.change(path, without)

@@ -12,12 +12,15 @@ import hmac
 import logging
 import os
 import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from brainmvp_models.durable import sync_folder
 from brainmvp_models.errors import InvalidSettings
 from brainmvp_server.api.security.scopes import Caller, Scope
 
@@ -80,6 +83,31 @@ class KeyFile(BaseModel):
             problem, remedy="Make one with 'brainmvp keys new NAME'", subject=str(path)
         )
 
+    @classmethod
+    def change(cls, path: Path, edit: Callable[[KeyFile], KeyFile]) -> None:
+        """Read the keys, change them and write them back, while nobody else does the same.
+
+        A server sees either all of the old keys or all of the new ones. Two who change the keys
+        at one time would otherwise each write what they read, and the later one bring back what
+        the earlier one revoked.
+
+        Args:
+            path: the file; no keys where there is none.
+            edit: gives the new keys from those there are; what it raises changes nothing.
+
+        Raises:
+            InvalidSettings: the file or its folder refuses, or somebody else is writing.
+        """
+        try:
+            with _held(path.parent):
+                edit(cls.read(path) if path.exists() else cls()).write(path)
+        except OSError as error:
+            raise InvalidSettings(
+                f"cannot be written: {error.strerror}",
+                remedy="Name a file in a folder that can be written",
+                subject=str(path),
+            ) from None
+
     def write(self, path: Path) -> None:
         """Put the keys where a server sees either all of the old ones or all of the new ones.
 
@@ -93,6 +121,7 @@ class KeyFile(BaseModel):
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
+            sync_folder(path.parent)
         except FileExistsError:
             raise InvalidSettings(
                 "somebody else is changing the keys",
@@ -106,6 +135,25 @@ class KeyFile(BaseModel):
                 remedy="Name a file in a folder that can be written",
                 subject=str(path),
             ) from None
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The folder for one change of its keys; others wait, for the moment that a change takes.
+
+    The operating system takes the lock back when the process dies, however it dies.
+    """
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def new_key(

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -163,3 +164,38 @@ def test_a_wrong_command_is_one_line_and_exit_code_2(
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1 and reason in done.stderr
     assert [key.name for key in KeyFile.read(path).keys] == ["pacs"]
+
+
+def test_a_key_that_was_revoked_meanwhile_does_not_come_back(path: Path) -> None:
+    """Another process may change the file between this one's reading and its writing."""
+    (key,) = kept(path, "leaked")
+    _, record = new_key("fresh", PREDICT)
+
+    def add(file: KeyFile) -> KeyFile:
+        revoking = subprocess.Popen(
+            [sys.executable, "-m", "brainmvp_clients.cli", "keys", "revoke", "leaked",
+             "--keys-file", str(path)],
+        )  # fmt: skip
+        others.append(revoking)
+        with pytest.raises(subprocess.TimeoutExpired):
+            revoking.wait(timeout=4)  # it waits for its turn; unlocked, it would be done
+        return KeyFile(keys=(*file.keys, record))
+
+    others: list[subprocess.Popen[bytes]] = []
+    KeyFile.change(path, add)
+    assert others[0].wait(timeout=120) == 0
+    assert KeyRing(path).caller(key) is None
+    assert [record.name for record in KeyFile.read(path).keys] == ["fresh"]
+
+
+def test_many_who_change_the_keys_at_once_all_succeed(path: Path) -> None:
+    kept(path, "first")
+
+    def add(number: int) -> None:
+        _, record = new_key(f"key-{number}", PREDICT)
+        KeyFile.change(path, lambda file: KeyFile(keys=(*file.keys, record)))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(add, range(64)))
+    names = {record.name for record in KeyFile.read(path).keys}
+    assert names == {"first", *(f"key-{number}" for number in range(64))}
