@@ -8,8 +8,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_AFTER_READING = 0.0
-"""A timer that is set for at once comes after everything that can be read now."""
+_AFTER_A_LOOK = 0.0
+"""A timer that is set for at once comes after everything that can be read and written now."""
 
 
 class PromptProtocol(H11Protocol):
@@ -19,8 +19,8 @@ class PromptProtocol(H11Protocol):
     take all that a process may have. A head that is late is answered 408, and the connection ends;
     so does one whose client takes nothing of its answer.
 
-    Where the loop itself stood still, a time may be over while what the client sent in time has not
-    been read. So whoever is late is judged after one more reading, and an idle connection likewise.
+    Where the loop itself stood still, a time may be over while what the client sent, or made room
+    for, has not been seen. So whoever is late is judged after one more look at the connection.
 
     Args:
         head_s: seconds from the connection's first moment, or from the first byte of a later
@@ -48,7 +48,7 @@ class PromptProtocol(H11Protocol):
         """What the system takes of the answer is full: the client does not read."""
         super().pause_writing()
         self._taking()
-        self._deaf = self.loop.call_later(self._answer_s, self.transport.abort)
+        self._deaf = self.loop.call_later(self._answer_s, self._not_taking)
 
     def resume_writing(self) -> None:
         """The client has read."""
@@ -78,10 +78,13 @@ class PromptProtocol(H11Protocol):
     def timeout_keep_alive_handler(self) -> None:
         """uvicorn's end of an idle connection; a request that begins meanwhile cancels it."""
         end = super().timeout_keep_alive_handler
-        self.timeout_keep_alive_task = self.loop.call_later(_AFTER_READING, end)
+        self.timeout_keep_alive_task = self.loop.call_later(_AFTER_A_LOOK, end)
+
+    def _not_taking(self) -> None:
+        self._deaf = self.loop.call_later(_AFTER_A_LOOK, self.transport.abort)
 
     def _too_late(self) -> None:
-        self._late = self.loop.call_later(_AFTER_READING, self._refuse)
+        self._late = self.loop.call_later(_AFTER_A_LOOK, self._refuse)
 
     def _refuse(self) -> None:
         self._late = None

@@ -38,7 +38,7 @@ async def begun(ours: socket.socket) -> PromptProtocol:
     config.load()
     loop = asyncio.get_running_loop()
     _, protocol = await loop.connect_accepted_socket(
-        lambda: PromptProtocol(config, ServerState(), {}, head_s=60), ours
+        lambda: PromptProtocol(config, ServerState(), {}, head_s=60, answer_s=60), ours
     )
     return protocol
 
@@ -94,3 +94,25 @@ def test_who_sent_nothing_is_late_all_the_same(
             return await answer(theirs)
 
     assert said in asyncio.run(run())
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_an_answer_that_was_taken_while_our_loop_stood_still_is_not_cut_off(takes: bool) -> None:
+    async def run() -> bool:
+        with pair() as (ours, theirs):
+            protocol = await begun(ours)
+            while protocol.flow.write_paused is False:
+                protocol.transport.write(bytes(1 << 16))
+            while takes:
+                try:
+                    theirs.recv(1 << 20)
+                except BlockingIOError:
+                    break
+            protocol._not_taking()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            cut = protocol.transport.is_closing()
+            protocol.transport.abort()
+            return cut
+
+    assert asyncio.run(run()) is not takes
