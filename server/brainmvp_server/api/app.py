@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from brainmvp_models import __version__
 from brainmvp_server.api import problems, security
 from brainmvp_server.api.access import AccessLog
+from brainmvp_server.api.described import PROBLEM
 from brainmvp_server.api.held import HeldUntilSent
 from brainmvp_server.api.metrics import build_metrics_router, readings
 from brainmvp_server.api.page import build_page_router
+from brainmvp_server.api.query import only_declared
 from brainmvp_server.api.routes import build_health_router, build_router
 from brainmvp_server.api.studies import build_study_router
 from brainmvp_server.api.visit import Reception
@@ -49,6 +51,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # ours is at the same place, and needs no other address
         redoc_url=None,
+        dependencies=[Depends(only_declared)],
+        responses={422: PROBLEM},
     )
     app.state.life = life
     app.include_router(build_health_router(service))

@@ -8,7 +8,7 @@ unwanted: an unknown or repeated part, or a body over the limit, ends the upload
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -19,14 +19,16 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from brainmvp_models.errors import DuplicateModality
+from brainmvp_models.errors import DuplicateModality, UnknownModality
 from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_server.api.problems import (
+    InvalidQuery,
     MalformedUpload,
     UnsupportedContentType,
     UploadTooLarge,
     UploadTooSlow,
 )
+from brainmvp_server.api.query import declared
 from brainmvp_server.imaging.archive import Unpacked
 
 _SEND = (
@@ -35,6 +37,10 @@ _SEND = (
 )
 FILES = "files"
 """The name of parts that are to be identified."""
+_LIKE_FILES = (
+    "file", "study", "scan", "scans", "image", "images", "dicom", "nifti", "zip", "upload",
+)  # fmt: skip
+"""What people call the parts that are to be called ``files``."""
 _MAX_PART_HEADERS = 8192
 
 
@@ -73,6 +79,7 @@ async def receive_study(
         MalformedUpload: the body ends early, is not well formed or holds no file.
         UploadTooSlow: the body is not there in time.
         UnknownModality, DuplicateModality: a part's name is none, or came before.
+        InvalidQuery: a part is a parameter.
     """
     try:
         with anyio.fail_after(limits.seconds):
@@ -87,9 +94,10 @@ async def receive_study(
 async def _received(
     request: Request, folder: Path, limits: UploadLimits, disk: CapacityLimiter
 ) -> Upload:
+    _check_encoding(request)
     boundary, named = _boundary(request)
     _check_length(request, limits.bytes)
-    with _Receiver(folder, boundary, limits, named) as receiver:
+    with _Receiver(folder, boundary, limits, named, tuple(declared(request) or ())) as receiver:
         received = 0
         async for piece in _pieces(request):
             received += len(piece)
@@ -107,6 +115,7 @@ class _Receiver:
     boundary: bytes
     limits: UploadLimits
     named: bool
+    parameters: tuple[str, ...] = ()
     parts: dict[Modality, Path] = field(default_factory=dict)
     files: list[Unpacked] = field(default_factory=list)
     _file: IO[bytes] | None = None
@@ -192,7 +201,7 @@ class _Receiver:
             self.files.append(Unpacked(path, given))
             self._file = path.open("xb")
             return
-        modality = parse_modality(name)
+        modality = part_modality(name, self.parameters)
         if modality in self.parts:
             raise DuplicateModality(
                 "the modality was sent twice",
@@ -215,11 +224,58 @@ class _Receiver:
         self._complete = True
 
 
+def part_modality(name: str, parameters: Collection[str]) -> Modality:
+    """The modality that a part is named by.
+
+    Raises:
+        UnknownModality: it is none; the remedy is for what people write instead.
+        InvalidQuery: it is one of the call's ``parameters``, which belong into the address.
+    """
+    if name in parameters:
+        raise InvalidQuery(
+            f"'{name}' came as a part of the body, and is a parameter",
+            remedy=f"Write it into the address: ?{name}=VALUE",
+        )
+    bare = name.removesuffix("[]")
+    try:
+        modality = parse_modality(bare)
+    except UnknownModality as error:
+        if (bare != name and bare == FILES) or bare.lower() in _LIKE_FILES:
+            raise _misnamed(FILES) from None
+        raise UnknownModality(
+            error.problem, remedy=f"{error.remedy}; or call it {FILES} to have it identified"
+        ) from None
+    if bare != name:
+        raise _misnamed(bare)
+    return modality
+
+
+def _misnamed(name: str) -> UnknownModality:
+    return UnknownModality(
+        "a part's name is not a modality", remedy=f"Call the part '{name}', and nothing more"
+    )
+
+
+def _check_encoding(request: Request) -> None:
+    """Refuse a body that is compressed as a whole (RFC 9110, section 8.4)."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedContentType(
+            "the body is compressed as a whole (Content-Encoding)",
+            remedy="Send it without; the files in it may be compressed (.nii.gz)",
+        )
+
+
 def _boundary(request: Request) -> tuple[bytes, bool]:
     """The boundary, and whether the parts are named."""
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     related = kind == b"multipart/related" and options.get(b"type") == b"application/dicom"
-    if (kind != b"multipart/form-data" and not related) or b"boundary" not in options:
+    if (kind == b"multipart/form-data" or related) and b"boundary" not in options:
+        raise UnsupportedContentType(
+            "the content type names no boundary between the parts",
+            remedy="Set no Content-Type yourself: what builds the body, such as curl -F or "
+            "requests' files=, adds it with the boundary",
+        )
+    if kind != b"multipart/form-data" and not related:
         raise UnsupportedContentType("the body is not multipart/form-data", remedy=_SEND)
     boundary = options[b"boundary"]
     if not 0 < len(boundary) <= 70:  # RFC 2046, section 5.1.1

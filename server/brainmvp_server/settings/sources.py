@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from brainmvp_models.errors import InvalidSettings
+from brainmvp_models.nearest import nearest
 from brainmvp_server.settings.model import Settings
 from brainmvp_server.settings.table import PREFIX, Entry, entries, groups
 
@@ -107,7 +108,7 @@ def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
     table = dict(groups())
     for group, values in _parsed(path).items():
         if group not in table:
-            raise _unknown(group, _nearest(group, table), str(path))
+            raise _unknown(group, nearest(group, table), str(path))
         if not isinstance(values, dict):
             raise InvalidSettings(
                 f"'{group}' is no table", remedy=f"Write [{group}]", subject=str(path)
@@ -126,7 +127,7 @@ def _from_table(path: Path, group: str, values: dict[str, Any]) -> dict[str, tup
                 keys[f"{entry.name}_file"] = entry
     for key, value in values.items():
         if key not in keys:
-            raise _unknown(key, _nearest(key, keys), f"{path} [{group}]")
+            raise _unknown(key, nearest(key, keys), f"{path} [{group}]")
         entry = keys[key]
         origin = f"{path} [{group}] {key}"
         given[entry.name] = (value if key == entry.name else _secret(str(value), origin), origin)
@@ -192,11 +193,6 @@ def _unfit(error: ValidationError, given: Mapping[str, tuple[Any, str]]) -> Inva
         remedy=f"{entry.name}: {entry.help.rstrip('.')}",
         subject=given[entry.name][1] if entry.name in given else entry.name,
     )
-
-
-def _nearest(word: str, words: Iterable[str]) -> str | None:
-    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return near[0] if near else None
 
 
 def _unknown(name: str, near: str | None, where: str) -> InvalidSettings:
