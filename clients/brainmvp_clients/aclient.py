@@ -100,10 +100,11 @@ class AsyncClient:
         *,
         version: str | None = None,
         fill: str | None = None,
+        resample: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
-        call = wire.predict_call(model, version, fill)
+        call = wire.predict_call(model, version, fill, resample=resample)
         with opened(study, on_upload) as upload:
             return parse(Summary, await self._text(call, upload), subject=self.server)
 
@@ -115,11 +116,12 @@ class AsyncClient:
         *,
         version: str | None = None,
         fill: str | None = None,
+        resample: bool = False,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Path:
         """Write the mask to ``to``, a ``.nii.gz`` on the study's own grid."""
-        call = wire.predict_call(model, version, fill, accept=wire.GZIP)
+        call = wire.predict_call(model, version, fill, accept=wire.GZIP, resample=resample)
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
             save = partial(append, file, target=target, server=self.server)
@@ -139,6 +141,7 @@ class AsyncClient:
         probabilities: bool = False,
         version: str | None = None,
         fill: str | None = None,
+        resample: bool = False,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -149,7 +152,13 @@ class AsyncClient:
         ``overwrite`` is set and it holds nothing but earlier results.
         """
         call = wire.predict_call(
-            model, version, fill, accept=wire.ZIP, probabilities=probabilities, dicom=dicom
+            model,
+            version,
+            fill,
+            accept=wire.ZIP,
+            probabilities=probabilities,
+            resample=resample,
+            dicom=dicom,
         )
         with (
             staged_folder(Path(into), overwrite=overwrite) as folder,
@@ -172,6 +181,7 @@ class AsyncClient:
         key: str | None = None,
         version: str | None = None,
         fill: str | None = None,
+        resample: bool = False,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
     ) -> Job:
@@ -184,6 +194,7 @@ class AsyncClient:
             version,
             fill,
             probabilities=probabilities,
+            resample=resample,
             interactive=interactive,
             key=key,
             dicom=dicom,

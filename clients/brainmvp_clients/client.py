@@ -27,6 +27,7 @@ class Client:
     ``verify`` holds the authorities to trust, or our certificate (an ``ssl.SSLContext``).
     ``transport`` replaces the network, for tests and for proxies of your own. Every method raises
     :class:`~brainmvp_clients.errors.ClientError` and its children, and nothing else of the network.
+    ``resample`` brings NIfTI volumes on other grids onto the first one's.
 
     Example::
 
@@ -104,10 +105,11 @@ class Client:
         *,
         version: str | None = None,
         fill: str | None = None,
+        resample: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
-        call = wire.predict_call(model, version, fill)
+        call = wire.predict_call(model, version, fill, resample=resample)
         with opened(study, on_upload) as upload:
             return parse(Summary, self._text(call, upload), subject=self.server)
 
@@ -119,11 +121,12 @@ class Client:
         *,
         version: str | None = None,
         fill: str | None = None,
+        resample: bool = False,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Path:
         """Write the mask to ``to``, a ``.nii.gz`` on the study's own grid."""
-        call = wire.predict_call(model, version, fill, accept=wire.GZIP)
+        call = wire.predict_call(model, version, fill, accept=wire.GZIP, resample=resample)
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
             with opened(study, on_upload) as upload, self._answer(call, upload) as answer:
@@ -141,6 +144,7 @@ class Client:
         probabilities: bool = False,
         version: str | None = None,
         fill: str | None = None,
+        resample: bool = False,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -151,7 +155,13 @@ class Client:
         ``overwrite`` is set and it holds nothing but earlier results.
         """
         call = wire.predict_call(
-            model, version, fill, accept=wire.ZIP, probabilities=probabilities, dicom=dicom
+            model,
+            version,
+            fill,
+            accept=wire.ZIP,
+            probabilities=probabilities,
+            resample=resample,
+            dicom=dicom,
         )
         with (
             staged_folder(Path(into), overwrite=overwrite) as folder,
@@ -172,6 +182,7 @@ class Client:
         key: str | None = None,
         version: str | None = None,
         fill: str | None = None,
+        resample: bool = False,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
     ) -> Job:
@@ -184,6 +195,7 @@ class Client:
             version,
             fill,
             probabilities=probabilities,
+            resample=resample,
             interactive=interactive,
             key=key,
             dicom=dicom,

@@ -77,10 +77,13 @@ def predict_call(
     *,
     accept: str = JSON,
     probabilities: bool = False,
+    resample: bool = False,
     dicom: DicomOptions = AS_SERVED,
 ) -> Call:
     """Asks for one study's result."""
-    params = _given(version=version, fill=fill, probabilities="true" if probabilities else None)
+    params = _given(
+        version=version, fill=fill, probabilities=_set(probabilities), resample=_set(resample)
+    )
     path = f"/v1/models/{quote(model, safe='')}/predict"
     return Call(path, {**params, **dicom.query}, accept, "POST")
 
@@ -96,6 +99,7 @@ def job_post(
     fill: str | None,
     *,
     probabilities: bool,
+    resample: bool,
     interactive: bool,
     key: str | None,
     dicom: DicomOptions,
@@ -104,7 +108,8 @@ def job_post(
     params = _given(
         version=version,
         fill=fill,
-        probabilities="true" if probabilities else None,
+        probabilities=_set(probabilities),
+        resample=_set(resample),
         priority="interactive" if interactive else None,
     )
     path = f"/v1/models/{quote(model, safe='')}/jobs"
@@ -146,6 +151,13 @@ def address(server: str) -> httpx.URL:
         url = httpx.URL(server)
     except httpx.InvalidURL:
         url = httpx.URL("")
+    if url.query or url.fragment:
+        raise ServerUnreachable(
+            "has a query, which no call would keep",
+            remedy="Give the address alone, http://HOST:PORT; options such as --fill and "
+            "--resample say the rest",
+            subject=shown(url),
+        )
     port = 80 if url.port is None else url.port
     if url.scheme not in ("http", "https") or not url.host or not 0 < port < 1 << 16:
         raise ServerUnreachable(
@@ -258,6 +270,10 @@ def _problem(response: httpx.Response, body: bytes) -> Problem | None:
 def _media_type(response: httpx.Response) -> str:
     kind: str = response.headers.get("Content-Type", "")
     return kind.partition(";")[0].strip().lower()
+
+
+def _set(switch: bool) -> str | None:
+    return "true" if switch else None
 
 
 def _given(**params: str | None) -> dict[str, str]:

@@ -20,6 +20,7 @@ def predict(
     out: Path,
     *,
     fill: str | None = None,
+    resample: bool = False,
     probabilities: bool = False,
     engine: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -33,7 +34,11 @@ def predict(
     predictor = Predictor.load(Bundle.open(bundle), engine)
     try:
         result = predictor.predict(
-            study, fill=policy, probabilities=probabilities, progress=progress
+            study,
+            fill=policy,
+            probabilities=probabilities,
+            resample=resample,
+            progress=progress,
         )
     finally:
         predictor.close()

@@ -308,7 +308,7 @@ class DomainError(Exception):
         super().__init__(problem, remedy, subject)
         self.problem, self.remedy, self.subject = problem, remedy, subject
 
-def predict(bundle, study, out, *, fill, probabilities, engine, progress):
+def predict(bundle, study, out, *, fill, resample, probabilities, engine, progress):
     mode = bundle.name
     (out / "mask.nii.gz").write_bytes(b"mask")
     if mode == "refuses":
@@ -324,7 +324,9 @@ def predict(bundle, study, out, *, fill, probabilities, engine, progress):
         raise KeyboardInterrupt
     progress("windows", 1, 2)
     summary = json.loads(Path(os.environ["SUMMARY"]).read_text())
-    summary["warnings"] = [f"{bundle} {fill} {probabilities} {engine} {sorted(study)}"]
+    summary["warnings"] = [
+        f"{bundle} {fill} {resample} {probabilities} {engine} {sorted(study)}"
+    ]
     text = json.dumps(summary)
     (out / "summary.json").write_text(text)
     return text

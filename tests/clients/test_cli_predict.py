@@ -29,14 +29,14 @@ def test_prediction_on_a_server_writes_results_and_shows_a_table(
     code, out, err = brainmvp(
         "predict", "tumour", "--t1", study["t1"], "--flair", study["flair"],
         "--server", peer.url, "--version", "2", "--fill", "zeros", "--probabilities",
-        "--out", tmp_path / "r",
+        "--resample", "--out", tmp_path / "r",
     )  # fmt: skip
     assert (code, err) == (0, "")
     shown = _shown(out)
     for text in ("Tumour core", "12.35", "12345", "flair (center)", "infer 2.5", "small", "Demo"):
         assert text in shown
     assert peer.requests[0].query == {
-        "version": ["2"], "fill": ["zeros"], "probabilities": ["true"],
+        "version": ["2"], "fill": ["zeros"], "probabilities": ["true"], "resample": ["true"],
     }  # fmt: skip
     assert (tmp_path / "r" / "mask.nii.gz").exists()
 
@@ -89,10 +89,11 @@ def test_local_prediction_gets_what_was_asked_and_its_results_move_into_place(
 ) -> None:
     code, out, err = brainmvp(
         "predict", "bundles/tumour", "--t1", study["t1"], "--version", "2", "--fill", "none",
-        "--engine", "onnxruntime", "--probabilities", "--out", tmp_path / "o" / "r", "--json",
+        "--engine", "onnxruntime", "--probabilities", "--resample", "--json",
+        "--out", tmp_path / "o" / "r",
     )  # fmt: skip
     assert (code, err) == (0, "")
-    assert json.loads(out)["warnings"] == ["bundles/tumour/2 none True onnxruntime ['t1']"]
+    assert json.loads(out)["warnings"] == ["bundles/tumour/2 none True True onnxruntime ['t1']"]
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["r"]
     assert (tmp_path / "o" / "r" / "mask.nii.gz").read_bytes() == b"mask"
 

@@ -59,12 +59,14 @@ def test_options_go_into_the_query_and_absent_ones_do_not(
     call(peer.url, "predict", "tumour", study)
     call(
         peer.url, "results", "a/b", study, tmp_path / "r", version="1", fill="zeros",
-        probabilities=True,
+        probabilities=True, resample=True,
     )  # fmt: skip
     plain, full = peer.requests
     assert (plain.query, plain.headers["accept"]) == ({}, "application/json")
     assert full.path == "/v1/models/a%2Fb/predict"
-    assert full.query == {"version": ["1"], "fill": ["zeros"], "probabilities": ["true"]}
+    assert full.query == {
+        "version": ["1"], "fill": ["zeros"], "probabilities": ["true"], "resample": ["true"],
+    }  # fmt: skip
     assert full.headers["accept"] == "application/zip"
     assert full.headers["accept-encoding"] == "identity"
 
@@ -174,6 +176,15 @@ def test_study_that_is_none_is_a_programming_error(call: Any, study: Any, nowher
 def test_address_that_is_none_is_refused_at_once(server: str) -> None:
     with pytest.raises(ServerUnreachable, match="Write it as http://HOST:PORT"):
         Client(server)
+
+
+@pytest.mark.parametrize(
+    "rest", ["?resample=true", "/?fill=zeros", "/brain?x=y", "#top", "/?t=s#u"]
+)
+def test_a_query_in_the_address_is_refused_not_dropped(rest: str) -> None:
+    with pytest.raises(ServerUnreachable, match="has a query") as caught:
+        Client(f"http://host:1{rest}")
+    assert "?" not in caught.value.subject and "--resample" in caught.value.remedy
 
 
 def test_credentials_in_the_address_stay_out_of_messages() -> None:

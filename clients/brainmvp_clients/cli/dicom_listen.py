@@ -42,6 +42,7 @@ def dicom_listen(
     server: o.Server = wire.DEFAULT_SERVER,
     version: o.Version = None,
     fill: o.Fill = None,
+    resample: o.Resample = False,
     probabilities: o.Probabilities = False,
     assign: o.Assign = None,
     b_value: o.BValue = None,
@@ -84,7 +85,7 @@ def dicom_listen(
         source, sinks, pseudonyms = delivered(spool, goals, ways, stack)
         batch = Batch(
             model, version, source, sinks, out, pace, fill, probabilities, pseudonyms,
-            resume=True, dicom=dicom, stop=stop,
+            resume=True, dicom=dicom, stop=stop, resample=resample,
         )  # fmt: skip
         client = stack.enter_context(ways.client(server))
         batch.served(client)

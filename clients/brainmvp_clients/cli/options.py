@@ -29,6 +29,9 @@ Out = Annotated[Path, option("DIR", "Folder for ledger, table and results.", RUN
 Server = Annotated[str, option("URL", "The BrainMVP server.", RUN)]
 Version = Annotated[str | None, option("V", "The model's version, not the latest.", RUN)]
 Fill = Annotated[str | None, option("POLICY", "Missing modalities, as for predict.", RUN)]
+Resample = Annotated[
+    bool, option(None, "Bring NIfTI on other grids onto the first one's.", RUN, "--resample")
+]
 Probabilities = Annotated[bool, option(None, "Keep probabilities too.", RUN, "--probabilities")]
 Concurrency = Annotated[
     int, typer.Option(min=1, max=64, help="Studies at once.", rich_help_panel=RUN)

@@ -46,6 +46,10 @@ AsJob = Annotated[
         "--job", help="Post it as a durable job to --server and wait for it; Ctrl-C cancels it."
     ),
 ]
+Resample = Annotated[
+    bool,
+    typer.Option("--resample", help="Bring volumes on other grids onto the first one's."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
@@ -69,6 +73,7 @@ def predict(
     fill: Annotated[
         str | None, _text("POLICY", "Missing modalities: grid, center, zeros or none.")
     ] = None,
+    resample: Resample = False,
     engine: Annotated[str | None, _text("NAME", "What runs the network here.")] = None,
     probabilities: Probabilities = False,
     overwrite: Overwrite = False,
@@ -84,8 +89,8 @@ def predict(
         "pd": pd, "dwi": dwi, "adc": adc, "t1ir": t1ir,
     }  # fmt: skip
     order = Order(
-        model, _study(given), out, version, fill, engine, probabilities, overwrite, server,
-        as_job,
+        model, _study(given), out, version, fill, resample, engine, probabilities, overwrite,
+        server, as_job,
     )  # fmt: skip
     with naming(order.study), progress(shown=not (quiet or as_json)) as bars:
         if server:
@@ -110,6 +115,7 @@ class Order:
     out: Path
     version: str | None
     fill: str | None
+    resample: bool
     engine: str | None
     probabilities: bool
     overwrite: bool
@@ -151,6 +157,7 @@ def _at_once(order: Order, client: Client, bars: Progress) -> Summary:
         probabilities=order.probabilities,
         version=order.version,
         fill=order.fill,
+        resample=order.resample,
         overwrite=order.overwrite,
         on_upload=bars.upload,
     )
@@ -165,6 +172,7 @@ def _as_job(order: Order, client: Client, bars: Progress) -> Summary:
         interactive=True,
         version=order.version,
         fill=order.fill,
+        resample=order.resample,
         on_upload=bars.upload,
     )
     try:
@@ -197,6 +205,7 @@ def _here(order: Order, bars: Progress) -> tuple[Summary, str]:
             order.study,
             folder,
             fill=order.fill,
+            resample=order.resample,
             probabilities=order.probabilities,
             engine=order.engine,
             progress=bars.stage,

@@ -63,6 +63,7 @@ def score(
     server: o.Server = wire.DEFAULT_SERVER,
     version: o.Version = None,
     fill: o.Fill = None,
+    resample: o.Resample = False,
     probabilities: o.Probabilities = False,
     assign: o.Assign = None,
     b_value: o.BValue = None,
@@ -102,7 +103,18 @@ def score(
         source, sinks, pseudonyms = places(wanted, goals, ways, stack)
         pace = Pace(concurrency, rate, Backoff(attempts), retry_refused)
         batch = Batch(
-            model, version, source, sinks, out, pace, fill, probabilities, pseudonyms, resume, dicom
+            model,
+            version,
+            source,
+            sinks,
+            out,
+            pace,
+            fill,
+            probabilities,
+            pseudonyms,
+            resume,
+            dicom,
+            resample=resample,
         )
         client = stack.enter_context(ways.client(server))
         if dry_run:

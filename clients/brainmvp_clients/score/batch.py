@@ -41,6 +41,7 @@ class Batch:
     resume: bool = False
     dicom: DicomOptions = AS_SERVED
     stop: threading.Event = field(default_factory=threading.Event)
+    resample: bool = False
 
     def served(self, client: Client) -> ServedModel:
         """The model to use.
@@ -58,6 +59,7 @@ class Batch:
                 self.pseudonyms,
                 tuple(sorted(sink.label for sink in self.sinks)),
                 self.dicom,
+                self.resample,
             ),
         )
 

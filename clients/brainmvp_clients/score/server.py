@@ -26,11 +26,15 @@ class Settings:
     pseudonyms: str = ""
     sinks: tuple[str, ...] = ()
     dicom: DicomOptions = AS_SERVED
+    resample: bool = False
 
     @property
     def digest(self) -> str:
         """The same for equal settings, and for no others."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        chosen = asdict(self)
+        if not self.resample:  # so that runs begun before there was the choice go on
+            del chosen["resample"]
+        text = json.dumps(chosen, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -64,6 +68,7 @@ class ServedModel:
             probabilities=self._settings.probabilities,
             version=self.model.version,
             fill=self._settings.fill,
+            resample=self._settings.resample,
             dicom=self._settings.dicom,
         )
         if self.model.digest and summary.bundle and summary.bundle != self.model.digest:

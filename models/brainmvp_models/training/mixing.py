@@ -50,7 +50,9 @@ class ChannelFiller:
                     continue
                 raise TemplateMismatch(
                     f"there is no template for {channel.filler}",
-                    remedy="Give --templates a folder or a pre-trained file that has it",
+                    remedy="Give --pretrained a file, or --templates a folder, that has it; where "
+                    "every study is complete, write the policy zeros into the task's filling and "
+                    "give --mix 0",
                     subject=channel.modality.value,
                 )
             volume = bank.volumes[channel.filler].astype(np.float32) * np.float32(bank.step)

@@ -13,6 +13,7 @@ import pytest
 Score = Callable[..., tuple[int, str, str]]
 
 ASKED = (
+    "--resample",
     "--seg", "labelmap", "--seg-frames", "all", "--overlay", "--b-value", "800",
     "--assign", "5:t1c", "--assign", "4.2:none",
 )  # fmt: skip
@@ -31,6 +32,7 @@ def test_what_is_asked_for_reaches_the_server_and_nothing_else_does(
     assert plain == {"version": ["2"], "fill": ["zeros"]}
     assert full == {
         "version": ["2"],
+        "resample": ["true"],
         "seg": ["labelmap"],
         "seg_frames": ["all"],
         "overlay": ["true"],
@@ -47,6 +49,7 @@ def test_what_is_asked_for_reaches_the_server_and_nothing_else_does(
         ("--overlay",),
         ("--b-value", "2000"),
         ("--assign", "5:t1c"),
+        ("--resample",),
     ],
     ids=lambda option: option[0],
 )
