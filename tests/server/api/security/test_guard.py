@@ -154,7 +154,7 @@ def test_every_access_is_one_line_with_who_what_and_how_it_ended(
     number = "0123456789abcdef0123456789abcdef"
     with caplog.at_level(logging.INFO, "brainmvp.access"):
         guarded.http.post(
-            "/v1/models/demo-glioma/predict?secret=Doe",
+            "/v1/models/demo-glioma/predict?assign=Doe:none",
             headers={"authorization": f"Bearer {guarded.keys['predict']}", "x-request-id": number},
         )
         guarded.get("/v1/models")
