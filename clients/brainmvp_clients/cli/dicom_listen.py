@@ -71,7 +71,7 @@ def dicom_listen(
     with o.needs_pacs("brainmvp dicom-listen"):
         from brainmvp_clients.pacs.discretion import be_discreet
         from brainmvp_clients.pacs.spool import Spool
-        from brainmvp_clients.pacs.storage import started, storage_entity
+        from brainmvp_clients.pacs.storage import opened, storage_entity
     be_discreet()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     ways = Ways(aet, credentials, ca, cert, key, dimse_tls)
@@ -91,8 +91,7 @@ def dicom_listen(
         batch.served(client)
         tls = ways.doors().caller.tls
         titles = () if anyone else tuple(allow or ())
-        entity = storage_entity(aet, titles)
-        listener = started(entity, host, port, tls, spool.store)
-        stack.callback(entity.shutdown)
-        typer.echo(f"listening as {aet} on {host}:{listener.server_address[1]}")
+        door = opened(storage_entity(aet, titles), host, port, tls, spool.store)
+        stack.callback(door.close)
+        typer.echo(f"listening as {aet} on {host}:{door.port}")
         batch.run(client, batch.source.studies(), spool.ended)

@@ -29,9 +29,9 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     MRImageStorage,
     Verification,
 )
-from pynetdicom.transport import ThreadedAssociationServer
 
 from brainmvp_clients.errors import ClientError
+from brainmvp_clients.pacs.door import MOST_KNOWN, Door
 from brainmvp_clients.pacs.tls import Tls
 from brainmvp_clients.storage import sync
 
@@ -86,13 +86,12 @@ class StorageScp:
         self.title = title
         self._expected: dict[str, Receiver] = {}
         self._lock = threading.Lock()
-        self._entity = storage_entity(title)
-        self._server = started(self._entity, host, port, tls, self._store)
+        self._door = opened(storage_entity(title), host, port, tls, self._store)
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return int(self._server.server_address[1])
+        return self._door.port
 
     @contextmanager
     def expecting(self, series: str, into: Path) -> Iterator[Receiver]:
@@ -108,7 +107,7 @@ class StorageScp:
 
     def close(self) -> None:
         """Stop listening."""
-        self._entity.shutdown()
+        self._door.close()
 
     def _store(self, event: evt.Event) -> int:
         series = str(event.dataset.get("SeriesInstanceUID", ""))
@@ -122,7 +121,7 @@ def storage_entity(title: str, callers: tuple[str, ...] = ()) -> AE:
     entity = AE(ae_title=title)
     entity.require_called_aet = True
     entity.require_calling_aet = list(callers)
-    entity.maximum_associations = 20
+    entity.maximum_associations = MOST_KNOWN
     entity.network_timeout, entity.dimse_timeout, entity.acse_timeout = 120, 120, 30
     for image in IMAGES:
         entity.add_supported_context(image, [syntax for group in SYNTAXES for syntax in group])
@@ -130,28 +129,22 @@ def storage_entity(title: str, callers: tuple[str, ...] = ()) -> AE:
     return entity
 
 
-def started(
+def opened(
     entity: AE, host: str, port: int, tls: Tls | None, store: Callable[[evt.Event], int]
-) -> ThreadedAssociationServer:
-    """The entity's server, listening in threads of its own.
+) -> Door:
+    """The entity's door, listening.
 
     Raises:
         ClientError: the port cannot be had.
     """
+    context = tls.server() if tls else None
     try:
-        server = entity.start_server(
-            (host, port),
-            block=False,
-            evt_handlers=[(evt.EVT_C_STORE, store)],
-            ssl_context=tls.server() if tls else None,
-        )
+        return Door(entity, host, port, context, store)
     except OSError as error:
         raise ClientError(
             f"port {port} cannot be listened on ({error.strerror or type(error).__name__})",
             remedy="Give another port, or stop what listens there",
         ) from None
-    assert server is not None
-    return server
 
 
 def file_name(event: evt.Event) -> str:

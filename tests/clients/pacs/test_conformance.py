@@ -8,6 +8,12 @@ from pathlib import Path
 from pydicom.uid import UID
 
 from brainmvp_clients.pacs.dimse import FIND, GET, MOVE
+from brainmvp_clients.pacs.door import (
+    ASKED_WITHIN_S,
+    MOST_OF_ONE,
+    MOST_REQUEST_BYTES,
+    MOST_UNKNOWN,
+)
 from brainmvp_clients.pacs.storage import IMAGES, SYNTAXES, storage_entity
 
 PAGE = Path(__file__).parents[3] / "docs" / "dicom.md"
@@ -39,7 +45,13 @@ def test_every_transfer_syntax_that_is_taken_is_stated() -> None:
 
 def test_the_limits_that_are_stated_are_the_entitys() -> None:
     entity = storage_entity("X")
-    limits = entity.maximum_pdu_size, entity.maximum_associations, entity.network_timeout
-    stated = re.findall(r"PDU ([\d,]+) bytes; up to (\d+) assoc.*?after (\d+) s",
-                        re.sub(r"\s+", " ", STATEMENT))  # fmt: skip
+    limits = (
+        entity.maximum_pdu_size, entity.maximum_associations, MOST_OF_ONE, entity.network_timeout,
+        ASKED_WITHIN_S, MOST_REQUEST_BYTES >> 10, MOST_UNKNOWN,
+    )  # fmt: skip
+    stated = re.findall(
+        r"PDU ([\d,]+) bytes; up to (\d+) assoc.*? (\d+) of one address.*?after (\d+) s"
+        r".*?has (\d+) s to ask.*?most (\d+) KiB; (\d+) connections",
+        re.sub(r"\s+", " ", STATEMENT),
+    )
     assert [tuple(int(text.replace(",", "")) for text in found) for found in stated] == [limits]

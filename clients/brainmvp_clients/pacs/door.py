@@ -1,0 +1,294 @@
+"""The door of our storage SCP: who has not asked for an association yet costs next to nothing.
+
+pynetdicom gives a thread and a place to every connection for half a minute, and believes whatever
+length a PDU claims. So one thread of ours holds the connections until an association is asked for
+(PS3.8, 9.3.2), whole, small and in time; only then does pynetdicom hear of them. From there on no
+PDU is larger than what was negotiated.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RQ
+from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
+
+log = logging.getLogger(__name__)
+
+ASKED_WITHIN_S = 5.0
+"""From the connection's first moment until the association is asked for, TLS included."""
+MOST_REQUEST_BYTES = 1 << 17
+"""128 contexts with every transfer syntax that there is fit."""
+MOST_UNKNOWN = 64
+"""Connections that have not asked yet; then the oldest one of whoever has most of them goes."""
+MOST_KNOWN, MOST_OF_ONE = 40, 20
+"""Associations in all, and of one address."""
+
+_ASSOCIATE_RQ, _HEADER_BYTES = 0x01, 6
+_LOOK_S = 0.5
+_BACKLOG = 128
+
+
+class Rejection(NamedTuple):
+    """Result, source and reason of an A-ASSOCIATE-RJ (PS3.8, 9.3.4)."""
+
+    result: int
+    source: int
+    reason: int
+
+    def encoded(self) -> bytes:
+        return struct.pack(">BBIBBBB", 0x03, 0, 4, 0, *self)
+
+
+_NO_PLACE = Rejection(2, 3, 2)
+_UNKNOWN_CALLER, _UNKNOWN_CALLED = Rejection(1, 1, 3), Rejection(1, 1, 7)
+
+
+class _Junk(Exception):
+    """No request for an association."""
+
+
+class _Asked(NamedTuple):
+    """A connection and the request that came over it."""
+
+    connection: socket.socket
+    request: bytes
+
+
+@dataclass(eq=False)
+class _Visitor:
+    """A connection that has not asked for an association yet."""
+
+    connection: socket.socket
+    address: Any
+    until: float
+    heard: bytearray = field(default_factory=bytearray)
+    shaken: bool = False
+
+    def listen(self) -> None:
+        """Hear what there is to hear; the request is whole when this returns.
+
+        Raises:
+            BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError: it is not, yet.
+            _Junk, OSError: it will never be.
+        """
+        if isinstance(self.connection, ssl.SSLSocket) and not self.shaken:
+            self.connection.do_handshake()
+            self.shaken = True
+        while missing := self._missing():
+            piece = self.connection.recv(missing)
+            if not piece:
+                raise _Junk
+            self.heard += piece
+
+    def _missing(self) -> int:
+        if len(self.heard) < _HEADER_BYTES:
+            return _HEADER_BYTES - len(self.heard)
+        kind, _, length = struct.unpack_from(">BBL", self.heard)
+        if kind != _ASSOCIATE_RQ or length > MOST_REQUEST_BYTES:
+            raise _Junk
+        return int(_HEADER_BYTES + length - len(self.heard))
+
+    def dismiss(self, answer: bytes = b"") -> None:
+        """Say a last word, if there is one, and hang up."""
+        with suppress(OSError):
+            if answer:
+                self.connection.send(answer)
+            self.connection.shutdown(socket.SHUT_RDWR)
+        self.connection.close()
+
+
+class Door:
+    """Listens for an entity, in a thread of its own.
+
+    Args:
+        store: answers a C-STORE.
+        tls: speaks TLS with everybody, if given.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+
+    def __init__(
+        self, entity: AE, host: str, port: int, tls: ssl.SSLContext | None, store: Any
+    ) -> None:
+        self._entity, self._tls = entity, tls
+        self._server: AssociationServer = entity.make_server(
+            (host, port), evt_handlers=[(evt.EVT_C_STORE, store)], request_handler=_Handler
+        )
+        listener = self._server.socket
+        assert listener is not None
+        self._listener: socket.socket = listener
+        self._listener.setblocking(False)
+        self._listener.listen(_BACKLOG)
+        self._visitors: dict[_Visitor, None] = {}  # the oldest first
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dicom door", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        """Stop listening, and end what is under way."""
+        self._closing.set()
+        self._thread.join()
+        for visitor in [*self._visitors]:
+            self._forget(visitor)
+            visitor.dismiss()
+        self._selector.close()
+        self._server.server_close()
+        self._entity.shutdown()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            for key, _ in self._selector.select(_LOOK_S):
+                if key.data is None:
+                    self._accept()
+                elif key.data in self._visitors:
+                    self._hear(key.data)
+            now = time.monotonic()
+            for visitor in [one for one in self._visitors if one.until < now]:
+                self._forget(visitor)
+                visitor.dismiss()
+
+    def _accept(self) -> None:
+        """Take everybody who waits outside."""
+        for _ in range(_BACKLOG):
+            try:
+                connection, address = self._listener.accept()
+            except OSError:  # nobody; or no more files: the oldest go in their time
+                return
+            connection.setblocking(False)
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
+            visitor = _Visitor(connection, address, time.monotonic() + ASKED_WITHIN_S)
+            self._visitors[visitor] = None
+            self._selector.register(connection, selectors.EVENT_READ, visitor)
+            if len(self._visitors) > MOST_UNKNOWN:
+                self._make_room()
+            if visitor in self._visitors:
+                self._hear(visitor)
+
+    def _make_room(self) -> None:
+        counted = Counter(visitor.address[0] for visitor in self._visitors)
+        ((most, _),) = counted.most_common(1)
+        oldest = next(one for one in self._visitors if one.address[0] == most)
+        self._forget(oldest)
+        oldest.dismiss()
+
+    def _hear(self, visitor: _Visitor) -> None:
+        try:
+            visitor.listen()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self._selector.modify(visitor.connection, selectors.EVENT_READ, visitor)
+        except ssl.SSLWantWriteError:
+            self._selector.modify(visitor.connection, selectors.EVENT_WRITE, visitor)
+        except (_Junk, OSError):
+            self._forget(visitor)
+            visitor.dismiss()
+        else:
+            self._forget(visitor)
+            self._let_in(visitor)
+
+    def _let_in(self, visitor: _Visitor) -> None:
+        """Give who asked a place, or say why not."""
+        request = bytes(visitor.heard)
+        try:
+            refusal = self._refusal(request, visitor.address[0])
+        except Exception:  # whatever pynetdicom's reader trips over
+            visitor.dismiss()
+            return
+        if refusal is not None:
+            visitor.dismiss(refusal.encoded())
+            return
+        visitor.connection.settimeout(self._entity.network_timeout)
+        try:
+            # Not in a thread: when this returns, the association has its own, and is counted.
+            self._server.process_request(
+                _Asked(visitor.connection, request),  # type: ignore[arg-type]
+                visitor.address,
+            )
+        except Exception as error:
+            log.error("an association cannot be begun: %s", type(error).__name__)
+            visitor.dismiss()
+
+    def _refusal(self, request: bytes, address: str) -> Rejection | None:
+        pdu = A_ASSOCIATE_RQ()
+        pdu.decode(request)
+        asked = pdu.to_primitive()
+        callers = [title.strip() for title in self._entity.require_calling_aet]
+        if callers and asked.calling_ae_title not in callers:
+            return _UNKNOWN_CALLER
+        if self._entity.require_called_aet and asked.called_ae_title != self._entity.ae_title:
+            return _UNKNOWN_CALLED
+        under_way = [one.requestor.address for one in self._server.active_associations]
+        if len(under_way) >= MOST_KNOWN or under_way.count(address) >= MOST_OF_ONE:
+            log.warning("a sender is turned away: %d associations are open", len(under_way))
+            return _NO_PLACE
+        return None
+
+    def _forget(self, visitor: _Visitor) -> None:
+        del self._visitors[visitor]
+        self._selector.unregister(visitor.connection)
+
+
+class _Handler(RequestHandler):
+    """Begins an association whose request has been read."""
+
+    def _create_association(self) -> Association:
+        asked: _Asked = self.request
+        self.request = asked.connection
+        association = super()._create_association()
+        association.dul.event_queue.get_nowait()  # the plain socket's "connected"; ours says it
+        association.dul.socket = _BoundedSocket(association, asked)
+        return association
+
+
+class _BoundedSocket(AssociationSocket):
+    """Reads the request first, and no PDU that is larger than what was negotiated."""
+
+    def __init__(self, association: Association, asked: _Asked) -> None:
+        super().__init__(association, client_socket=asked.connection)
+        self._request = bytearray(asked.request)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read."""
+        return bool(self._request) or super().ready
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """So many bytes, or fewer where the connection ends.
+
+        Raises:
+            OSError: more than a PDU may have, or nothing came in time; the connection is closed.
+        """
+        if self._request:
+            piece = self._request[:nr_bytes]
+            del self._request[:nr_bytes]
+            return piece
+        try:
+            if nr_bytes > max(self.assoc.acceptor.maximum_length or 0, _HEADER_BYTES):
+                raise OSError("a PDU larger than negotiated")
+            return super().recv(nr_bytes)
+        except OSError:
+            self._shutdown_socket()
+            raise

@@ -1,0 +1,253 @@
+"""The listener's door: junk costs nothing, keeps no place, and never shuts out who really sends."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    MaximumLengthNotification,
+)
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import MRImageStorage, Verification
+
+from brainmvp_clients.pacs import door as door_module
+from brainmvp_clients.pacs.dimse import Caller, Dimse, Peer
+from brainmvp_clients.pacs.door import MOST_OF_ONE, MOST_UNKNOWN, Door
+from brainmvp_clients.pacs.objects import Instance
+from brainmvp_clients.pacs.storage import Receiver, opened, storage_entity
+from brainmvp_clients.pacs.tls import Tls
+from certificates import Certificates, certificates
+from dicom_studies import Study as Written
+
+SENDER = "SENDER"
+WAIT_S = 30.0
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Receiver:
+    (tmp_path / "in").mkdir()
+    return Receiver(tmp_path / "in")
+
+
+@contextmanager
+def listening(receiver: Receiver, tls: Tls | None = None) -> Iterator[Door]:
+    door = opened(storage_entity("BRAINMVP", (SENDER,)), "127.0.0.1", 0, tls, receiver.store)
+    try:
+        yield door
+    finally:
+        door.close()
+
+
+@pytest.fixture
+def door(receiver: Receiver) -> Iterator[Door]:
+    with listening(receiver) as door:
+        yield door
+
+
+@pytest.fixture
+def pem(program: Callable[[str], Path], tmp_path: Path) -> Certificates:
+    return certificates(program, tmp_path / "pem")
+
+
+def request(calling: str = SENDER) -> bytes:
+    asked = A_ASSOCIATE()
+    asked.application_context_name = "1.2.840.10008.3.1.1.1"
+    asked.calling_ae_title, asked.called_ae_title = calling, "BRAINMVP"
+    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
+    length.maximum_length_received = 16382
+    implementation.implementation_class_uid = "1.2.3"
+    asked.user_information = [length, implementation]
+    context = build_context(Verification)
+    context.context_id = 1
+    asked.presentation_context_definition_list = [context]
+    pdu = A_ASSOCIATE_RQ()
+    pdu.from_primitive(asked)
+    return bytes(pdu.encode())
+
+
+def header(kind: int, length: int) -> bytes:
+    return struct.pack(">BBL", kind, 0, length)
+
+
+JUNK: dict[str, bytes] = {
+    "nothing": b"",
+    "half a header": b"\1\0\0",
+    "another protocol": b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+    "a greeting of TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "4 GiB": header(1, 0xFFFFFFFF) + bytes(1 << 16),
+    "data before anything": header(4, 1 << 20) + bytes(1 << 16),
+    "half a request": request()[:100],
+    "no request inside": header(1, 500) + b"\xff" * 500,
+    "a stranger": request("STRANGER"),
+    "a sender who leaves": request(),
+}
+
+
+def connected(door: Door) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", door.port), timeout=WAIT_S)
+
+
+def end_of(connection: socket.socket) -> bytes:
+    """All that is still said until the connection ends."""
+    said = b""
+    with suppress(ConnectionError):
+        while piece := connection.recv(4096):
+            said += piece
+    return said
+
+
+def send(door: Door, files: tuple[Path, ...], tls: Tls | None = None) -> None:
+    target = Dimse(Peer("BRAINMVP", "127.0.0.1", door.port), Caller(SENDER, tls))
+    target._there = lambda _: True  # type: ignore[method-assign]  # we answer no query
+    target.store(tuple(Instance(path, "", "", "", MRImageStorage, "1.2.840.10008.1.2.1")
+                       for path in files))  # fmt: skip
+
+
+def associated(door: Door, address: str = "127.0.0.1") -> Association:
+    entity = AE(SENDER)
+    entity.add_requested_context(Verification)
+    return entity.associate("127.0.0.1", door.port, ae_title="BRAINMVP", bind_address=(address, 0))
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_a_study_arrives_whole_beside_a_thousand_junk_connections(
+    receiver: Receiver, dicom_files: tuple[Written, ...], pem: Certificates, secure: bool
+) -> None:
+    tls = Tls(pem.ca, pem.cert, pem.key) if secure else None
+    files = dicom_files[0].files
+    threads = threading.active_count()
+    with listening(receiver, tls) as door, ThreadPoolExecutor(1) as pool, ExitStack() as stack:
+        sent = pool.submit(send, door, files, tls)
+        most = 0
+        for number in range(1000):
+            junk = [*JUNK.values()][number % len(JUNK)]
+            with suppress(OSError):
+                connection = stack.enter_context(connected(door))
+                connection.sendall(junk)
+                if number % 3 or junk == request():  # the others stay
+                    connection.close()
+            most = max(most, threading.active_count())
+        sent.result(timeout=120)
+        until(lambda: not door._server.active_associations)
+        send(door, files[:1], tls)
+    assert receiver.count == len(files)
+    assert most - threads < 2 * MOST_OF_ONE + 10
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_a_connection_that_closes_is_forgotten_at_once(door: Door, junk: str) -> None:
+    for _ in range(MOST_UNKNOWN + MOST_OF_ONE):
+        with connected(door) as connection, suppress(OSError):
+            connection.sendall(JUNK[junk])
+    began = time.monotonic()
+    until(lambda: not door._server.active_associations and not door._visitors)
+    assert time.monotonic() - began < 10
+    association = associated(door)
+    assert association.is_established
+    association.release()
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("junk", ["another protocol", "4 GiB", "data before anything",
+                                  "no request inside"])  # fmt: skip
+def test_what_is_no_request_is_hung_up_on_without_being_read(door: Door, junk: str) -> None:
+    with connected(door) as connection:
+        connection.sendall(JUNK[junk][:600])
+        assert end_of(connection) == b""
+
+
+def test_who_does_not_ask_in_time_is_hung_up_on(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door_module, "ASKED_WITHIN_S", 0.2)
+    with listening(receiver) as door, connected(door) as silent, connected(door) as slow:
+        slow.sendall(request()[:50])
+        assert end_of(silent) == end_of(slow) == b""
+        with connected(door) as prompt:
+            prompt.sendall(request())
+            assert prompt.recv(1) == b"\2"
+
+
+def test_a_silent_partner_in_tls_is_hung_up_on(
+    receiver: Receiver, pem: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door_module, "ASKED_WITHIN_S", 0.2)
+    tls = Tls(pem.ca, pem.cert, pem.key)
+    with listening(receiver, tls) as door, connected(door) as silent:
+        assert end_of(silent) == b""
+        with (
+            suppress(ssl.SSLError, ConnectionError),
+            connected(door) as plain,
+            tls.client().wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+        ):
+            assert end_of(secured) == b""
+
+
+def test_a_stranger_is_told_why(door: Door) -> None:
+    with connected(door) as connection:
+        connection.sendall(request("STRANGER"))
+        assert end_of(connection) == bytes([3, 0, 0, 0, 0, 4, 0, 1, 1, 3])
+
+
+@pytest.mark.parametrize("length", [16_383, 1 << 20, 0xFFFFFFFF])
+def test_no_pdu_of_a_sender_is_larger_than_was_negotiated(door: Door, length: int) -> None:
+    with connected(door) as connection:
+        connection.sendall(request())
+        assert connection.recv(1) == b"\2"
+        with suppress(OSError):
+            connection.sendall(header(4, length) + bytes(1 << 20))
+        end_of(connection)
+        until(lambda: not door._server.active_associations)
+
+
+def test_one_sender_cannot_take_the_places_of_another(door: Door) -> None:
+    held: list[Any] = []
+    try:
+        held += [associated(door) for _ in range(MOST_OF_ONE)]
+        assert all(one.is_established for one in held)
+        assert associated(door).is_rejected
+        held.append(associated(door, "127.0.0.2"))
+        assert held[-1].is_established
+        held.pop(0).release()
+        until(lambda: len(door._server.active_associations) <= MOST_OF_ONE)
+        held.append(associated(door))
+        assert held[-1].is_established
+    finally:
+        for one in held:
+            one.abort()
+
+
+def test_connections_from_one_address_do_not_shut_out_another(door: Door) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(
+            socket.create_connection(
+                ("127.0.0.1", door.port), timeout=WAIT_S, source_address=("127.0.0.2", 0)
+            )
+        )
+        until(lambda: len(door._visitors) == 1)
+        for _ in range(3 * MOST_UNKNOWN):
+            stack.enter_context(connected(door))
+        until(lambda: len(door._visitors) == MOST_UNKNOWN)
+        first.sendall(request())
+        assert first.recv(1) == b"\2"
