@@ -29,8 +29,8 @@ const { metafile } = await build({
 
 const built = {};
 for (const [path, { entryPoint }] of Object.entries(metafile.outputs)) {
-  if (entryPoint) built[basename(path).replace(/-[A-Z0-9]{8}(?=\.)/, "")] = `/page/${basename(path)}`;
-  else if (path.endsWith(".css")) built["docs.css"] = `/page/${basename(path)}`;
+  if (entryPoint) built[basename(path).replace(/-[A-Z0-9]{8}(?=\.)/, "")] = `page/${basename(path)}`;
+  else if (path.endsWith(".css")) built["docs.css"] = `page/${basename(path)}`;
 }
 for (const name of ["index.html", "docs.html"]) {
   const html = readFileSync(`src/${name}`, "utf8");

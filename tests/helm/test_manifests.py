@@ -235,6 +235,36 @@ def test_nginx_takes_what_the_service_takes(render: Render) -> None:
     assert annotations[f"{start}proxy-send-timeout"] == "60", "the user's own wins"
 
 
+def test_without_keys_the_service_answers_to_its_own_names_and_those_it_is_shown_by(
+    render: Render,
+) -> None:
+    def told(values: dict[str, Any]) -> str | None:
+        _, env = serving(render(values))
+        return env.get("BRAINMVP_ALLOWED_HOSTS")
+
+    shown = {"ingress": {"enabled": True, "hosts": ["brainmvp.example.org"]}}
+    names = told({"auth": {"enabled": False}, **shown})
+    assert names is not None
+    assert names.split(",")[-1] == "brainmvp.example.org"
+    assert any(name.endswith(".svc.cluster.local") for name in names.split(","))
+    assert told(shown) is None  # with keys, to any
+    own = {"settings": {"allowed_hosts": ["a.example", "*.b.example"]}, "auth": {"enabled": False}}
+    assert told(own) == "a.example,*.b.example"
+
+
+def test_a_path_of_the_proxy_is_the_services_own(render: Render) -> None:
+    shown = {
+        "ingress": {"enabled": True, "hosts": ["example.org"]},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]},
+        "settings": {"root_path": "/brainmvp"},
+    }
+    manifests = render(shown)
+    (ingress,) = of_kind(manifests, "Ingress")
+    assert ingress["spec"]["rules"][0]["http"]["paths"][0]["path"] == "/brainmvp"
+    (route,) = of_kind(manifests, "HTTPRoute")
+    assert route["spec"]["rules"][0]["matches"][0]["path"]["value"] == "/brainmvp"
+
+
 def test_the_network_is_closed_but_for_what_is_named(render: Render) -> None:
     manifests = render(values_of(CHART.parents[1] / "tests/helm/values/11-locked-down.yaml"))
     policies = {one["metadata"]["name"]: one["spec"] for one in of_kind(manifests, "NetworkPolicy")}

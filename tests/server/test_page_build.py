@@ -60,5 +60,5 @@ def test_the_pages_name_files_that_are_there_and_no_script_of_their_own() -> Non
     for page in (PAGE, DOCS):
         html = assets()[page].plain.decode()
         assert "<script>" not in html and "<style" not in html and " style=" not in html
-        linked = [part.split('"')[0] for part in html.split("/page/")[1:]]
+        linked = [part.split('"')[0] for part in html.split('"page/')[1:]]
         assert linked and set(linked) <= names

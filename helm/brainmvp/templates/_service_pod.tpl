@@ -134,6 +134,9 @@ volumes:
 - {name: BRAINMVP_ROLE, value: {{ .role }}}
 {{- if not $values.auth.enabled }}
 - {name: BRAINMVP_AUTH, value: "false"}
+{{- if not (hasKey $values.settings "allowed_hosts") }}
+- {name: BRAINMVP_ALLOWED_HOSTS, value: {{ include "brainmvp.names" .root | quote }}}
+{{- end }}
 {{- else if $values.auth.keysSecret }}
 - {name: BRAINMVP_KEYS_FILE, value: /etc/brainmvp/keys/{{ $values.auth.keysSecretKey }}}
 {{- end }}
@@ -159,6 +162,16 @@ volumes:
 {{- range $name, $value := $values.settings }}
 - {name: BRAINMVP_{{ upper $name }}, value: {{ include "brainmvp.text" $value | quote }}}
 {{- end }}
+{{- end -}}
+
+{{/* The names that the service is called by; without keys it answers to no others. */}}
+{{- define "brainmvp.names" -}}
+{{- $name := include "brainmvp.fullname" . -}}
+{{- $inside := printf "%s.%s" $name .Release.Namespace -}}
+{{- $names := list $name $inside (printf "%s.svc" $inside) (printf "%s.svc.cluster.local" $inside) -}}
+{{- if .Values.ingress.enabled -}}{{- $names = concat $names .Values.ingress.hosts -}}{{- end -}}
+{{- if .Values.httpRoute.enabled -}}{{- $names = concat $names .Values.httpRoute.hostnames -}}{{- end -}}
+{{- join "," $names -}}
 {{- end -}}
 
 {{/* Brings the bundles; nothing is served that does not have the digest asked for. */}}

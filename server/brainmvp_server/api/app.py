@@ -12,12 +12,14 @@ from brainmvp_models import __version__
 from brainmvp_server.api import problems, security
 from brainmvp_server.api.access import AccessLog
 from brainmvp_server.api.described import PROBLEM
+from brainmvp_server.api.heads import HeadLikeGet
 from brainmvp_server.api.held import HeldUntilSent
 from brainmvp_server.api.metrics import build_metrics_router, readings
 from brainmvp_server.api.page import build_page_router
 from brainmvp_server.api.query import only_declared
 from brainmvp_server.api.routes import build_health_router, build_router
 from brainmvp_server.api.studies import build_study_router
+from brainmvp_server.api.under import Under
 from brainmvp_server.api.visit import Reception
 from brainmvp_server.lifetime import Life
 from brainmvp_server.observability.metrics import Metrics
@@ -68,7 +70,9 @@ def create_app(settings: Settings) -> FastAPI:
             app.include_router(build_job_router(service, reception, life.desk.board))
     # The last one added is the first to see a request.
     app.add_middleware(HeldUntilSent)
+    app.add_middleware(HeadLikeGet)
     security.install(app, settings)
     problems.install(app)
     app.add_middleware(AccessLog, metrics=metrics)
+    app.add_middleware(Under, root_path=settings.service.root_path)
     return app

@@ -147,7 +147,7 @@ def build_job_router(service: Service, reception: Reception, board: JobBoard) ->
         return JSONResponse(
             job.model_dump(mode="json"),
             status_code=status.HTTP_202_ACCEPTED,
-            headers={"location": f"/v1/jobs/{job.id}"},
+            headers={"location": f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"},
         )
 
     @router.get("/v1/jobs", summary="Your jobs, the newest first")

@@ -109,6 +109,20 @@ class WrongMethod(BrainMVPError):
     title = "Method Not Allowed"
 
 
+class WrongHost(BrainMVPError):
+    """The request was sent to a name that is none of the service's."""
+
+    code = "wrong-host"
+    title = "Misdirected Request"
+
+
+class ForeignOrigin(BrainMVPError):
+    """A page of another origin sent the request through somebody's browser."""
+
+    code = "foreign-origin"
+    title = "Pages of that origin may not ask"
+
+
 class InternalError(BrainMVPError):
     """Something that nobody foresaw; the log says where, and nobody says what."""
 
@@ -153,6 +167,8 @@ STATUS: Mapping[type[BrainMVPError], HTTPStatus] = {
     IssuerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     UnknownCall: HTTPStatus.NOT_FOUND,
     WrongMethod: HTTPStatus.METHOD_NOT_ALLOWED,
+    WrongHost: HTTPStatus.MISDIRECTED_REQUEST,
+    ForeignOrigin: HTTPStatus.FORBIDDEN,
     InternalError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """Status of each domain error; a kind without its own has that of its nearest ancestor."""

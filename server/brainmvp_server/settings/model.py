@@ -23,6 +23,9 @@ _ASYMMETRIC = (
 )  # fmt: skip
 _SAFE_URL = re.compile(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
 
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d+)?")
+_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9.-]+")
+
 
 def _split(value: Any) -> Any:
     return (
@@ -47,6 +50,12 @@ class ServiceSettings(Group):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(
         default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path under which a proxy shows the service, such as /brainmvp; the proxy may "
+        "keep it or take it off.",
     )
     scratch: Path | None = Field(
         default=None,
@@ -220,6 +229,17 @@ class SecuritySettings(Group):
     oidc_scope_prefix: str = Field(
         default="", description="What stands before our scopes in that claim."
     )
+    allowed_hosts: Words = Field(
+        default=(),
+        description="Names that requests may be sent to, such as brainmvp.example.org or "
+        "*.example.org; * for any. Else any where keys or tokens are asked for, and localhost "
+        "where they are not. Addresses always.",
+    )
+    allowed_origins: Words = Field(
+        default=(),
+        description="Origins whose pages may call the service through a browser, such as "
+        "https://viewer.example.org (CORS); else its own page alone.",
+    )
     metrics_open: bool = Field(
         default=False, description="Let anyone read /metrics; else it needs the scope admin."
     )
@@ -240,6 +260,12 @@ class SecuritySettings(Group):
         shared = [name for name in self.oidc_algorithms if name not in _ASYMMETRIC]
         if shared or not self.oidc_algorithms:
             raise ValueError(f"oidc_algorithms must be some of {', '.join(_ASYMMETRIC)}")
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"'{origin}' is no origin; write https://viewer.example.org")
+        for host in self.allowed_hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(f"'{host}' is no name; write brainmvp.example.org, without a port")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key need each other")
         return self

@@ -8,7 +8,10 @@ const RECONNECT_MS = 1000;
 /** Asks the user for a key; null if they have none. */
 export type AskKey = (problem: Problem) => Promise<string | null>;
 
-/** The service, as the page uses it. A key lives in the tab's session storage and nowhere else. */
+/**
+ * The service, as the page uses it. A key lives in the tab's session storage and nowhere else.
+ * Addresses are relative to the page's: a proxy may show it under a path of its own.
+ */
 export class Api {
   constructor(private readonly askKey: AskKey) {}
 
@@ -22,21 +25,21 @@ export class Api {
   }
 
   models(): Promise<Models> {
-    return this.json("/v1/models");
+    return this.json("v1/models");
   }
 
   model(name: string): Promise<Model> {
-    return this.json(`/v1/models/${encodeURIComponent(name)}`);
+    return this.json(`v1/models/${encodeURIComponent(name)}`);
   }
 
   job(id: string): Promise<Job> {
-    return this.json(`/v1/jobs/${id}`);
+    return this.json(`v1/jobs/${id}`);
   }
 
   /** Whether the service keeps jobs, and lets this caller post them. */
   async jobsProblem(): Promise<Problem | null> {
     try {
-      await this.json("/v1/jobs?limit=1");
+      await this.json("v1/jobs?limit=1");
       return null;
     } catch (error) {
       const problem = Problem.from(error);
@@ -51,27 +54,27 @@ export class Api {
 
   /** Cancel a job that is not over; forget one that is. */
   async drop(id: string): Promise<void> {
-    await this.fetch(`/v1/jobs/${id}`, { method: "DELETE" });
+    await this.fetch(`v1/jobs/${id}`, { method: "DELETE" });
   }
 
   async file(job: string, name: string): Promise<Blob> {
-    return (await this.fetch(`/v1/jobs/${job}/results/${name}`)).blob();
+    return (await this.fetch(`v1/jobs/${job}/results/${name}`)).blob();
   }
 
   resultJson<T>(job: string, name: string): Promise<T> {
-    return this.json(`/v1/jobs/${job}/results/${name}`);
+    return this.json(`v1/jobs/${job}/results/${name}`);
   }
 
   async allFiles(job: string): Promise<Blob> {
-    return (await this.fetch(`/v1/jobs/${job}/results`)).blob();
+    return (await this.fetch(`v1/jobs/${job}/results`)).blob();
   }
 
   identify(files: File[], query: URLSearchParams, upload: Upload): Promise<Findings> {
-    return this.send("/v1/studies/identify", files.map(headOf), query, upload);
+    return this.send("v1/studies/identify", files.map(headOf), query, upload);
   }
 
   post(model: string, files: File[], query: URLSearchParams, upload: Upload): Promise<Job> {
-    const path = `/v1/models/${encodeURIComponent(model)}/jobs`;
+    const path = `v1/models/${encodeURIComponent(model)}/jobs`;
     return this.send(path, files, query, upload);
   }
 
@@ -79,7 +82,7 @@ export class Api {
   async follow(id: string, tell: (job: Job) => void, signal: AbortSignal): Promise<Job> {
     for (;;) {
       try {
-        const answer = await this.fetch(`/v1/jobs/${id}/events`, { signal });
+        const answer = await this.fetch(`v1/jobs/${id}/events`, { signal });
         for await (const job of events(answer)) {
           tell(job);
           if (isOver(job.state)) return job;

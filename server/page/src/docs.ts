@@ -4,7 +4,7 @@ import SwaggerUI from "swagger-ui-dist/swagger-ui-es-bundle.js";
 import "swagger-ui-dist/swagger-ui.css";
 
 SwaggerUI({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#swagger",
   deepLinking: true,
   validatorUrl: null,

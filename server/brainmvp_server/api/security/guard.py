@@ -24,6 +24,7 @@ from brainmvp_server.api.security.scopes import (
 )
 from brainmvp_server.api.security.scopes import Scope as Right
 from brainmvp_server.api.security.tokens import Issuer, TokenVerifier
+from brainmvp_server.api.under import path_of
 from brainmvp_server.settings import Settings
 
 _SEND = "Send a key or token as 'Authorization: Bearer …'"
@@ -69,6 +70,11 @@ class Authenticator:
             )
         return cls(keys, tokens)
 
+    @property
+    def asks(self) -> bool:
+        """Must a caller show something?"""
+        return self.keys is not None or self.tokens is not None
+
     async def caller(self, authorization: str | None) -> Caller:
         """Who sends that ``Authorization`` header.
 
@@ -76,7 +82,7 @@ class Authenticator:
             Unauthenticated: nobody that is known.
             IssuerUnavailable: a token whose issuer cannot be asked.
         """
-        if self.keys is None and self.tokens is None:
+        if not self.asks:
             return ANYONE
         scheme, _, word = (authorization or "").partition(" ")
         word = word.strip()
@@ -104,7 +110,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             access = access_of(scope)
-            access.call = call_of(scope["path"])
+            access.call = call_of(path_of(scope))
             try:
                 self._measure(scope)
                 need = self._needs[access.call] if access.call is not None else Right.ADMIN
