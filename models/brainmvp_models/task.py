@@ -37,6 +37,9 @@ class Channel(Frozen):
     template: Modality | None = Field(
         default=None, description="Modality whose template fills this channel; by default its own."
     )
+    steady_state: bool = Field(
+        default=False, description="A steady-state series (CISS, FIESTA) may be this channel."
+    )
 
     @property
     def filler(self) -> Modality:
@@ -255,6 +258,11 @@ class Task(Frozen):
     def modalities(self) -> tuple[Modality, ...]:
         """The channels' modalities, in order."""
         return tuple(channel.modality for channel in self.channels)
+
+    @property
+    def steady_states(self) -> tuple[Modality, ...]:
+        """The modalities that a steady-state series may be."""
+        return tuple(channel.modality for channel in self.channels if channel.steady_state)
 
     @model_validator(mode="after")
     def _channels_hold(self) -> Task:

@@ -9,6 +9,10 @@ from pydicom.dataset import Dataset
 
 from brainmvp_server.imaging.dicom.header import Attributes, SeriesHeader, header_of
 
+_MANUFACTURERS = {
+    "siemens": "SIEMENS", "ge": "GE MEDICAL SYSTEMS", "philips": "Philips Medical Systems",
+    "canon": "CANON_MEC",
+}  # fmt: skip
 _TABLE = Path(__file__).with_suffix(".txt")
 
 
@@ -44,14 +48,23 @@ def _row(line: str, group: str) -> HeaderSet:
     more = dict(word.partition("=")[::2] for word in _words(further))
     ds = Dataset()
     ds.Modality, ds.SeriesDescription = "MR", description
-    ds.ImageType = _image_type(image_type)
+    if image_type != ".":
+        ds.ImageType = _image_type(image_type)
     _sequence(ds, sequence, variant, timing, more)
     if "agent" in more:
         ds.ContrastBolusAgent = more["agent"]
     if "protocol" in more:
         ds.ProtocolName = more["protocol"]
+    ds.Manufacturer = _MANUFACTURERS[vendor]
     if "b" in more:
         _b_value(ds, vendor, float(more["b"]), enhanced="contrast" in more)
+    if "direction" in more:
+        ds.DiffusionDirectionality = more["direction"]
+    if "planar" in more:
+        ds.EchoPlanarPulseSequence = more["planar"]
+    if "epi" in more:
+        block = ds.private_block(0x2001, "Philips Imaging DD 001", create=True)
+        block.add_new(0x13, "SL", int(more["epi"]))
     header = header_of(Attributes.of_frames(ds)[0])
     if "n" in more:
         header = SeriesHeader(**{**vars(header), "slices": int(more["n"])})
@@ -60,7 +73,10 @@ def _row(line: str, group: str) -> HeaderSet:
 
 def _words(text: str) -> list[str]:
     """``agent=15ML MULTIHANCE angio`` as its two words: a value runs up to the next key."""
-    keys = ("agent=", "b=", "name=", "options=", "protocol=", "contrast=", "n=")
+    keys = (
+        "agent=", "b=", "name=", "options=", "protocol=", "contrast=", "n=", "direction=",
+        "planar=", "epi=",
+    )  # fmt: skip
     flags = ("angio", "gradient", "spin", "tof")
     found: list[str] = []
     for word in text.split():

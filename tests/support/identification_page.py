@@ -1,10 +1,12 @@
 """The measured part of ``docs/dicom-identification.md``.
 
-``python tests/support/identification_page.py`` writes it anew; a test says where it is stale.
+``python tests/support/identification_page.py`` writes it anew; tests say where it is stale. The
+table of real headers is written where those are (``../shared/dicom``, or a file given as argument).
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +15,19 @@ from typing import Any
 from brainmvp_server.imaging.identify.decide import Answer, Confidence, decide
 from brainmvp_server.imaging.identify.rules import load_rules
 from header_sets import HeaderSet, header_sets
+from real_headers import HEADERS, RealHeader, real_headers
 
 PAGE = Path(__file__).parents[2] / "docs" / "dicom-identification.md"
-START, END = "<!-- measured: start -->", "<!-- measured: end -->"
+SETS, REAL = "measured", "real headers"
 NOT_USED = ("-", "?")
 
 
-def outcome(row: HeaderSet, answer: Answer) -> str:
+def outcome(row: HeaderSet | RealHeader, answer: Answer) -> str:
     """``right``, ``unknown`` (no answer where there is one) or ``wrong``."""
-    label = None if row.label in NOT_USED else row.label
+    if isinstance(row, RealHeader):
+        label = row.modality
+    else:
+        label = None if row.label in NOT_USED else row.label
     given = answer.modality.value if answer.modality else None
     if given == label:
         return "right"
@@ -82,11 +88,26 @@ def _stripped_table() -> list[str]:
     return lines
 
 
-def page() -> str:
-    """The page with its measured part as it is now."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
-    _, _, after = rest.partition(END)
-    return f"{before}{START}\n{measured()}\n{END}{after}"
+def measured_on(headers: Path) -> str:
+    """The table of real headers, as Markdown."""
+    rules, rows = load_rules(), real_headers(headers)
+    by_label: dict[str, Counter[str]] = defaultdict(Counter)
+    sure = 0
+    for row in sorted(rows, key=lambda row: (row.modality is None, row.label)):
+        answer = decide(row.header, rules)
+        kind = outcome(row, answer)
+        by_label[row.label.replace("none:", "not used: ")][kind] += 1
+        sure += kind == "wrong" and answer.confidence == Confidence.HIGH
+    head = f"{len(rows)} headers; wrong with high confidence: {sure}."
+    return "\n".join([head, "", *_table("what it is", by_label)])
+
+
+def page(text: str, part: str, tables: str) -> str:
+    """The page's text with one of its measured parts as it is now."""
+    start, end = f"<!-- {part}: start -->", f"<!-- {part}: end -->"
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}\n{tables}\n{end}{after}"
 
 
 def _table(head: str, counts: dict[str, Counter[str]]) -> list[str]:
@@ -97,4 +118,8 @@ def _table(head: str, counts: dict[str, Counter[str]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    now = page(PAGE.read_text(encoding="utf-8"), SETS, measured())
+    real = Path(sys.argv[1]) if len(sys.argv) > 1 else HEADERS
+    if real.is_file():
+        now = page(now, REAL, measured_on(real))
+    PAGE.write_text(now, encoding="utf-8")

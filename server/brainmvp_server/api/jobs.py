@@ -127,7 +127,7 @@ def build_job_router(service: Service, reception: Reception, board: JobBoard) ->
         upload = await visit.upload()
 
         def accept() -> Job:
-            study = brought(upload, visit, wishes, settings)
+            study = brought(upload, visit, wishes, task, settings)
             sources = study.sources(task)
             check_modalities(tuple(sources), task, fill or task.filling.policy)
             service.admission.check_size(

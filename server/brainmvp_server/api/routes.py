@@ -111,7 +111,7 @@ def build_router(service: Service, reception: Reception) -> APIRouter:
 
             def work() -> Response:
                 with service.admission.place(visit.stop):
-                    study = brought(upload, visit, wishes, settings)
+                    study = brought(upload, visit, wishes, task, settings)
                     return shelf.serve(bundle, lambda predictor: predicted(predictor, study))
 
             def predicted(predictor: Predictor, study: Brought) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -135,8 +135,13 @@ class Brought:
         return chosen_for(self.intake, task.modalities, self.named)
 
 
-def brought(upload: Upload, visit: Visit, wishes: Wishes, settings: Settings) -> Brought:
+def brought(
+    upload: Upload, visit: Visit, wishes: Wishes, task: Task, settings: Settings
+) -> Brought:
     """Look into an upload; zips are unpacked into the visit's folder, and no voxel is read.
+
+    Args:
+        task: of the model that is asked; it says whether steady-state images may be T2.
 
     Raises:
         InvalidInput: one of its kinds; see :func:`take_in` and :func:`one_series`.
@@ -146,6 +151,7 @@ def brought(upload: Upload, visit: Visit, wishes: Wishes, settings: Settings) ->
     if not upload.files:
         return Brought(named, None)
     limits = archive_limits(settings)
+    wishes = replace(wishes, stand_ins=task.steady_states)
     return Brought(named, take_in(upload.files, visit.folder, wishes, limits, visit.stop.check))
 
 

@@ -54,12 +54,14 @@ class Wishes:
         b_value: the diffusion weighting that is wanted, s/mm².
         rules: a site's own file of rules.
         fallback: whether dcm2niix is asked about what is no volume by its attributes.
+        stand_ins: modalities for which a steady-state series may stand, as the model's task says.
     """
 
     assigned: Mapping[str, Modality | None] = field(default_factory=dict)
     b_value: float = 1000.0
     rules: Path | None = None
     fallback: bool = False
+    stand_ins: tuple[Modality, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def take_in(
             load_rules(wishes.rules),
             assigned=assigned,
             b_value=wishes.b_value,
+            stand_ins=wishes.stand_ins,
         )
     return Intake(tuple(nifti), study, scanned.unreadable, scanned.other)
 

@@ -14,9 +14,19 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-_B_IN_SEQUENCE_NAME = re.compile(r"^\*?ep_b(\d{1,5})(?:t|#|$)")
+_B_IN_SEQUENCE_NAME = re.compile(r"^[*_]?(?:ep|re)_b(\d{1,5})(?:t|#|$)")
 _GE_B_OFFSET = 1_000_000_000
 _MOST_TEXT = 128
+_PHILIPS = "Philips Imaging DD 001"
+_SEQUENCE_NAMES = (
+    (re.compile(r"^[*_]?ep(fid|2d_fid)"), ("GR", "EP")),
+    (re.compile(r"^[*_]?(ep|re)(se|_b|2d)"), ("SE", "EP")),
+    (re.compile(r"^[*_]?(tir|spcir)"), ("SE", "IR")),
+    (re.compile(r"^[*_]?(spc|tse|se\d?d)"), ("SE",)),
+    (re.compile(r"^[*_]?(wip_)?(tfl|cmp3d)"), ("GR", "IR")),
+    (re.compile(r"^[*_]?(fl|fm|fi|tfi|ci)[23]d"), ("GR",)),
+)
+"""What Siemens calls its sequences (ep2d, tir, tse, tfl …), in the values of Scanning Sequence."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +42,13 @@ class SeriesHeader:
         acquisition: ``2D`` or ``3D``.
         contrast_agent: what Contrast/Bolus Agent says; empty where it says nothing.
         b_value: of a diffusion-weighted series.
+        directionality: of its diffusion weighting: ``DIRECTIONAL``, ``ISOTROPIC`` or another.
         angio: Angio Flag, or time-of-flight of enhanced MR.
         acquisition_contrast: of enhanced MR, for example ``FLUID_ATTENUATED``.
         time: acquisition date and time, ``YYYYMMDDHHMMSS``; empty where unknown.
         modality: ``MR`` or another.
         slices, spacing, plane: the geometry, filled in when the series has been sorted.
+        beside: the other volumes of the same scan, filled in when a study is identified.
     """
 
     uid: str = ""
@@ -55,6 +67,7 @@ class SeriesHeader:
     flip_angle: float | None = None
     contrast_agent: str = ""
     b_value: float | None = None
+    directionality: str = ""
     angio: bool = False
     acquisition_contrast: str = ""
     time: str = ""
@@ -63,6 +76,7 @@ class SeriesHeader:
     slices: int = 0
     spacing: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))
     plane: str = ""
+    beside: tuple[SeriesHeader, ...] = field(default=(), repr=False, compare=False)
 
 
 class Attributes:
@@ -159,7 +173,7 @@ def b_value_of(attributes: Attributes) -> float | None:
     if ge is not None:
         return _ge_b_value(ge)
     for creator, group, element in (
-        ("Philips Imaging DD 001", 0x2001, 0x03),
+        (_PHILIPS, 0x2001, 0x03),
         ("Image Private Header", 0x0065, 0x09),  # United Imaging
     ):
         value = as_number(attributes.private(group, creator, element))
@@ -194,7 +208,7 @@ def header_of(attributes: Attributes) -> SeriesHeader:
         protocol=attributes.text("ProtocolName"),
         sequence_name=attributes.text("SequenceName", "PulseSequenceName"),
         image_type=tuple(dict.fromkeys((*attributes.words("ImageType"), *frame_type))),
-        sequence=attributes.words("ScanningSequence") or _enhanced_sequence(attributes),
+        sequence=_sequence(attributes),
         variant=attributes.words("SequenceVariant") or _enhanced_variant(attributes),
         options=attributes.words("ScanOptions"),
         acquisition=attributes.text("MRAcquisitionType").upper(),
@@ -204,6 +218,7 @@ def header_of(attributes: Attributes) -> SeriesHeader:
         flip_angle=attributes.number("FlipAngle"),
         contrast_agent=_contrast_agent(attributes),
         b_value=b_value_of(attributes),
+        directionality=_directionality(attributes),
         angio=attributes.text("AngioFlag").upper() == "Y"
         or attributes.text("TimeOfFlightContrast").upper() == "YES",
         acquisition_contrast=attributes.text("AcquisitionContrast").upper(),
@@ -211,6 +226,29 @@ def header_of(attributes: Attributes) -> SeriesHeader:
         modality=attributes.text("Modality").upper(),
         manufacturer=attributes.text("Manufacturer"),
     )
+
+
+def _sequence(attributes: Attributes) -> tuple[str, ...]:
+    """Scanning Sequence in the values of classic MR, from wherever a vendor says it.
+
+    Classic Philips objects call echo planar imaging SE or GR: there the private EPI Factor tells.
+    """
+    words = attributes.words("ScanningSequence") or _enhanced_sequence(attributes)
+    name = attributes.text("SequenceName", "PulseSequenceName").lower()
+    if not words:
+        words = next((found for pattern, found in _SEQUENCE_NAMES if pattern.match(name)), ())
+    factor = as_number(attributes.private(0x2001, _PHILIPS, 0x13))
+    planar = (factor or 0) > 1 or attributes.text("EchoPlanarPulseSequence").upper() == "YES"
+    return (*words, "EP") if planar and "EP" not in words else words
+
+
+def _directionality(attributes: Attributes) -> str:
+    """Diffusion Directionality: the standard's attribute, Siemens' or Philips' private one."""
+    own = attributes.text("DiffusionDirectionality")
+    siemens = attributes.private(0x0019, "SIEMENS MR HEADER", 0x0D)
+    axis = str(attributes.private(0x2001, _PHILIPS, 0x04) or "").strip()
+    philips = {"": "", "I": "ISOTROPIC"}.get(axis, "DIRECTIONAL" if axis in "PMSO" else "")
+    return (own or str(siemens or "") or philips).strip().upper()[:_MOST_TEXT]
 
 
 def _enhanced_sequence(attributes: Attributes) -> tuple[str, ...]:

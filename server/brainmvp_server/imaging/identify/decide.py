@@ -11,10 +11,12 @@ from brainmvp_server.imaging.dicom.header import SeriesHeader
 from brainmvp_server.imaging.identify.rules import (
     Naming,
     Rules,
+    called,
     first_match,
     is_derived,
     plain,
     said,
+    said_where,
     spoken,
 )
 
@@ -37,6 +39,8 @@ class Answer:
         reason: why there is no modality; empty where there is one.
         without_contrast: of a T1 whose header is silent about contrast agent, how sure it would be
             if it were known that none had been given.
+        agent_alone: whether nothing but Contrast/Bolus Agent says that this is a T1c.
+        stands_for: what a series that is not used is to a model that was trained on its like.
     """
 
     modality: Modality | None
@@ -44,14 +48,17 @@ class Answer:
     evidence: tuple[str, ...]
     reason: str = ""
     without_contrast: Confidence | None = None
+    agent_alone: bool = False
+    stands_for: Modality | None = None
 
 
 def decide(header: SeriesHeader, rules: Rules) -> Answer:
-    """Which modality a series is, by its own header alone."""
+    """Which modality a series is, by its own header and the volumes beside it."""
+    header = called(header, rules)
     for exclusion in rules.exclusions:
         found = first_match(exclusion.when, header)
         if found is not None:
-            return _no(exclusion.reason, found)
+            return replace(_no(exclusion.reason, found), stands_for=exclusion.stands_for)
     answer = _named(header, rules)
     naming = next((n for n in rules.modalities if n.modality == answer.modality), None)
     if naming is None:
@@ -62,23 +69,27 @@ def decide(header: SeriesHeader, rules: Rules) -> Answer:
 
 
 def _named(header: SeriesHeader, rules: Rules) -> Answer:
-    text = said(header)
+    text, where = said(header), said_where(header)
     words: dict[Modality, str] = {}
     physics: dict[Modality, tuple[str, ...]] = {}
+    agrees: dict[Modality, tuple[str, ...]] = {}
     for naming in rules.modalities:
         word = spoken(naming.text, naming.without, text)
         if word is not None:
-            words.setdefault(naming.modality, f"SeriesDescription says '{word}'")
+            words.setdefault(naming.modality, f"{where} says '{word}'")
         found = first_match(naming.physics, header)
         if found is not None:
             physics.setdefault(naming.modality, found)
+        found = found or first_match(naming.agrees, header)
+        if found is not None:
+            agrees.setdefault(naming.modality, found)
     for naming in rules.modalities:
         found = first_match(naming.header, header)
         if found is not None:
             return _by_header(naming, found, words)
-    both = [modality for modality in words if modality in physics]
+    both = [modality for modality in words if modality in agrees]
     if both:
-        return Answer(both[0], Confidence.HIGH, (*physics[both[0]], words[both[0]]))
+        return Answer(both[0], Confidence.HIGH, (*agrees[both[0]], words[both[0]]))
     if words:
         return _by_words(header, rules, words, physics)
     if len(physics) == 1:
@@ -133,22 +144,23 @@ def _by_words(
 def _with_contrast(answer: Answer, header: SeriesHeader, rules: Rules) -> Answer:
     """T1 or T1c: by the agent attribute and by words; silence leaves it T1, but less sure."""
     assert rules.contrast is not None
-    text, agent = said(header), plain(header.contrast_agent)
+    text, where, agent = said(header), said_where(header), plain(header.contrast_agent)
     agent = "" if re.search(rules.contrast.no_agent, agent) else agent
     without = re.search(rules.contrast.not_given, text)
     given = None if without else re.search(rules.contrast.given, text)
     flag = ("ContrastBolusAgent is given",) if agent else ()
     if without:
-        says = f"SeriesDescription says '{without[0].strip()}'"
+        says = f"{where} says '{without[0].strip()}'"
         if agent:
             return _no("its description and its contrast agent contradict", (says, *flag))
         return replace(answer, evidence=(*answer.evidence, says))
     if given:
-        says = f"SeriesDescription says '{given[0].strip()}'"
+        says = f"{where} says '{given[0].strip()}'"
         sure = answer.confidence if agent else Confidence.MEDIUM
         return Answer(Modality.T1C, sure, (*answer.evidence, says, *flag))
     if agent:
-        return Answer(Modality.T1C, Confidence.MEDIUM, (*answer.evidence, *flag))
+        evidence = (*answer.evidence, *flag)
+        return Answer(Modality.T1C, Confidence.MEDIUM, evidence, agent_alone=True)
     return replace(
         answer,
         confidence=Confidence.MEDIUM,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -29,6 +30,7 @@ _NAMES = {
     "echo_time": "EchoTime", "repetition_time": "RepetitionTime", "flip_angle": "FlipAngle",
     "inversion_time": "InversionTime", "b_value": "DiffusionBValue", "slices": "slices",
 }  # fmt: skip
+_WIP = re.compile(r"^wip ?")
 _SPACES = re.compile(r"[_\-/:,;()\[\]^.=\s]+")
 
 
@@ -52,13 +54,18 @@ class Condition(_Rule):
     text: str | None = None
     without: str | None = None
     sequence_name: str | None = None
-    image_type: tuple[str, ...] = ()
+    manufacturer: str | None = None
+    image_type: tuple[str, ...] = Field(
+        default=(), description="One of these; a backslash joins values that follow each other."
+    )
+    no_image_type: tuple[str, ...] = Field(default=(), description="None of these.")
     sequence: tuple[str, ...] = Field(default=(), description="All of these.")
     no_sequence: tuple[str, ...] = Field(default=(), description="None of these.")
     variant: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     acquisition: Literal["2D", "3D"] | None = None
     acquisition_contrast: tuple[str, ...] = ()
+    directionality: tuple[str, ...] = ()
     echo_time: Range | None = None
     repetition_time: Range | None = None
     inversion_time: Range | None = None
@@ -68,23 +75,38 @@ class Condition(_Rule):
     angio: bool | None = None
     derived: bool | None = None
     absent: tuple[str, ...] = ()
+    echoes: Range | None = Field(default=None, description="Echo times of the whole scan.")
+    beside: tuple[Condition, ...] = Field(
+        default=(), description="Each holds for another volume of the same scan."
+    )
 
 
 class Exclusion(_Rule):
-    """Series that are never used, and why."""
+    """Series that are never used, and why.
+
+    Attributes:
+        stands_for: what such a series is to a model that was trained on it all the same.
+    """
 
     reason: str
     when: tuple[Condition, ...]
+    stands_for: Modality | None = None
 
 
 class Naming(_Rule):
-    """How a modality is named by the header, by physics and in words."""
+    """How a modality is named by the header, by physics and in words.
+
+    Attributes:
+        agrees: physics that bears out the words, but could be that of something else.
+        allows: physics that does not speak against the words.
+    """
 
     modality: Modality
     derived: bool = Field(default=False, description="A derived series may be this modality.")
     contrast: bool = Field(default=False, description="With contrast agent it is t1c.")
     header: tuple[Condition, ...] = ()
     physics: tuple[Condition, ...] = ()
+    agrees: tuple[Condition, ...] = ()
     allows: tuple[Condition, ...] = ()
     text: str | None = None
     without: str | None = None
@@ -104,6 +126,12 @@ class Rules(_Rule):
     exclusions: tuple[Exclusion, ...] = ()
     modalities: tuple[Naming, ...] = ()
     contrast: ContrastWords | None = None
+
+    def speaks(self, text: str) -> bool:
+        """Whether a text names any kind of series, used or not."""
+        told = [condition.text for exclusion in self.exclusions for condition in exclusion.when]
+        told += [naming.text for naming in self.modalities]
+        return any(re.search(pattern, text) for pattern in told if pattern is not None)
 
 
 def load_rules(site: Path | None = None) -> Rules:
@@ -140,8 +168,8 @@ def _shipped() -> Rules:
 
 
 def plain(text: str) -> str:
-    """Text as patterns see it: lower case, separators as single spaces."""
-    return _SPACES.sub(" ", text.lower()).strip()
+    """Text as patterns see it: lower case, separators as single spaces, no leading ``WIP``."""
+    return _WIP.sub("", _SPACES.sub(" ", text.lower()).strip())
 
 
 def said(header: SeriesHeader) -> str:
@@ -149,10 +177,26 @@ def said(header: SeriesHeader) -> str:
     return plain(header.description) or plain(header.protocol)
 
 
+def said_where(header: SeriesHeader) -> str:
+    """The attribute that :func:`said` quotes."""
+    return "SeriesDescription" if plain(header.description) else "ProtocolName"
+
+
+def called(header: SeriesHeader, rules: Rules) -> SeriesHeader:
+    """The header with the one text that names it: the protocol, where the description is mute.
+
+    GE's Protocol Name is that of the whole study, and names none of its series.
+    """
+    mute = not rules.speaks(plain(header.description))
+    if mute and rules.speaks(plain(header.protocol)) and "GE" not in header.manufacturer[:2]:
+        return replace(header, description="")
+    return header
+
+
 def matches(condition: Condition, header: SeriesHeader) -> tuple[str, ...] | None:
     """The evidence, where a condition holds; None where it does not."""
     evidence: list[str] = []
-    for test in (_texts, _words, _numbers, _flags):
+    for test in (_texts, _words, _numbers, _flags, _scan):
         found = test(condition, header)
         if found is None:
             return None
@@ -186,7 +230,10 @@ def _texts(condition: Condition, header: SeriesHeader) -> list[str] | None:
         found = re.search(condition.text, text)
         if not found:
             return None
-        evidence.append(f"SeriesDescription says '{found[0].strip()}'")
+        evidence.append(f"{said_where(header)} says '{found[0].strip()}'")
+    made_by = header.manufacturer.lower()
+    if condition.manufacturer is not None and not re.search(condition.manufacturer, made_by):
+        return None
     if condition.sequence_name is not None:
         found = re.search(condition.sequence_name, header.sequence_name.lower())
         if not found:
@@ -201,12 +248,19 @@ def _words(condition: Condition, header: SeriesHeader) -> list[str] | None:
         wanted, there = getattr(condition, name), getattr(header, name)
         if not wanted:
             continue
-        hits = [word for word in wanted if word in there]
+        joined = "\\".join(("", *there, ""))
+        hits = [word for word in wanted if f"\\{word}\\" in joined]
         if not hits or (name == "sequence" and len(hits) < len(wanted)):
             return None
         evidence.append(f"{keyword} {' '.join(hits)}")
     if any(word in header.sequence for word in condition.no_sequence):
         return None
+    if any(word in header.image_type for word in condition.no_image_type):
+        return None
+    if condition.directionality:
+        if header.directionality not in condition.directionality:
+            return None
+        evidence.append(f"DiffusionDirectionality {header.directionality}")
     if condition.acquisition_contrast:
         if header.acquisition_contrast not in condition.acquisition_contrast:
             return None
@@ -225,8 +279,24 @@ def _numbers(condition: Condition, header: SeriesHeader) -> list[str] | None:
         if value is None or not limits[0] <= value <= limits[1]:
             return None
         evidence.append(f"{_NAMES[name]} {value:g}")
-    if any(getattr(header, name) is not None for name in condition.absent):
+    if any(getattr(header, name) not in (None, (), "") for name in condition.absent):
         return None
+    return evidence
+
+
+def _scan(condition: Condition, header: SeriesHeader) -> list[str] | None:
+    """What the other volumes of the same scan tell."""
+    evidence = []
+    if condition.echoes is not None:
+        echoes = len({one.echo_time for one in (header, *header.beside)} - {None})
+        if not condition.echoes[0] <= echoes <= condition.echoes[1]:
+            return None
+        evidence.append(f"{echoes} echo times")
+    for wanted in condition.beside:
+        found = next((f for f in (matches(wanted, one) for one in header.beside) if f), None)
+        if found is None:
+            return None
+        evidence += [f"beside {text}" for text in found]
     return evidence
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from brainmvp_models.errors import NothingIdentified
@@ -17,6 +17,8 @@ NOT_USED = "none"
 
 _BY_USER = ("assigned by the user",)
 _FINER_MM = 0.1
+_SAME_MS = 0.5
+_TRAINED_ON = "its model was trained on such series"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def identify_study(
     *,
     assigned: Mapping[str, Modality | None] | None = None,
     b_value: float = 1000.0,
+    stand_ins: Collection[Modality] = (),
 ) -> IdentifiedStudy:
     """Tell every series' modality and choose the best of each.
 
@@ -69,6 +72,8 @@ def identify_study(
         assigned: by series number, volume label or Series Instance UID: what the user says it is;
             None leaves it out.
         b_value: the diffusion weighting that is wanted, s/mm².
+        stand_ins: modalities for which a series that otherwise is never used may stand, such as
+            steady-state images for T2.
 
     Raises:
         NothingIdentified: an assignment names no series, or one that cannot be used.
@@ -76,7 +81,11 @@ def identify_study(
     parts: list[Stack | SetAside] = [*study.stacks, *study.set_aside]
     parts.sort(key=lambda one: (one.header.number or 0, one.header.uid, one.label))
     given = _assignments(parts, assigned or {})
-    answers = _by_order(parts, [decide(part.header, rules) for part in parts])
+    answers = [
+        _standing_in(decide(replace(part.header, beside=_beside(part, parts)), rules), stand_ins)
+        for part in parts
+    ]
+    answers = _by_order(parts, answers)
     answers = [
         _assigned(given[part.label + part.header.uid]) if part.label + part.header.uid in given
         else answer
@@ -88,6 +97,36 @@ def identify_study(
         for part, answer in zip(parts, answers, strict=True)
     )
     return IdentifiedStudy(entries, {modality: stack for modality, (stack, _) in best.items()})
+
+
+def _beside(part: Stack | SetAside, parts: Sequence[Stack | SetAside]) -> tuple[SeriesHeader, ...]:
+    """The other volumes of the same scan: of its series, or of its protocol and timing.
+
+    Vendors put what one scan gives, such as the magnitudes and phases of a field map, into one
+    series or into several.
+    """
+    own = part.header
+    return tuple(
+        other.header
+        for other in parts
+        if other is not part
+        and (
+            (own.uid and other.header.uid == own.uid)
+            or (
+                own.protocol
+                and own.repetition_time is not None
+                and (other.header.protocol, other.header.repetition_time)
+                == (own.protocol, own.repetition_time)
+            )
+        )
+    )
+
+
+def _standing_in(answer: Answer, stand_ins: Collection[Modality]) -> Answer:
+    if answer.stands_for is None or answer.stands_for not in stand_ins:
+        return answer
+    evidence = (*answer.evidence, f"{answer.reason}: {_TRAINED_ON}")
+    return Answer(answer.stands_for, Confidence.MEDIUM, evidence, stands_for=answer.stands_for)
 
 
 def _assigned(modality: Modality | None) -> Answer:
@@ -124,24 +163,21 @@ def _reason(part: Stack | SetAside) -> str:
 
 def _by_order(parts: Sequence[Stack | SetAside], answers: Sequence[Answer]) -> list[Answer]:
     """T1 and T1c told apart by when they were acquired, where the header alone leaves it open."""
-    given = [
-        part.header.time
+    sure = [
+        _doubted(part, answer, parts, answers) or answer
         for part, answer in zip(parts, answers, strict=True)
-        if answer.modality == Modality.T1C and part.header.time
     ]
-    if not given:
-        return list(answers)
-    first = min(given)
+    first, known = (min(_times_of_t1c(parts, some), default="") for some in (answers, sure))
     decided = []
-    for part, answer in zip(parts, answers, strict=True):
+    for part, answer in zip(parts, sure, strict=True):
         open_question = answer.modality == Modality.T1 and answer.without_contrast is not None
-        if open_question and part.header.time > first:
+        if open_question and known and part.header.time > known:
             answer = Answer(
                 Modality.T1C,
                 Confidence.MEDIUM,
                 (*answer.evidence, "acquired after contrast agent was given"),
             )
-        elif open_question and part.header.time:
+        elif open_question and part.header.time and part.header.time < first:
             answer = replace(
                 answer,
                 confidence=answer.without_contrast or answer.confidence,
@@ -149,6 +185,49 @@ def _by_order(parts: Sequence[Stack | SetAside], answers: Sequence[Answer]) -> l
             )
         decided.append(answer)
     return decided
+
+
+def _times_of_t1c(parts: Sequence[Stack | SetAside], answers: Sequence[Answer]) -> list[str]:
+    return [
+        part.header.time
+        for part, answer in zip(parts, answers, strict=True)
+        if answer.modality == Modality.T1C and part.header.time
+    ]
+
+
+def _doubted(
+    part: Stack | SetAside,
+    answer: Answer,
+    parts: Sequence[Stack | SetAside],
+    answers: Sequence[Answer],
+) -> Answer | None:
+    """No answer for a T1c by its agent alone that a later one repeats; None where there is none.
+
+    Some scanners record the agent of the whole examination with every series, also with those
+    from before it was given. Where times are silent, neither of the two is known.
+    """
+    if not answer.agent_alone:
+        return None
+    for other, others in zip(parts, answers, strict=True):
+        if other is part or others.modality != Modality.T1C or not _repeats(part, other):
+            continue
+        mine, theirs = part.header.time, other.header.time
+        if mine < theirs or not (mine and theirs):
+            evidence = (*answer.evidence, f"series {other.label} repeats it")
+            reason = "it may be from before contrast agent was given, though the agent is recorded"
+            return Answer(None, Confidence.NONE, evidence, reason)
+    return None
+
+
+def _repeats(one: Stack | SetAside, other: Stack | SetAside) -> bool:
+    """Whether two series were acquired alike."""
+
+    def kind(header: SeriesHeader) -> tuple[object, ...]:
+        times = (header.echo_time, header.repetition_time, header.inversion_time)
+        rounded = tuple(None if t is None else round(t / _SAME_MS) for t in times)
+        return (header.sequence, header.acquisition, header.flip_angle, header.plane, *rounded)
+
+    return kind(one.header) == kind(other.header)
 
 
 def _best(
@@ -173,6 +252,7 @@ def _better(part: Stack, answer: Answer, rival: Stack, rivals: Answer, b_value: 
         off, others = (abs((h.b_value or 0) - b_value) for h in (mine, theirs))
         return f"its b-value is nearer to {b_value:g}" if off < others else ""
     ranks = (
+        (_TRAINED_ON, answer.stands_for is not None, rivals.stands_for is not None),
         ("its identification is surer", _sure(answer), _sure(rivals)),
         ("3-D before 2-D", mine.acquisition == "3D", theirs.acquisition == "3D"),
         ("its slices are finer", -_thickness(mine), -_thickness(theirs)),

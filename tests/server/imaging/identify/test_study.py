@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from brainmvp_models.errors import InvalidRules, NothingIdentified
 from brainmvp_models.modality import Modality
+from brainmvp_models.task import load_task
 from brainmvp_server.imaging.dicom.files import scan
 from brainmvp_server.imaging.dicom.header import SeriesHeader
 from brainmvp_server.imaging.dicom.series import SetAside, Sorted, Stack, sort_series
@@ -148,3 +150,121 @@ def test_a_sites_own_rules_come_first(tmp_path: Path) -> None:
     site.write_text("nonsense: 1")
     with pytest.raises(InvalidRules, match="nonsense"):
         load_rules(site)
+
+
+PHILIPS_SE = {
+    "description": "Brain", "protocol": "Brain", "image_type": ("ORIGINAL", "PRIMARY", "M_SE"),
+    "sequence": ("SE",), "variant": ("SK",), "acquisition": "2D", "echo_time": 86.0,
+    "repetition_time": 4549.0, "inversion_time": None,
+}  # fmt: skip
+GRE = {
+    "description": "gre", "protocol": "gre", "sequence": ("GR",), "variant": ("SP",),
+    "acquisition": "3D", "repetition_time": 10.0, "inversion_time": None, "flip_angle": 15.0,
+}  # fmt: skip
+PHASE = ("ORIGINAL", "PRIMARY", "P")
+
+
+@pytest.mark.parametrize(
+    ("scan", "reason"),
+    [
+        (
+            (PHILIPS_SE | {"b_value": 0.0}, PHILIPS_SE | {"b_value": 1000.0}),
+            "no diffusion weighting",
+        ),
+        (
+            (GRE | {"echo_time": 4.9}, GRE | {"echo_time": 4.95, "image_type": PHASE}),
+            "a field map",
+        ),
+        (
+            tuple(GRE | {"echo_time": t} for t in (4.9, 7.4, 9.9)),
+            "susceptibility weighting or T2*",
+        ),
+    ],
+    ids=["b0 beside b1000", "echoes beside phase images", "three echoes"],
+)
+def test_what_lies_beside_a_volume_in_its_scan_counts(
+    scan: tuple[dict[str, object], ...], reason: str
+) -> None:
+    alone = identified(stack(1, **scan[0]))
+    assert by_label(alone)["1"].used
+    stacks = [stack(n, **volume) for n, volume in enumerate(scan, start=1)]
+    one = by_label(identified(*stacks))["1"]
+    assert not one.used and one.reason.startswith(reason)
+    elsewhere = [replace(s, header=replace(s.header, protocol=str(s.label))) for s in stacks]
+    assert by_label(identified(*elsewhere))["1"].used
+    same_series = [replace(s, header=replace(s.header, uid="1.9", protocol="")) for s in stacks]
+    assert not by_label(identified(*same_series))["1"].used
+
+
+AGENT = {"contrast_agent": "Gadovist"}
+SPIN_ECHO = {"acquisition": "2D", "sequence": ("SE",), "inversion_time": None}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "t1c", "t1"),
+    [
+        (AGENT, AGENT, "2", None),
+        (AGENT, AGENT | {"description": "t1_mprage KM"}, "2", None),
+        (AGENT | {"time": ""}, AGENT, None, None),
+        (AGENT | {"time": ""}, AGENT | {"time": ""}, None, None),
+        ({}, AGENT, "2", "1"),
+        (AGENT | {"description": "t1_mprage +C"}, AGENT, "1", None),
+        (AGENT, AGENT | SPIN_ECHO, "1", None),
+        (AGENT, AGENT | {"time": "20240101100000"}, "1", None),
+    ],
+    ids=[
+        "both by the agent alone", "the later says so", "one time unknown", "no time known",
+        "the earlier is silent", "the earlier says so", "acquired differently", "one acquisition",
+    ],
+)  # fmt: skip
+def test_an_agent_recorded_on_a_t1_that_is_repeated_makes_the_later_one_t1c_or_nobody(
+    first: dict[str, object], second: dict[str, object], t1c: str | None, t1: str | None
+) -> None:
+    one, two = {"time": "20240101100000"} | first, {"time": "20240101102000"} | second
+    chosen = identified(stack(1, **one), stack(2, **two)).chosen
+    labels = {modality: s.label for modality, s in chosen.items()}
+    assert (labels.get(Modality.T1C), labels.get(Modality.T1)) == (t1c, t1)
+
+
+@pytest.mark.parametrize(
+    "scan",
+    [
+        {"description": "t2_ci3d_tra CISS"},
+        {"description": "Ax FIESTA-C"},
+        {"description": "inner ear", "sequence_name": "*ci3d1"},
+        {"description": "BFFE"},
+    ],
+    ids=lambda scan: str(scan["description"]),
+)
+def test_steady_state_images_are_t2_for_a_model_that_was_trained_on_them_and_for_no_other(
+    scan: dict[str, object],
+) -> None:
+    steady = stack(2, **(GRE | {"echo_time": 2.5, "variant": ("SS",)} | scan))
+    t2 = stack(1, **(PHILIPS_SE | {"description": "T2"}))
+    assert identified(steady).chosen == {}
+    assert identified(steady, t2).chosen[Modality.T2].label == "1"
+    wanted = load_task("vsseg").steady_states
+    study = identified(t2, steady, stand_ins=wanted)
+    assert study.chosen[Modality.T2].label == "2"
+    assert "trained on such series" in by_label(study)["1"].reason
+    assert identified(steady, stand_ins=load_task("upenn-gbm").steady_states).chosen == {}
+
+
+@pytest.mark.parametrize(
+    ("sample", "modality"),
+    [
+        ("siemens-xa30-enhanced-t1", "t1"),
+        ("siemens-xa30-adc", "adc"),
+        ("siemens-xa30-trace", "dwi"),
+        ("siemens-xa30-field-map", None),
+        ("philips-classic-t1", "t1"),
+        ("ge-jitter-t1", "t1"),
+    ],
+)
+def test_real_series_are_known_for_what_they_are(
+    real_data: Callable[[str], Path], sample: str, modality: str | None
+) -> None:
+    files = sorted(path for path in (real_data("dicom") / sample).rglob("*") if path.is_file())
+    study = identify_study(sort_series(scan(files).instances), load_rules())
+    answers = {one.answer.modality and one.answer.modality.value for one in study.series}
+    assert answers - {None} == ({modality} - {None}), [one.reason for one in study.series]

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from brainmvp_server.imaging.identify.decide import Confidence, decide
 from brainmvp_server.imaging.identify.rules import load_rules
 from header_sets import HeaderSet, header_sets
-from identification_page import PAGE, STRIPPED, outcome, page, stripped
+from identification_page import (
+    PAGE,
+    REAL,
+    SETS,
+    STRIPPED,
+    measured,
+    measured_on,
+    outcome,
+    page,
+    stripped,
+)
+from real_headers import real_headers
 
 ROWS = header_sets()
 
@@ -50,6 +63,21 @@ def test_a_header_that_lacks_a_part_is_never_surely_wrong(what: str) -> None:
     assert stripped(what)["wrong", Confidence.HIGH] == 0
 
 
+STALE = "the page is stale: python tests/support/identification_page.py"
+
+
 def test_the_page_shows_what_the_rules_do_today() -> None:
-    stale = "python tests/support/identification_page.py"
-    assert PAGE.read_text(encoding="utf-8") == page(), f"the page is stale: {stale}"
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == page(text, SETS, measured()), STALE
+
+
+def test_real_headers_are_known_for_what_they_are(real_data: Callable[[str], Path]) -> None:
+    headers = real_data("dicom") / "headers.json"
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == page(text, REAL, measured_on(headers)), STALE
+    rules = load_rules()
+    answers = [(row, decide(row.header, rules)) for row in real_headers(headers)]
+    wrong = [(str(row), a.modality, a.evidence) for row, a in answers if outcome(row, a) == "wrong"]
+    mute = [(str(row), a.reason) for row, a in answers if outcome(row, a) == "unknown"]
+    assert not wrong
+    assert len(mute) <= 8, mute
