@@ -24,6 +24,7 @@ from brainmvp_models.errors import (
     StudyCancelled,
     StudyTimedOut,
 )
+from brainmvp_server.inference import worker as worker_module
 from brainmvp_server.inference.engines import (
     ENGINES,
     Engine,
@@ -101,6 +102,26 @@ def reaches(engine: Scripted, calls: int) -> None:
     until(lambda: engine.calls == calls)
 
 
+class Clock:
+    """The worker's clock, which a test sets forward where an engine is to have been slow."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def forward(self, seconds: float) -> None:
+        self._ahead += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(worker_module, "time", clock)
+    return clock
+
+
 def faultless(_: int) -> None:
     """No fault."""
 
@@ -173,14 +194,14 @@ def test_windows_of_several_studies_share_a_batch(tiny_bundle: Bundle) -> None:
 
 
 def test_a_small_study_that_comes_while_a_window_is_under_way_has_the_next(
-    tiny_bundle: Bundle,
+    tiny_bundle: Bundle, clock: Clock
 ) -> None:
     """It would wait for a second window if the next one were cut at once."""
     come = threading.Event()
 
     def slow_then_held(call: int) -> None:
         if call == 1:
-            time.sleep(3)  # the second call is expected to take as long
+            clock.forward(3)  # the second call is expected to take as long
         elif call == 2:
             come.wait(60)
 
@@ -220,13 +241,13 @@ class Halting(Scripted):
 
 
 def test_small_studies_stop_a_large_ones_window_twice_at_most_and_nothing_of_it_is_lost(
-    tiny_bundle: Bundle,
+    tiny_bundle: Bundle, clock: Clock
 ) -> None:
     last = threading.Event()
 
     def slow_or_held(call: int) -> None:
         if call in (1, 3, 5):
-            time.sleep(3)  # what comes next is expected to take as long
+            clock.forward(3)  # what comes next is expected to take as long
         elif call in (2, 4):
             engine.wait()
         elif call == 6:  # the stopped window again
@@ -256,7 +277,7 @@ def test_small_studies_stop_a_large_ones_window_twice_at_most_and_nothing_of_it_
 
 @pytest.mark.parametrize("last", [False, True], ids=["early", "last"])
 def test_a_small_study_that_comes_after_the_next_window_was_cut_goes_before_it(
-    tiny_bundle: Bundle, last: bool
+    tiny_bundle: Bundle, clock: Clock, last: bool
 ) -> None:
     """The engine is late, so the next window was chosen before the small study was there."""
     come = threading.Event()
@@ -267,7 +288,7 @@ def test_a_small_study_that_comes_after_the_next_window_was_cut_goes_before_it(
 
     def late(call: int) -> None:
         if call == held - 1:
-            time.sleep(1)  # the next call is expected to take as long
+            clock.forward(0.3)  # the next call is expected to take as long
         elif call == held:
             come.wait(20)
 
@@ -288,11 +309,11 @@ def test_a_small_study_that_comes_after_the_next_window_was_cut_goes_before_it(
 
 @pytest.mark.parametrize("call", [3, 4, 5])
 def test_a_study_that_stops_a_window_is_next_also_among_two_large_ones(
-    tiny_bundle: Bundle, call: int
+    tiny_bundle: Bundle, clock: Clock, call: int
 ) -> None:
     def slow_or_held(now: int) -> None:
         if now == call - 1:
-            time.sleep(2)  # what comes next is expected to take as long
+            clock.forward(2)  # what comes next is expected to take as long
         elif now == call:
             engine.wait()
 
