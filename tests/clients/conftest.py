@@ -9,7 +9,6 @@ import gzip
 import io
 import json
 import os
-import socket
 import sys
 import textwrap
 import threading
@@ -28,6 +27,7 @@ import pytest
 import brainmvp_clients
 from brainmvp_clients import AsyncClient, Client
 from brainmvp_clients.cli import run
+from ports import free_port
 
 SOURCE = str(Path(brainmvp_clients.__file__).parents[1])
 
@@ -238,9 +238,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def nowhere() -> str:
     """An address where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ import pytest
 
 from brainmvp_clients.cli import run
 from dicom_studies import write_study
-from orthanc import KIT, Orthanc, free_port, kit, orthanc
+from orthanc import KIT, Orthanc, kit, orthanc
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 FOUR = ("t1", "t1c", "t2", "flair")

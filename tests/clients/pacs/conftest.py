@@ -11,7 +11,8 @@ import pytest
 from brainmvp_clients.pacs.credentials import Credentials
 from brainmvp_clients.pacs.places import Doors
 from dicom_studies import Study, write_study
-from orthanc import PASSWORD, USER, Orthanc, free_port, modality, orthanc
+from orthanc import PASSWORD, USER, Orthanc, modality, orthanc
+from ports import free_port
 
 TITLE = "BRAINMVP"
 

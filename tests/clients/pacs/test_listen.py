@@ -27,7 +27,8 @@ from brainmvp_clients.score.pace import Unavailable
 from certificates import Certificates, certificates
 from dicom_studies import PLANTED
 from dicom_studies import Study as Written
-from orthanc import KIT, Orthanc, free_port, kit, orthanc
+from orthanc import KIT, Orthanc, kit, orthanc
+from ports import free_port
 
 SECONDS = 60
 

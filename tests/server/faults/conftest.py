@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
-import time
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
+
+from ports import free_port
 
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
@@ -48,24 +49,20 @@ class Postgres:
         log = str(self.data.parent / "log")
         self.run("pg_ctl", "-D", str(self.data), "-o", options, "-l", log, "-w", "start")
 
-    def stop(self) -> None:
-        self.run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+    def stop(self, how: str = "immediate") -> None:
+        self.run("pg_ctl", "-D", str(self.data), "-m", how, "-w", "stop")
 
 
 @pytest.fixture
 def postgres(program: Callable[[str], Path]) -> Iterator[Postgres]:
     """A fresh cluster on a free port."""
     binaries = DEBIAN if (DEBIAN / "initdb").exists() else program("initdb").parent
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     # Not under tmp_path: its parents are closed to other users.
-    folder = Path(f"/tmp/brainmvp-postgres-{port}")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="brainmvp-postgres-", dir="/tmp"))
     if os.getuid() == 0:
         owner = pwd.getpwnam("postgres")
         os.chown(folder, owner.pw_uid, owner.pw_gid)
-    cluster = Postgres(binaries, folder / "data", port)
+    cluster = Postgres(binaries, folder / "data", free_port())
     try:
         cluster.run("initdb", "-D", str(cluster.data), "-U", "postgres", "-A", "trust", "-N")
         cluster.start()
@@ -74,7 +71,6 @@ def postgres(program: Callable[[str], Path]) -> Iterator[Postgres]:
         yield cluster
     finally:
         try:
-            cluster.stop()
+            cluster.stop("fast")
         finally:
-            time.sleep(0.2)
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from brainmvp_server.jobs import database
 from brainmvp_server.jobs.board import JobBoard
 from brainmvp_server.jobs.job import Asked, KeptStudy, Order
 from brainmvp_server.jobs.storage import Storage
+from ports import free_port
 
 JOB, OTHER = "a" * 32, "b" * 32
 
@@ -34,9 +34,7 @@ def s3() -> Iterator[str]:
     """The address of an S3 server with a bucket."""
     import boto3
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
     server.start()
     url = f"http://127.0.0.1:{port}"
