@@ -56,8 +56,12 @@ SHOWINGS = (
 @contextmanager
 def server(models: Path) -> Iterator[str]:
     """A server on a free port of 127.0.0.1, stopped at the end; gives its address."""
-    command = [sys.executable, "-m", "brainmvp_clients.cli", "serve", "--models", str(models)]
-    with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+    command = [
+        sys.executable, "-m", "brainmvp_clients.cli", "serve", "--models", str(models),
+        "--port", "0", "--log-level", "warning",
+    ]  # fmt: skip
+    # What goes wrong is seen; a line for each request would stand between the tables.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             for line in process.stdout:

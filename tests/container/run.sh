@@ -4,6 +4,14 @@
 # `make container-test`. The base stays in BRAINMVP_CONTAINER_WORK, for the next time.
 set -eu
 cd "$(dirname "$0")/../.."
+missing=""
+for program in buildah debootstrap; do
+  command -v "$program" >/dev/null || missing="$missing $program"
+done
+if [ -n "$missing" ]; then
+  echo "container-test: install first: apt-get install --no-install-recommends$missing" >&2
+  exit 2
+fi
 work=${BRAINMVP_CONTAINER_WORK:-${TMPDIR:-/tmp}/brainmvp-container}
 export BUILDAH_ISOLATION=chroot
 storage="--root $work/images --runroot $work/run"

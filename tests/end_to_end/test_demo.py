@@ -35,6 +35,7 @@ def demo(python: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Pa
     command = [python, "examples/demo.py", "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "access" not in done.stderr, "log lines interrupt the tables on a terminal"
     return done.stdout, out
 
 
