@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from brainmvp_models.errors import DuplicateModality, InvalidVolume, NothingIdentified
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.archive import ArchiveLimits, Unpacked, is_zip, unpack
+from brainmvp_server.imaging.formats import STARTS
+from brainmvp_server.imaging.formats.pair import paired
 from brainmvp_server.imaging.sources import Source
 
 if TYPE_CHECKING:
@@ -135,7 +137,8 @@ def take_in(
     nifti: list[NamedFile] = []
     rest: list[Path] = []
     assigned = dict(wishes.assigned)
-    for place, file in enumerate(_unpacked(files, folder, limits, check), start=1):
+    unpacked = paired(_unpacked(files, folder, limits, check), folder)
+    for place, file in enumerate(unpacked, start=1):
         check()
         if _is_nifti(file.path):
             nifti.append(_named_file(place, file, assigned))
@@ -235,7 +238,8 @@ def one_series(
     from brainmvp_server.imaging.dicom.files import is_dicom, scan
 
     if is_zip(part):
-        files = [f.path for f in unpack(part, folder, subject=modality.value, check=check)]
+        inside = unpack(part, folder, subject=modality.value, check=check)
+        files = [f.path for f in paired(inside, folder)]
         volumes = [path for path in files if _is_nifti(path)]
         if len(volumes) == 1:
             return volumes[0]
@@ -309,7 +313,7 @@ def _unpacked(
 def _is_nifti(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(4)
-    return start[:2] == _GZIP or start in _NIFTI_STARTS
+    return start[:2] == _GZIP or start in _NIFTI_STARTS or start in STARTS
 
 
 def _put(found: dict[Modality, Source], modality: Modality, source: Source) -> None:

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from brainmvp_models.bundle import digest_of
 from brainmvp_models.errors import VolumeTooLarge
 from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.formats import read_front
+from brainmvp_server.imaging.formats.front import Front
 from brainmvp_server.imaging.grid import Affine, Grid
 from brainmvp_server.imaging.nifti_space import SPATIAL, Form, Unusable, placement
 from brainmvp_server.imaging.volume import SpatialHeader, Volume, scaled
@@ -74,7 +76,9 @@ def outline_nifti(
 def read_nifti(
     path: Path, modality: Modality, limits: Limits = Limits(), form: Form = "sform"
 ) -> Volume:
-    """Read one ``.nii`` or ``.nii.gz`` file; whether it is compressed is seen from its content.
+    """Read one ``.nii`` or ``.nii.gz`` file, or one of :mod:`brainmvp_server.imaging.formats`.
+
+    What it is, and whether it is compressed, is seen from its content.
 
     Args:
         form: what places the voxels, where the header has both; see :func:`placement`.
@@ -102,16 +106,15 @@ class _Reading:
 
     def outline(self) -> Outline:
         with _opened(self.path) as (file, compressed):
-            header, shape, dtype = self._begin(file, compressed)
+            header, shape, dtype, _ = self._begin(file, compressed)
             return Outline(placement(header, shape, self.form).grid, dtype.itemsize)
 
     def volume(self) -> Volume:
         with _opened(self.path) as (file, compressed):
-            header, shape, dtype = self._begin(file, compressed)
+            header, shape, dtype, voxels = self._begin(file, compressed)
             place = placement(header, shape, self.form)
             slope, intercept = _scaling(header)
-            _skip_to(file, header)
-            stored = _read_voxels(file, shape, dtype)
+            stored = _read_voxels(voxels, shape, dtype)
         if fault := check_values(stored, slope, intercept):
             raise Unusable(*fault)
         return Volume(
@@ -127,18 +130,19 @@ class _Reading:
 
     def _begin(
         self, file: IO[bytes], compressed: bool
-    ) -> tuple[Nifti1Header, tuple[int, int, int], np.dtype[Any]]:
-        """The header, and the shape and type of the voxels that it promises."""
-        header = _parse_header(_read_header(file))
+    ) -> tuple[Nifti1Header, tuple[int, int, int], np.dtype[Any], IO[bytes]]:
+        """The header, shape and type of the voxels that it promises, and the file at the first."""
+        front = _front(file)
+        header = front.header
         shape = _shape(header, self.limits)
         dtype = _dtype(header)
         promised, size = int(np.prod(shape)) * dtype.itemsize, self.path.stat().st_size
-        if compressed and promised > _MAX_EXPANSION * size:
+        if (compressed or front.compressed) and promised > _MAX_EXPANSION * size:
             raise Unusable(
                 f"its {size} bytes claim to hold {promised}, more than any scan packs",
                 "Send the original file",
             )
-        return header, shape, dtype
+        return header, shape, dtype, front.voxels
 
 
 @contextmanager
@@ -149,10 +153,10 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
     with path.open("rb") as plain:
         compressed = plain.read(2) == _GZIP
         plain.seek(0)
-        if not compressed:
-            yield plain, False
-            return
         try:
+            if not compressed:
+                yield plain, False
+                return
             with igzip.IGzipFile(fileobj=plain) as unpacked:
                 yield unpacked, True
         except _DAMAGED:
@@ -161,8 +165,19 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
             ) from None
 
 
-def _read_header(file: IO[bytes]) -> bytes:
+def _front(file: IO[bytes]) -> Front:
+    """What stands before the voxels, whatever the format."""
     start = file.read(4)
+    block = _read_header(start, file)
+    if block is None:
+        return read_front(start, file)
+    header = _parse_header(block)
+    _skip_to(file, header)
+    return Front(header, file)
+
+
+def _read_header(start: bytes, file: IO[bytes]) -> bytes | None:
+    """The header of a NIfTI file; None where it begins as none does."""
     for order in "<>":
         if len(start) == 4 and struct.unpack(f"{order}i", start)[0] in (348, 540):
             length = int(struct.unpack(f"{order}i", start)[0])
@@ -170,7 +185,7 @@ def _read_header(file: IO[bytes]) -> bytes:
             if len(block) < length:
                 raise Unusable("it ends within its header", "Send the file again, whole")
             return block
-    raise Unusable("it is not a NIfTI file", "Send a NIfTI file (.nii or .nii.gz)")
+    return None
 
 
 def _parse_header(block: bytes) -> Nifti1Header:
@@ -179,7 +194,8 @@ def _parse_header(block: bytes) -> Nifti1Header:
     magic = bytes(header["magic"].tobytes())
     if magic[:3] in (b"ni1", b"ni2"):
         raise Unusable(
-            "it is the header of a .hdr/.img pair", "Convert the pair to one .nii.gz file"
+            "it is the header of a .hdr/.img pair",
+            "Send both in one zip, or convert the pair to one .nii.gz file",
         )
     if magic[:3] not in (b"n+1", b"n+2"):
         raise Unusable("it is not a NIfTI file", "Send a NIfTI file (.nii or .nii.gz)")
