@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from isal import igzip
@@ -34,6 +34,7 @@ _SPACES = {
     "left-posterior-superior": (-1.0, -1.0, 1.0),
     "lps": (-1.0, -1.0, 1.0),
 }
+_ORDERS: Mapping[str, Literal["<", ">"]] = {"little": "<", "big": ">"}
 _UNITS = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "µm": 0.001}
 _TYPES = {
     name: code
@@ -114,7 +115,7 @@ def _dtype(header: Mapping[str, Any]) -> np.dtype[Any]:
     dtype = np.dtype(_TYPES[str(header["type"]).lower()])
     if dtype.itemsize == 1:
         return dtype
-    return dtype.newbyteorder({"little": "<", "big": ">"}[str(header["endian"]).lower()])
+    return dtype.newbyteorder(_ORDERS[str(header["endian"]).lower()])
 
 
 def _geometry(
