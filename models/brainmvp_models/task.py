@@ -48,12 +48,19 @@ class Channel(Frozen):
 
 
 class Preprocessing(Frozen):
-    """From native voxels to model space. The defaults are the published evaluation pipeline's."""
+    """From native voxels to model space. The defaults are the published evaluation pipeline's.
+
+    Attributes:
+        field_of_view_mm: along R, A, S, that of the model's training studies. A study whose
+            background is padded beyond it is taken as if it were cropped to it, around the head;
+            None takes every study as it comes.
+    """
 
     orientation: Literal["RAS"] = "RAS"
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     percentiles: tuple[float, float] = (5.0, 95.0)
     crop_margin: int = Field(default=1, ge=0, description="Voxels around the foreground box.")
+    field_of_view_mm: tuple[float, float, float] | None = (240.0, 240.0, 155.0)
 
     @model_validator(mode="after")
     def _ordered(self) -> Preprocessing:
@@ -62,6 +69,8 @@ class Preprocessing(Frozen):
             raise ValueError("percentiles must rise within 0 to 100")
         if not all(0 < edge < math.inf for edge in self.spacing_mm):
             raise ValueError("spacing_mm must be positive and finite")
+        if not all(0 < edge < math.inf for edge in self.field_of_view_mm or ()):
+            raise ValueError("field_of_view_mm must be positive and finite, or null")
         return self
 
 

@@ -11,6 +11,7 @@ from brainmvp_models.manifest import SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Channel, FillPolicy, RegionOutputs, ScoreOutputs
 from brainmvp_server.findings import Finding, Findings
+from brainmvp_server.inference.preprocess import Coverage
 from brainmvp_server.inference.result import Result
 from brainmvp_server.wire import Point, Wire
 
@@ -30,6 +31,12 @@ class RealModality(Wire):
     digest: str
     shape: tuple[int, int, int]
     spacing_mm: Point
+    head_ml: float = Field(description="What it shows that is brighter than its background, in mL.")
+    field_share: float = Field(description="How much of its field of view that is, 0 to 1.")
+    head_share: float = Field(
+        description="How much of the study's head its field of view covers, 0 to 1; beyond it the "
+        "modality is missing."
+    )
 
 
 class FilledModality(Wire):
@@ -115,6 +122,7 @@ class Summary(Wire):
                     digest=volume.digest,
                     shape=volume.grid.shape,
                     spacing_mm=_rounded(volume.grid.spacing),
+                    **_coverage(result.coverage[volume.modality]),
                 )
                 for volume in result.study.volumes
             ),
@@ -238,6 +246,10 @@ def _outputs(bundle: Bundle) -> tuple[OutputGiven, ...]:
         OutputGiven(name=c.name, title=c.title, colour=c.colour, value=c.value)
         for c in outputs.classes[1:]
     )
+
+
+def _coverage(shown: Coverage) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in vars(shown).items()}
 
 
 def _rounded(spacing: tuple[float, float, float]) -> Point:

@@ -25,7 +25,7 @@ Array = NDArray[np.float32]
 
 
 def resampled(volume: Volume, onto: Volume) -> Volume:
-    """The volume on the grid of another one; voxels that it does not reach are 0.
+    """The volume on the grid of another one; voxels that it does not reach are 0, and known so.
 
     Raises:
         GridMismatch: the two do not overlap.
@@ -54,6 +54,7 @@ def resampled(volume: Volume, onto: Volume) -> Volume:
         grid=onto.grid,
         header=onto.header,
         warnings=(*volume.warnings, *notes),
+        field_of_view=volume.grid if covered < 1 else None,
     )
 
 

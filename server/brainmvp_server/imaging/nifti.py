@@ -41,9 +41,16 @@ _MAX_HEADER = 16 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """How large one volume may be."""
+    """How large one volume may be, and how little of a head it may show without a warning.
+
+    Attributes:
+        head_ml: head that a series shows at least, in mL.
+        cover: share of the study's head that a resampled series covers at least.
+    """
 
     voxels: int = 512**3
+    head_ml: float = 250.0
+    cover: float = 0.9
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ class Volume:
         warnings: what a reader should know about this file.
         frame_of_reference: its UID, where the volume comes from DICOM; equal ones share a world.
         source: the series the volume comes from, where that is DICOM.
+        field_of_view: the grid the voxels were measured on, where the volume was resampled and
+            that does not reach all of ``grid``: beyond it, nothing is known.
     """
 
     modality: Modality
@@ -58,6 +60,7 @@ class Volume:
     warnings: tuple[str, ...] = ()
     frame_of_reference: str = ""
     source: DicomSource | None = None
+    field_of_view: Grid | None = None
 
     @cached_property
     def precision(self) -> type[np.float32] | type[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +94,9 @@ def fill_channels(
     for index, channel in enumerate(task.channels):
         if channel.modality in given:
             image[index] = prepared.images.pop(channel.modality)
+            beyond = prepared.unknown.get(channel.modality)
+            if beyond is not None:
+                image[index][beyond] = _stand_in(channel, space, bank, policy)[beyond]
             continue
         template = None if policy == "zeros" else channel.filler
         filled.append(Filled(channel.modality, policy, template))
@@ -100,6 +104,16 @@ def fill_channels(
             place_template(image[index], _template(bank, channel), space, policy)
             image[index] *= np.float32(bank.step)
     return image, Channels(given, tuple(filled))
+
+
+def _stand_in(channel: Channel, space: ModelSpace, bank: TemplateBank, policy: FillPolicy) -> Array:
+    """What a channel holds where its modality is missing; zeros where no template can be placed."""
+    image = np.zeros(space.shape, dtype=np.float32)
+    if policy not in ("zeros", "none") and channel.filler in bank.volumes:
+        with suppress(TemplateMismatch):
+            place_template(image, _template(bank, channel), space, policy)
+            image *= np.float32(bank.step)
+    return image
 
 
 def place_template(
@@ -115,10 +129,11 @@ def place_template(
         TemplateMismatch: policy ``grid``, and the study has another shape than the template.
     """
     if policy == "grid":
-        if space.full != template.shape:
+        if space.padded or space.full != template.shape:
+            own = space.native.canonical().shape if space.padded else space.full
             raise TemplateMismatch(
                 f"fill policy 'grid' needs a study of {_size(template.shape)} voxels of 1 mm; "
-                f"this one has {_size(space.full)}",
+                f"this one has {_size(own)}",
                 remedy="Choose the policy center or zeros, or resample the study to that grid",
             )
         shift = space.box.start

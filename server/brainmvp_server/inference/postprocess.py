@@ -152,7 +152,7 @@ def _logit(probability: float) -> float:
 def _placed(part: NDArray[Any], space: ModelSpace) -> NDArray[Any]:
     """A crop of model space in the whole native grid, where nothing was resampled."""
     native = np.zeros(space.native.shape, dtype=part.dtype, order="F")
-    space.native.orientation.view(native)[space.box.slices] = part
+    space.native.orientation.view(native)[space.window.slices][space.box.slices] = part
     return native
 
 
@@ -170,5 +170,5 @@ def restored(image: Array, space: ModelSpace) -> Array:
         )
     ]
     native = np.zeros(space.native.shape, dtype=np.float32, order="F")
-    space.native.orientation.view(native)[...] = along_axes(image, matrices)
+    space.native.orientation.view(native)[space.window.slices] = along_axes(image, matrices)
     return native

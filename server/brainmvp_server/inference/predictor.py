@@ -114,7 +114,7 @@ class Predictor:
         stages = Stages(progress, stop or Stop(), gives_way=large)
         study = stages.work("read", lambda: read_study(paths, limits, resample=resample))
         wanted = _Wanted(policy, probabilities, templates)
-        return self._predict(study, wanted, stages, interactive)
+        return self._predict(study, wanted, limits, stages, interactive)
 
     def predict_study(
         self, study: Study, *, fill: FillPolicy | None = None, progress: Progress | None = None
@@ -126,7 +126,7 @@ class Predictor:
         """
         policy = fill or self.bundle.task.filling.policy
         check_modalities(tuple(v.modality for v in study.volumes), self.bundle.task, policy)
-        return self._predict(study, _Wanted(policy), Stages(progress), True)
+        return self._predict(study, _Wanted(policy), Limits(), Stages(progress), True)
 
     def close(self) -> None:
         """End the worker and free its networks."""
@@ -136,11 +136,12 @@ class Predictor:
         self,
         study: Study,
         wanted: _Wanted,
+        limits: Limits,
         stages: Stages,
         interactive: bool,
     ) -> Result:
         task = self.bundle.task
-        prepared = stages.work("preprocess", lambda: prepare(study, task.preprocessing))
+        prepared = stages.work("preprocess", lambda: prepare(study, task.preprocessing, limits))
         space = prepared.space
         templates = None
         with stages.stage("fill"):
@@ -164,6 +165,7 @@ class Predictor:
             structures=structures,
             scores=self._scores(logits),
             expected=expected,
+            coverage=prepared.coverage,
             warnings=self._warnings(prepared, channels, measured=bool(expected)),
             windows=windows,
             seconds=stages.seconds,

@@ -1,18 +1,17 @@
 """From a study on its native grid to model space: R, A, S, 1 mm, scaled, cropped.
 
 The published evaluation pipeline, step by step: percentiles of the whole native volume, background
-included; ``(x - p5) / (p95 - p5)``, not clipped; axes to R, A, S; linear resampling; the box of
-voxels above zero in any channel, one voxel wider. The order of work differs where the result does
-not: nothing outside the box is scaled or resampled.
+included (but see :mod:`.intensity` for what is padded); ``(x - p5) / (p95 - p5)``, not clipped;
+axes to R, A, S; linear resampling; the box of voxels above zero in any channel, one voxel wider.
+The order of work differs where the result does not: nothing outside the box is scaled or resampled.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +19,16 @@ from numpy.typing import NDArray
 from brainmvp_models.errors import InvalidVolume, VolumeTooLarge
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Preprocessing
-from brainmvp_server.imaging.grid import Box, Grid, Shape, bounding_box
-from brainmvp_server.imaging.percentile import order_statistics, percentile_ranks
+from brainmvp_server.imaging.grid import Affine, Box, Grid, Shape, bounding_box
+from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.imaging.reach import within
 from brainmvp_server.imaging.study import Study
-from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.inference.intensity import Scaled, Turned, window_of
 from brainmvp_server.inference.resample import along_axes, interpolation, resampled_length
 
 _MOST_VOXELS = 512**3
 _SAME_SPACING = 1e-3
 """Spacings closer to the target than this, in mm, are not resampled (MONAI's affine tolerance)."""
-
-_BRIGHTEST = 1e6
-"""Brightest voxel that is taken, in spans of the percentiles."""
 
 Array = NDArray[np.float32]
 
@@ -42,10 +39,12 @@ class ModelSpace:
 
     Attributes:
         native: the first volume's grid.
-        turned: voxels of the native grid along R, A, S.
-        full: voxels of the whole resampled volume along R, A, S.
+        turned: voxels along R, A, S of the native grid's part that was worked on: all of it,
+            unless the study was padded.
+        full: voxels of that part, resampled.
         scale: target spacing over native spacing, along R, A, S; 1 where nothing is resampled.
         box: the part of the resampled volume that was kept.
+        start: the first voxel along R, A, S of the part that was worked on.
     """
 
     native: Grid
@@ -53,6 +52,18 @@ class ModelSpace:
     full: Shape
     scale: tuple[float, float, float]
     box: Box
+    start: Shape = (0, 0, 0)
+
+    @property
+    def window(self) -> Box:
+        """The part of the native grid, along R, A, S, that was worked on."""
+        x, y, z = (first + n for first, n in zip(self.start, self.turned, strict=True))
+        return Box(self.start, (x, y, z))
+
+    @property
+    def padded(self) -> bool:
+        """Whether that is not all of it."""
+        return self.turned != self.native.canonical().shape
 
     @property
     def resampled(self) -> bool:
@@ -64,6 +75,28 @@ class ModelSpace:
         """Voxels of model space."""
         return self.box.shape
 
+    @property
+    def affine(self) -> Affine:
+        """(4, 4), voxel indices of model space to millimetres, RAS+."""
+        step = np.diag([*self.scale, 1.0])
+        step[:3, 3] = np.multiply(self.scale, self.box.start) + self.start
+        return self.native.canonical().affine @ step
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of the head a series shows.
+
+    Attributes:
+        head_ml: what is brighter than its background, in mL.
+        field_share: how much of its field of view that is, 0 to 1.
+        head_share: how much of the study's head its field of view covers, 0 to 1.
+    """
+
+    head_ml: float
+    field_share: float
+    head_share: float
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -73,150 +106,101 @@ class Prepared:
         space: how model space lies in the native grid.
         images: (X, Y, Z) float32 a modality, the shape of ``space``.
         warnings: what a reader should know.
+        unknown: (X, Y, Z) a modality: voxels that its field of view does not reach, if any.
+        coverage: by modality.
     """
 
     space: ModelSpace
     images: dict[Modality, Array]
     warnings: tuple[str, ...]
+    unknown: dict[Modality, NDArray[np.bool_]] = field(default_factory=dict)
+    coverage: dict[Modality, Coverage] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class IntensityScale:
-    """``low`` … ``low + range`` goes to 0 … 1; ``range`` is None where it is empty."""
-
-    low: np.floating[Any]
-    range: np.floating[Any] | None
-
-    def __call__(self, values: NDArray[Any]) -> Array:
-        """The scaled values in float32; works in place on ``values``, in their precision."""
-        values -= self.low
-        if self.range is not None:
-            values /= self.range
-        return values.astype(np.float32, copy=False)
-
-
-@dataclass(frozen=True, eq=False)
-class _Scaled:
-    """A volume turned to R, A, S with its scale and the box of its foreground."""
-
-    volume: Volume
-    view: NDArray[Any]
-    scale: IntensityScale
-    foreground: Box | None
-
-    def image(self, box: Box) -> Array:
-        """The scaled voxels of a box, a new C-ordered array."""
-        values = self.volume.values(self.view[box.slices])
-        if np.may_share_memory(values, self.volume.stored):
-            values = values.copy(order="C")
-        return self.scale(np.ascontiguousarray(values))
-
-
-def prepare(study: Study, rules: Preprocessing) -> Prepared:
+def prepare(study: Study, rules: Preprocessing, limits: Limits = Limits()) -> Prepared:
     """Bring a study's volumes to model space.
 
+    Args:
+        limits: how little head a series may show without a warning.
+
     Raises:
-        InvalidVolume: no voxel of the study is above its background.
+        InvalidVolume: no voxel of the study is above its background, or one outshines all others
+            so far that no network could take it.
     """
+    canonical = study.native.grid.canonical()
     with ThreadPoolExecutor(max_workers=len(study.volumes)) as pool:
-        scaled = list(pool.map(lambda volume: _scaled(volume, rules), study.volumes))
-        foreground = _joined([part.foreground for part in scaled])
+        turned = list(pool.map(Turned.of, study.volumes))
+        content = _joined([one.content for one in turned])
+        whole = Box((0, 0, 0), canonical.shape)
+        window = window_of(content or whole, canonical, rules.field_of_view_mm)
+        parts = list(
+            pool.map(lambda one: Scaled.of(one.cropped(window), rules.percentiles), turned)
+        )
+        foreground = _joined([part.foreground for part in parts])
         if foreground is None:
             raise InvalidVolume(
                 "no voxel is brighter than the background",
                 remedy="Send volumes that hold an image",
                 subject=study.native.modality.value,
             )
-        canonical = study.native.grid.canonical()
         scale = _scale(canonical.nominal_spacing, rules.spacing_mm)
         if scale == (1.0, 1.0, 1.0):
-            box = foreground.grown(rules.crop_margin, canonical.shape)
-            images = list(pool.map(lambda part: part.image(box), scaled))
-            full = canonical.shape
+            box = foreground.grown(rules.crop_margin, window.shape)
+            images = list(pool.map(lambda part: part.image(box), parts))
+            full = window.shape
         else:
             x, y, z = (
                 resampled_length(n, spacing, target)
                 for n, spacing, target in zip(
-                    canonical.shape, canonical.nominal_spacing, rules.spacing_mm, strict=True
+                    window.shape, canonical.nominal_spacing, rules.spacing_mm, strict=True
                 )
             )
             full = (x, y, z)
             _check_size(full)
             # Wide enough for the voxels that interpolation brightens, and for the margin.
             reach = 2 + math.ceil(rules.crop_margin * max(scale))
-            region = foreground.grown(reach, canonical.shape)
-            images, box = _resampled(scaled, region, canonical.shape, full, scale, rules, pool)
+            region = foreground.grown(reach, window.shape)
+            images, box = _resampled(parts, region, window.shape, full, scale, rules, pool)
+    space = ModelSpace(study.native.grid, window.shape, full, scale, box, window.start)
+    unknown = _unknown(study, space)
+    coverage = {
+        one.volume.modality: _coverage(part, one, unknown)
+        for part, one in zip(parts, turned, strict=True)
+    }
+    modalities = [volume.modality for volume in study.volumes]
     return Prepared(
-        space=ModelSpace(study.native.grid, canonical.shape, full, scale, box),
-        images={part.volume.modality: image for part, image in zip(scaled, images, strict=True)},
-        warnings=_warnings(study, scaled),
+        space=space,
+        images=dict(zip(modalities, images, strict=True)),
+        warnings=_warnings(study, parts, space, coverage, limits),
+        unknown=unknown,
+        coverage=coverage,
     )
 
 
-def intensity_scale(
-    volume: Volume, percentiles: tuple[float, float], content: NDArray[Any] | None = None
-) -> IntensityScale:
-    """The scale that the percentiles of the whole native volume give, background included.
-
-    Args:
-        content: part of the stored voxels, if one is known outside of which every voxel has the
-            smallest stored value; those come first in order and need not be looked at.
-    """
-    inside = volume.stored if content is None else content
-    count, around = volume.stored.size, volume.stored.size - inside.size
-    ranks = [percentile_ranks(count, percentile) for percentile in percentiles]
-    places = [rank for low, high, _ in ranks for rank in (low, high)]
-    if volume.slope < 0:  # the order of values is the reverse of the order of what is stored
-        places = [count - 1 - place for place in places]
-    stored = order_statistics(inside, [max(place - around, 0) for place in places])
-    stored[np.array(places) < around] = volume.stored.min() if around else 0
-    values = volume.values(stored).astype(np.float64)
-    ends = [
-        volume.precision(values[2 * i] + weight * (values[2 * i + 1] - values[2 * i]))
-        for i, (_, _, weight) in enumerate(ranks)
-    ]
-    span = ends[1] - ends[0]
-    return IntensityScale(ends[0], span if span != 0 else None)
+def _unknown(study: Study, space: ModelSpace) -> dict[Modality, NDArray[np.bool_]]:
+    """Where in model space the volumes have no voxels, of those that do not reach all of it."""
+    return {
+        volume.modality: ~reached
+        for volume in study.volumes
+        if volume.field_of_view is not None
+        and not (reached := within(volume.field_of_view, space.affine, space.shape)).all()
+    }
 
 
-def _scaled(volume: Volume, rules: Preprocessing) -> _Scaled:
-    part = _measured(volume, rules)
-    _check_brightness(part)
-    return part
-
-
-def _check_brightness(part: _Scaled) -> None:
-    """A voxel that outshines all others by far leaves a network's sums without an image."""
-    volume, scale = part.volume, part.scale
-    ends = volume.values(np.array([volume.stored.min(), volume.stored.max()]))
-    with np.errstate(over="ignore"):
-        times = np.abs(ends - scale.low).max() / (scale.range or 1)
-    if not times < _BRIGHTEST:
-        raise InvalidVolume(
-            f"some of its voxels are {times:.0e} times as bright as its 5th to 95th percentile",
-            remedy="Replace such values, for example by 0",
-            subject=volume.modality.value,
-        )
-
-
-def _measured(volume: Volume, rules: Preprocessing) -> _Scaled:
-    view = volume.grid.orientation.view(volume.stored)
-    smallest = volume.stored.min()
-    content = bounding_box(view != smallest)
-    if content is None:
-        return _Scaled(volume, view, IntensityScale(np.float32(0), None), None)
-    inside = view[content.slices]
-    scale = intensity_scale(volume, rules.percentiles, inside)
-    if volume.slope > 0 and volume.values(smallest) == scale.low:
-        return _Scaled(volume, view, scale, content)  # all that is not background is brighter
-    if volume.slope < 0:  # the smallest stored value is the brightest: look everywhere
-        return _Scaled(volume, view, scale, bounding_box(volume.values(view) > scale.low))
-    found = bounding_box(volume.values(inside) > scale.low)
-    return _Scaled(volume, view, scale, found and found.shifted(content.start))
+def _coverage(
+    part: Scaled, turned: Turned, unknown: Mapping[Modality, NDArray[np.bool_]]
+) -> Coverage:
+    volume = turned.volume
+    beyond = unknown.get(volume.modality)
+    return Coverage(
+        head_ml=part.head * volume.grid.voxel_ml,
+        field_share=part.head / turned.size,
+        head_share=1.0 if beyond is None else 1.0 - float(beyond.mean()),
+    )
 
 
 def _resampled(
-    scaled: Sequence[_Scaled],
+    parts: Sequence[Scaled],
     region: Box,
     turned: Shape,
     full: Shape,
@@ -232,7 +216,7 @@ def _resampled(
             reach.start, reach.stop, scale, turned, region.start, region.stop, strict=True
         )
     ]
-    images = list(pool.map(lambda part: along_axes(part.image(region), matrices), scaled))
+    images = list(pool.map(lambda part: along_axes(part.image(region), matrices), parts))
     exact = _joined([bounding_box(image > 0) for image in images])
     box = (exact.shifted(reach.start) if exact else reach).grown(rules.crop_margin, full)
     inner = box.shifted((-reach.start[0], -reach.start[1], -reach.start[2]))
@@ -276,12 +260,55 @@ def _joined(boxes: Sequence[Box | None]) -> Box | None:
     return joined
 
 
-def _warnings(study: Study, scaled: Sequence[_Scaled]) -> tuple[str, ...]:
+def _warnings(
+    study: Study,
+    parts: Sequence[Scaled],
+    space: ModelSpace,
+    coverage: Mapping[Modality, Coverage],
+    limits: Limits,
+) -> tuple[str, ...]:
     notes = [warning for volume in study.volumes for warning in volume.warnings]
-    notes += [
-        f"{part.volume.modality}: the head fills so little of the field of view that the 5th and "
-        "95th percentile are equal; intensities are shifted but not scaled"
-        for part in scaled
-        if part.scale.range is None
-    ]
+    for part in parts:
+        modality = part.turned.volume.modality
+        shown = coverage[modality]
+        for note in (
+            *_background_notes(part, shown, space),
+            *_coverage_notes(shown, limits),
+        ):
+            notes.append(f"{modality}: {note}")
     return tuple(notes)
+
+
+def _background_notes(part: Scaled, shown: Coverage, space: ModelSpace) -> Iterator[str]:
+    """What is unusual about the background of a volume."""
+    turned = part.turned
+    if turned.darker:
+        yield (
+            f"its background is brighter than {turned.darker:.0%} of the head; it is taken as "
+            "darker than all of it"
+        )
+    if space.padded:
+        sides = zip(space.turned, space.native.canonical().spacing, strict=True)
+        yield (
+            f"the head is {shown.field_share:.1%} of its field of view, which is padded; it is "
+            f"taken as if it were cropped to {' × '.join(f'{n * mm:.0f}' for n, mm in sides)} mm, "
+            f"as the model's training was, of which the head is {part.head / turned.size:.1%}"
+        )
+    if part.scale.range is None:
+        yield (
+            "the head fills so little of the field of view that the 5th and 95th percentile are "
+            "equal; intensities are shifted but not scaled"
+        )
+
+
+def _coverage_notes(shown: Coverage, limits: Limits) -> Iterator[str]:
+    if shown.head_ml < limits.head_ml:
+        yield (
+            f"it shows {shown.head_ml:.1f} mL of head, less than the {limits.head_ml:g} mL that a "
+            "result can be trusted on"
+        )
+    if shown.head_share < limits.cover:
+        yield (
+            f"its field of view covers {shown.head_share:.0%} of the head, less than "
+            f"{limits.cover:.0%}; beyond it the modality is missing"
+        )

@@ -15,6 +15,7 @@ from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Filled
 from brainmvp_server.inference.measure import Structure
 from brainmvp_server.inference.postprocess import Segmentation
+from brainmvp_server.inference.preprocess import Coverage
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Result:
         templates: what stood in for each filled modality, (i, j, k) float32 on the native grid, in
             the network's scale; None where it was not asked for.
         expected: measured quality for this subset of modalities, where the bundle knows it.
+        coverage: how much of the head each real volume shows.
         windows: how many windows the network saw.
         seconds: by stage.
     """
@@ -52,6 +54,7 @@ class Result:
     structures: tuple[Structure, ...]
     scores: tuple[ClassScore, ...]
     expected: tuple[SubsetQuality, ...]
+    coverage: Mapping[Modality, Coverage]
     warnings: tuple[str, ...]
     windows: int
     seconds: Mapping[str, float]

@@ -84,6 +84,19 @@ class LimitSettings(Group):
         default=20_000, ge=1, description="Most files to be identified a request may have."
     )
     volume_mvoxels: int = Field(default=135, ge=1, description="Largest volume, in million voxels.")
+    least_head_ml: float = Field(
+        default=250,
+        ge=0,
+        description="Head that a series shows at least, in mL; a result from less carries a "
+        "warning.",
+    )
+    least_cover: float = Field(
+        default=0.9,
+        ge=0,
+        le=1,
+        description="Share of the study's head that a resampled series covers at least; a result "
+        "from less carries a warning.",
+    )
     head_s: float = Field(
         default=20, gt=0, description="Longest wait for a request's head, in seconds."
     )
@@ -111,8 +124,12 @@ class LimitSettings(Group):
 
     @property
     def volume(self) -> Limits:
-        """How large one volume may be."""
-        return Limits(voxels=self.volume_mvoxels * 1_000_000)
+        """How large one volume may be, and how little of a head it may show."""
+        return Limits(
+            voxels=self.volume_mvoxels * 1_000_000,
+            head_ml=self.least_head_ml,
+            cover=self.least_cover,
+        )
 
 
 class WorkerSettings(Group):

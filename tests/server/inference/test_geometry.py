@@ -14,9 +14,10 @@ from brainmvp_models.task import ClassOutputs, Label, Preprocessing, Region, Reg
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.imaging.volume import SpatialHeader, Volume
+from brainmvp_server.inference.intensity import intensity_scale
 from brainmvp_server.inference.measure import measure
 from brainmvp_server.inference.postprocess import segment
-from brainmvp_server.inference.preprocess import intensity_scale, prepare
+from brainmvp_server.inference.preprocess import prepare
 
 LESION = RegionOutputs(
     regions=(Region(name="lesion", labels=(7,)),), labels=(Label(value=7, name="lesion"),)
