@@ -17,6 +17,7 @@ from brainmvp_server.dicom_out.objects import ObjectOptions, has_objects, object
 from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.nifti import compress, encode_nifti
 from brainmvp_server.inference.result import Result
+from brainmvp_server.planes import Planes
 from brainmvp_server.preview import preview_png
 from brainmvp_server.report import report_html
 from brainmvp_server.summary import Summary
@@ -45,8 +46,9 @@ def files_of(
     if result.segmentation is not None:
         yield MASK, compress(mask_nifti(result))
     yield SUMMARY, summary_json(result, findings).encode()
-    yield PREVIEW, preview_png(result)
-    yield REPORT, report_html(result).encode()
+    planes = Planes.of(result)  # once: of a large study it is most of the work
+    yield PREVIEW, preview_png(result, planes)
+    yield REPORT, report_html(result, planes).encode()
     yield from _probability_maps(result)
     yield from _channels(result)
     if has_objects(result):

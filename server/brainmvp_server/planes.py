@@ -11,6 +11,8 @@ from PIL import Image
 
 from brainmvp_models.task import Outputs, RegionOutputs, ScoreOutputs
 from brainmvp_server.imaging.grid import Box, Shape, bounding_box
+from brainmvp_server.imaging.percentile import value_percentiles
+from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.result import Result
 
 PLANES = (("sagittal", 0), ("coronal", 1), ("axial", 2))
@@ -28,19 +30,23 @@ class Planes:
     Radiological convention: the patient's right is on the left of a plane.
 
     Attributes:
-        image: (X, Y, Z) stored voxels.
+        volume: the first one.
+        image: (X, Y, Z) its stored voxels.
         mask: (X, Y, Z) label values; zero everywhere for a classification.
         spacing: millimetres along R, A, S.
-        window: the stored values that are drawn black and white.
+        window: the values that are drawn black and white.
         colours: by mask value.
+        head: around all that is brighter than the darkest value.
         focus: the voxel that the planes run through: where most was found, or mid-head.
     """
 
+    volume: Volume
     image: NDArray[Any]
     mask: NDArray[np.uint8]
     spacing: tuple[float, float, float]
     window: tuple[float, float]
     colours: dict[int, str]
+    head: Box
     focus: Shape
 
     @classmethod
@@ -53,14 +59,17 @@ class Planes:
             mask = np.zeros(image.shape, dtype=np.uint8)
         else:
             mask = turn.view(result.segmentation.mask)
-        low, high = np.percentile(image[_head(image).slices], (1, 99.5))
+        head = _head(volume, image)
+        low, high = value_percentiles(volume, image[head.slices], (1, 99.5))
         return cls(
+            volume=volume,
             image=image,
             mask=mask,
             spacing=volume.grid.canonical().spacing,
-            window=(float(low), float(high)),
+            window=(low, high),
             colours=label_colours(result.manifest.task.outputs),
-            focus=_focus(mask, image),
+            head=head,
+            focus=_focus(mask, head),
         )
 
     def panel(
@@ -71,9 +80,9 @@ class Planes:
         style: Literal["painted", "outlined"] = "painted",
     ) -> Image.Image:
         """The plane at voxel ``index`` of an axis, in the middle of a black square of ``size``."""
-        grey = _slice(self.image, axis, index).astype(np.float32)
+        grey = self.volume.values(_slice(self.image, axis, index))
         low, high = self.window
-        grey = np.clip((grey - low) / max(high - low, 1e-9), 0, 1) * 255
+        grey = np.clip((grey - low) / (high - low or 1), 0, 1) * 255
         mask = _slice(self.mask, axis, index)
         picture = np.repeat(grey[..., np.newaxis], 3, axis=2)
         if style == "painted":
@@ -119,21 +128,25 @@ def structure_colours(outputs: Outputs) -> dict[str, str]:
     return {} if isinstance(outputs, ScoreOutputs) else {c.name: c.colour for c in outputs.classes}
 
 
-def _head(image: NDArray[Any]) -> Box:
-    box = bounding_box(image > image.min())
+def _head(volume: Volume, image: NDArray[Any]) -> Box:
+    darkest = image.min() if volume.slope > 0 else image.max()
+    box = bounding_box(image != darkest)
     return box or Box((0, 0, 0), (image.shape[0], image.shape[1], image.shape[2]))
 
 
-def _focus(mask: NDArray[np.uint8], image: NDArray[Any]) -> Shape:
+def _focus(mask: NDArray[np.uint8], head: Box) -> Shape:
     """The slice with most mask along each axis; without a mask, the middle of the head."""
-    if not mask.any():
-        box = _head(image)
-        x, y, z = ((a + b) // 2 for a, b in zip(box.start, box.stop, strict=True))
+    found = bounding_box(mask > 0)
+    if found is None:
+        x, y, z = ((a + b) // 2 for a, b in zip(head.start, head.stop, strict=True))
         return x, y, z
+    inside = mask[found.slices] > 0
     counts = [
-        np.count_nonzero(mask, axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)
+        np.count_nonzero(inside, axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)
     ]
-    x, y, z = (int(np.argmax(count)) for count in counts)
+    x, y, z = (
+        first + int(np.argmax(count)) for first, count in zip(found.start, counts, strict=True)
+    )
     return x, y, z
 
 

@@ -15,13 +15,16 @@ _LINE = 20
 _INK, _PAPER, _FAINT, _ALERT = "#f2f2f2", "#101418", "#9aa4ad", "#ffb000"
 
 
-def preview_png(result: Result) -> bytes:
+def preview_png(result: Result, planes: Planes | None = None) -> bytes:
     """The preview as a PNG.
 
     Shown is the study's first volume; the planes run through the middle of what was found, or of
     the head.
+
+    Args:
+        planes: those of the result, where they are known already.
     """
-    planes = Planes.of(result)
+    planes = planes or Planes.of(result)
     panels = [planes.panel(axis, planes.focus[axis], _PANEL) for _, axis in PLANES]
     return _page(panels, result)
 

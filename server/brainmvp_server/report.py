@@ -17,6 +17,7 @@ from importlib import resources
 import numpy as np
 
 from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.grid import bounding_box
 from brainmvp_server.inference.result import Result
 from brainmvp_server.planes import PLANES, Planes, structure_colours
 from brainmvp_server.summary import ExpectedQuality, StructureFound, Summary
@@ -34,13 +35,17 @@ _METRICS = {
 _MOST_WARNINGS = 6
 
 
-def report_html(result: Result) -> str:
-    """The report: key slices with contours, what was found, from what, by what, and its limits."""
+def report_html(result: Result, planes: Planes | None = None) -> str:
+    """The report: key slices with contours, what was found, from what, by what, and its limits.
+
+    Args:
+        planes: those of the result, where they are known already.
+    """
     summary, task = Summary.of(result), result.manifest.task
     titles = {s.name: s.title or s.name for s in summary.structures} | {"all": "whole study"}
     body = [
         _head(summary, task.title),
-        _slices(result),
+        _slices(result, planes or Planes.of(result)),
         '<div class="columns"><section>',
         _findings(summary, structure_colours(task.outputs)),
         _expected(summary.expected_quality, titles),
@@ -94,9 +99,8 @@ def _head(summary: Summary, title: str) -> str:
     )
 
 
-def _slices(result: Result) -> str:
+def _slices(result: Result, planes: Planes) -> str:
     """Three planes through the most of what was found, and three more axial ones."""
-    planes = Planes.of(result)
     shown = [(name, axis, planes.focus[axis]) for name, axis in PLANES]
     shown += [("axial", 2, index) for index in _spread(planes)]
     grid = result.study.native.grid.canonical()
@@ -122,8 +126,12 @@ def _place(axis: int, mm: float) -> str:
 
 def _spread(planes: Planes) -> tuple[int, int, int]:
     """Axial slices at a fifth, a half and four fifths of what was found, or of the head."""
-    there = planes.mask > 0 if planes.mask.any() else planes.image > planes.image.min()
-    (levels,) = np.nonzero(there.any(axis=(0, 1)))
+    found = bounding_box(planes.mask > 0)
+    if found is None:
+        levels = np.arange(planes.head.start[2], planes.head.stop[2])
+    else:
+        inside = planes.mask[found.slices] > 0
+        levels = found.start[2] + np.flatnonzero(inside.any(axis=(0, 1)))
     low, middle, high = (int(np.percentile(levels, share)) for share in (20, 50, 80))
     return low, middle, high
 

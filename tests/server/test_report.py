@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -11,8 +12,12 @@ import numpy as np
 import pytest
 
 from brainmvp_models.bundle import Bundle
+from brainmvp_server.answer import files_of
+from brainmvp_server.imaging.study import Study
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.result import Result
+from brainmvp_server.planes import Planes
+from brainmvp_server.preview import preview_png
 from brainmvp_server.report import report_html, style_source
 
 
@@ -60,3 +65,31 @@ def test_its_slices_show_the_contours_of_what_was_found(result: Result) -> None:
     painted = np.asarray(planes.panel(axis, index, 200), dtype=int)
     colour = np.ptp(picture, axis=2) > 60
     assert 0 < np.count_nonzero(colour) < np.count_nonzero(np.ptp(painted, axis=2) > 30)
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(-1, 255), (-2, 510), (2, -100), (1, 1e9)])
+def test_pictures_show_the_values_that_a_scan_means_whatever_it_stores(
+    result: Result, slope: float, intercept: float
+) -> None:
+    native = result.study.native
+    even = (native.stored // 2 * 2).astype(np.int32)
+    shown = []
+    for volume in (
+        replace(native, stored=even),
+        replace(native, stored=(even // slope).astype(np.int32), slope=slope, intercept=intercept),
+    ):
+        one = replace(result, study=Study((volume,)))
+        pictures = re.findall(r"data:image/jpeg[^\"]+", report_html(one))
+        shown.append((preview_png(one), pictures))
+    assert shown[0] == shown[1]
+
+
+def test_a_results_planes_are_found_once_for_all_its_pictures(
+    result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    of = Planes.of
+    monkeypatch.setattr(Planes, "of", lambda one: found.append(one) or of(one))
+    files = dict(files_of(result))
+    assert len(found) == 1
+    assert files["preview.png"] == preview_png(result)

@@ -18,6 +18,7 @@ from brainmvp_clients.errors import (
     LocalFileError,
     OutputExists,
     Refused,
+    ServerFault,
     one_line,
     sentence,
 )
@@ -173,7 +174,8 @@ class Scorer:
                 if again and attempt < self.pace.backoff.attempts and not self.stop.is_set():
                     self.stop.wait(self.pace.backoff.wait(attempt, error))
                     continue
-                state = State.FAILED if again else State.REFUSED
+                faulty = isinstance(error, ServerFault)  # it is not the study that was refused
+                state = State.FAILED if again or faulty else State.REFUSED
                 return self._end(study, token, state, attempt, reason_of(error))
             except Exception as error:
                 reason = f"internal error ({type(error).__name__})"

@@ -21,6 +21,7 @@ from brainmvp_server.api.studies import (
     Assign,
     BValue,
     Objects,
+    Placing,
     Resample,
     brought,
     parts_of,
@@ -91,6 +92,7 @@ def build_job_router(service: Service, reception: Reception, board: JobBoard) ->
             ),
         ] = False,
         resample: Resample = False,
+        form: Placing = "sform",
         priority: Annotated[
             Priority, Query(description="Interactive jobs come before batch ones.")
         ] = Priority.BATCH,
@@ -115,6 +117,7 @@ def build_job_router(service: Service, reception: Reception, board: JobBoard) ->
             probabilities=probabilities,
             channels=channels,
             resample=resample,
+            form=form,
             objects=objects,
             priority=priority,
         )
@@ -135,6 +138,7 @@ def build_job_router(service: Service, reception: Reception, board: JobBoard) ->
                     sources,
                     task,
                     settings.limits.volume,
+                    form=form,
                     probabilities=probabilities,
                     templates=channels,
                 )

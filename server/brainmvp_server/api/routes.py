@@ -17,6 +17,7 @@ from brainmvp_server.api.studies import (
     Brought,
     BValue,
     Objects,
+    Placing,
     Resample,
     brought,
     wishes_of,
@@ -95,6 +96,7 @@ def build_router(service: Service, reception: Reception) -> APIRouter:
             bool, Query(description="Add each output's probability map; only in a zip.")
         ] = False,
         resample: Resample = False,
+        form: Placing = "sform",
         assign: Assign = None,
         b_value: BValue = None,
         accept: Annotated[str | None, Header()] = None,
@@ -118,20 +120,27 @@ def build_router(service: Service, reception: Reception) -> APIRouter:
                 """Everything that depends on the bundle, for the one that does the work."""
                 task = predictor.bundle.task
                 access.about(predictor.bundle)
-                form = negotiate(accept, task, probabilities=probabilities)
+                wanted = negotiate(accept, task, probabilities=probabilities)
                 sources = study.sources(task)
                 check_modalities(tuple(sources), task, fill or task.filling.policy)
-                need = footprint(sources, task, settings.limits.volume, probabilities=probabilities)
+                need = footprint(
+                    sources,
+                    task,
+                    settings.limits.volume,
+                    form=form,
+                    probabilities=probabilities,
+                )
                 with service.admission.memory_for(need, visit.stop):
                     result = predictor.predict(
                         sources,
                         fill=fill,
                         probabilities=probabilities,
                         resample=resample,
+                        form=form,
                         limits=settings.limits.volume,
                         stop=visit.stop,
                     )
-                    return answer(result, form, visit.folder, objects, study.findings)
+                    return answer(result, wanted, visit.folder, objects, study.findings)
 
             return await visit.work(work)
 

@@ -21,6 +21,7 @@ from brainmvp_server.dicom_out.objects import Encoding, Frames, ObjectOptions
 from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.archive import ArchiveLimits
 from brainmvp_server.imaging.intake import Intake, Wishes, chosen_for, opened, take_in
+from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.imaging.sources import Source
 from brainmvp_server.service import Service
 from brainmvp_server.settings import Settings
@@ -42,6 +43,11 @@ BValue = Annotated[
 
 Resample = Annotated[
     bool, Query(description="Bring NIfTI volumes on other grids onto the first one's grid.")
+]
+
+Placing = Annotated[
+    Form,
+    Query(description="What places a NIfTI file's voxels, where its sform and qform disagree."),
 ]
 
 

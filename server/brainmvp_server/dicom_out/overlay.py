@@ -20,6 +20,7 @@ from brainmvp_server.dicom_out.identity import (
     headers_of,
     source_of,
 )
+from brainmvp_server.imaging.percentile import value_percentiles
 from brainmvp_server.inference.result import Result
 
 _NUMBER = 2
@@ -47,10 +48,11 @@ def overlay(result: Result) -> Iterator[Dataset]:
     palette = np.zeros((256, 3), dtype=np.float32)
     for label in labels_of(outputs):
         palette[label.value] = ImageColor.getrgb(label.colour)[:3]
-    stored = result.study.native.stored
-    low, high = (float(v) for v in np.percentile(stored, (_BELOW, _ABOVE)))
+    native = result.study.native
+    low, high = value_percentiles(native, native.stored, (_BELOW, _ABOVE))
     for number, k in enumerate(slices.tolist(), start=1):
-        grey = np.clip((stored[:, :, k].T - low) / max(high - low, 1e-6), 0, 1) * 255
+        values = native.values(native.stored[:, :, k].T)
+        grey = np.clip((values - low) / (high - low or 1), 0, 1) * 255
         picture = _captioned(_blended(grey, mask[:, :, k].T, palette), result, k, found)
         header = headers[k] if len(headers) == mask.shape[2] else headers[0]
         yield _capture(result, header, picture, number)

@@ -17,7 +17,8 @@ from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.archive import ArchiveLimits, Unpacked, is_zip, unpack
 from brainmvp_server.imaging.formats import STARTS
 from brainmvp_server.imaging.formats.pair import paired
-from brainmvp_server.imaging.sources import Source
+from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.imaging.sources import Source, outline
 
 if TYPE_CHECKING:
     from brainmvp_server.imaging.dicom.files import Scanned
@@ -38,6 +39,7 @@ _TOKENS = {
 _BY_TOKEN = {token: modality for modality, tokens in _TOKENS.items() for token in tokens}
 Check = Callable[[], None]
 """Raises the reason why a study may not go on."""
+_ANY_SIZE = Limits(voxels=1 << 62)
 _GZIP = b"\x1f\x8b"
 _NIFTI_STARTS = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")
 
@@ -174,6 +176,7 @@ def chosen_for(
     Raises:
         NothingIdentified: nothing was found, or a series that is needed is damaged.
         DuplicateModality: see :meth:`Intake.sources`.
+        InvalidVolume: a NIfTI file's header gives its voxels no place.
     """
     found = intake.sources()
     sources = dict(named)
@@ -194,7 +197,7 @@ def chosen_for(
         )
     if named:
         return sources
-    return dict(sorted(sources.items(), key=lambda item: _voxel_ml(item[1])))
+    return dict(sorted(sources.items(), key=lambda item: _voxel_ml(*item)))
 
 
 def opened(
@@ -326,6 +329,6 @@ def _put(found: dict[Modality, Source], modality: Modality, source: Source) -> N
     found[modality] = source
 
 
-def _voxel_ml(source: Source) -> float:
-    """The size of a voxel; files come first, in their own order."""
-    return 0.0 if isinstance(source, Path) else round(source.grid.voxel_ml, 7)
+def _voxel_ml(modality: Modality, source: Source) -> float:
+    """The size of a voxel, by its header; those of equal size keep their own order."""
+    return round(outline(source, modality, _ANY_SIZE).grid.voxel_ml, 7)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainmvp_server.imaging.volume import Volume
+
 _PIECE = 1 << 19
 
 
@@ -30,6 +32,21 @@ def percentile_ranks(count: int, percentile: float) -> tuple[int, int, float]:
     place = percentile / 100.0 * (count - 1)
     low = int(np.floor(place))
     return low, min(low + 1, count - 1), place - low
+
+
+def value_percentiles(
+    volume: Volume, stored: NDArray[Any], percentiles: Sequence[float]
+) -> tuple[float, ...]:
+    """Percentiles of the values that some stored voxels of a volume mean."""
+    ranks = [percentile_ranks(stored.size, percentile) for percentile in percentiles]
+    places = [rank for low, high, _ in ranks for rank in (low, high)]
+    if volume.slope < 0:  # the order of values is the reverse of the order of what is stored
+        places = [stored.size - 1 - place for place in places]
+    values = volume.values(order_statistics(stored, places)).astype(np.float64)
+    return tuple(
+        float(values[2 * i] + weight * (values[2 * i + 1] - values[2 * i]))
+        for i, (_, _, weight) in enumerate(ranks)
+    )
 
 
 def _by_counting(flat: NDArray[Any], ranks: Sequence[int]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 from brainmvp_models.errors import VolumeTooLarge
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.nifti import Limits, Outline, outline_nifti, read_nifti
+from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.imaging.volume import Volume
 
 if TYPE_CHECKING:
@@ -19,14 +20,16 @@ Source: TypeAlias = Union[Path, "Stack"]
 _STACK_VOXEL_BYTES = 2
 
 
-def outline(source: Source, modality: Modality, limits: Limits = Limits()) -> Outline:
+def outline(
+    source: Source, modality: Modality, limits: Limits = Limits(), form: Form = "sform"
+) -> Outline:
     """How large a source's volume is, by its headers.
 
     Raises:
         InvalidVolume, VolumeTooLarge: see :func:`read_nifti`.
     """
     if isinstance(source, Path):
-        return outline_nifti(source, modality, limits)
+        return outline_nifti(source, modality, limits, form)
     voxels = math.prod(source.grid.shape)
     if voxels > limits.voxels:
         raise VolumeTooLarge(
@@ -37,14 +40,16 @@ def outline(source: Source, modality: Modality, limits: Limits = Limits()) -> Ou
     return Outline(source.grid, _STACK_VOXEL_BYTES)
 
 
-def read_volume(source: Source, modality: Modality, limits: Limits = Limits()) -> Volume:
-    """Read the volume of a modality.
+def read_volume(
+    source: Source, modality: Modality, limits: Limits = Limits(), form: Form = "sform"
+) -> Volume:
+    """Read the volume of a modality; ``form`` is for NIfTI, see :func:`read_nifti`.
 
     Raises:
         InvalidVolume, VolumeTooLarge: see :func:`read_nifti` and :func:`read_stack`.
     """
     if isinstance(source, Path):
-        return read_nifti(source, modality, limits)
+        return read_nifti(source, modality, limits, form)
     from brainmvp_server.imaging.dicom.pixels import read_stack
 
     return read_stack(source, modality, limits)

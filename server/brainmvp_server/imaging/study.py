@@ -10,6 +10,7 @@ from brainmvp_models.errors import GridMismatch, MissingModality
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.imaging.sources import Source, read_volume
 from brainmvp_server.imaging.volume import Volume
 
@@ -49,13 +50,17 @@ class Study:
 
 
 def read_study(
-    sources: Mapping[Modality, Source], limits: Limits = Limits(), *, resample: bool = False
+    sources: Mapping[Modality, Source],
+    limits: Limits = Limits(),
+    *,
+    resample: bool = False,
+    form: Form = "sform",
 ) -> Study:
     """Read the volumes of a study side by side; the order of ``sources`` is the study's order.
 
     DICOM series of one frame of reference that lie on other grids than the first one are resampled
     onto it. NIfTI files say nothing about whose world they lie in: they are resampled only where
-    ``resample`` asks for it.
+    ``resample`` asks for it, and lie where ``form`` says where a header has both.
 
     Raises:
         InvalidVolume, VolumeTooLarge, MissingModality: see :func:`read_volume`, :meth:`Study.of`.
@@ -63,7 +68,7 @@ def read_study(
     """
     with ThreadPoolExecutor(max_workers=max(len(sources), 1)) as pool:
         volumes = list(
-            pool.map(lambda item: read_volume(item[1], item[0], limits), sources.items())
+            pool.map(lambda item: read_volume(item[1], item[0], limits, form), sources.items())
         )
     return Study.of([_on_grid(volume, volumes[0], resample=resample) for volume in volumes])
 

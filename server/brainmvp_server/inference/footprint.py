@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Task
 from brainmvp_server.imaging.nifti import Limits, Outline
+from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.imaging.sources import Source, outline
 from brainmvp_server.inference.resample import resampled_length
 
@@ -23,6 +24,7 @@ def footprint(
     task: Task,
     limits: Limits,
     *,
+    form: Form = "sform",
     probabilities: bool = False,
     templates: bool = False,
 ) -> int:
@@ -31,18 +33,20 @@ def footprint(
     Raises:
         InvalidVolume, VolumeTooLarge: a header that cannot be used.
     """
-    outlines = [outline(source, modality, limits) for modality, source in sources.items()]
+    outlines = [outline(source, modality, limits, form) for modality, source in sources.items()]
     return study_bytes(outlines, task, probabilities=probabilities, templates=templates)
 
 
-def model_voxels(sources: Mapping[Modality, Source], task: Task, limits: Limits) -> int:
+def model_voxels(
+    sources: Mapping[Modality, Source], task: Task, limits: Limits, form: Form = "sform"
+) -> int:
     """Voxels of a study in model space, by its first volume's header, as if nothing were cropped.
 
     Raises:
         InvalidVolume, VolumeTooLarge: the header cannot be used.
     """
     modality, source = next(iter(sources.items()))
-    return _model_space(outline(source, modality, limits), task)
+    return _model_space(outline(source, modality, limits, form), task)
 
 
 def study_bytes(

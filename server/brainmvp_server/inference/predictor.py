@@ -18,6 +18,7 @@ from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_models.task import FillPolicy, ScoreOutputs, Task
 from brainmvp_models.templates import TemplateBank, minmax_scaled
 from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.imaging.sources import Source
 from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.inference.engines import EngineInfo
@@ -85,6 +86,7 @@ class Predictor:
         probabilities: bool = False,
         templates: bool = False,
         resample: bool = False,
+        form: Form = "sform",
         limits: Limits = Limits(),
         progress: Progress | None = None,
         stop: Stop | None = None,
@@ -98,6 +100,7 @@ class Predictor:
             probabilities: also keep each output's probability map.
             templates: also keep what stood in for each missing modality.
             resample: bring NIfTI files on other grids onto the first one's, by scanner coordinates.
+            form: what places a NIfTI file's voxels, where its header has both.
             progress: told the stage, and how much of it is done.
             stop: asked before each stage and window whether the study may go on.
             interactive: whether somebody waits for it; other studies come later.
@@ -110,9 +113,10 @@ class Predictor:
         policy = fill or self.bundle.task.filling.policy
         paths = _by_modality(files)
         check_modalities(tuple(paths), self.bundle.task, policy)
-        large = model_voxels(paths, self.bundle.task, limits) > _LARGE * self._window_voxels
+        voxels = model_voxels(paths, self.bundle.task, limits, form)
+        large = voxels > _LARGE * self._window_voxels
         stages = Stages(progress, stop or Stop(), gives_way=large)
-        study = stages.work("read", lambda: read_study(paths, limits, resample=resample))
+        study = stages.work("read", lambda: read_study(paths, limits, resample=resample, form=form))
         wanted = _Wanted(policy, probabilities, templates)
         return self._predict(study, wanted, limits, stages, interactive)
 

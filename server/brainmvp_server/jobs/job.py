@@ -16,6 +16,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.dicom_out.objects import ObjectOptions
 from brainmvp_server.findings import Findings
+from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.wire import Wire
 
 
@@ -50,6 +51,7 @@ class Asked(Wire):
     probabilities: bool = False
     channels: bool = False
     resample: bool = False
+    form: Form = "sform"
     objects: ObjectOptions = ObjectOptions()
     priority: Priority = Priority.BATCH
 

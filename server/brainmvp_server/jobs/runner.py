@@ -199,6 +199,7 @@ class JobRunner:
                 sources,
                 predictor.bundle.task,
                 settings.limits.volume,
+                form=asked.form,
                 probabilities=asked.probabilities,
                 templates=asked.channels,
             )
@@ -209,6 +210,7 @@ class JobRunner:
                     probabilities=asked.probabilities,
                     templates=asked.channels,
                     resample=asked.resample,
+                    form=asked.form,
                     limits=settings.limits.volume,
                     progress=attempt,
                     stop=stop,

@@ -121,6 +121,19 @@ def test_a_refused_study_leaves_a_reason_and_no_folder_and_is_not_tried_again(
     assert {row["state"] for row in _rows(out)} == {"done"}
 
 
+@pytest.mark.parametrize("status", [500, 501])
+def test_a_servers_own_fault_is_no_refusal_and_the_next_run_tries_again(
+    score: Score, scoring: Any, reply: Any, out: Path, status: int
+) -> None:
+    body = json.dumps({"status": status, "detail": "internal error"}).encode()
+    scoring.says("application/zip", reply(status, PROBLEM, body))
+    code, said, _ = score("--json")
+    assert (code, json.loads(said)["failed"], json.loads(said)["refused"]) == (1, 5, 0)
+    assert {row["state"] for row in _rows(out)} == {"failed"}
+    scoring.serves_results()
+    assert json.loads(score("--json", "--resume")[1])["done"] == 5
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_server_is_asked_again_no_sooner_than_it_says(
     score: Score, scoring: Any, reply: Any, status: int, predicted: Callable[[], int]
