@@ -6,6 +6,7 @@ import difflib
 from enum import Enum
 
 from brainmvp_models.errors import UnknownModality
+from brainmvp_models.names import MODALITY_OF, strictly_told
 
 
 class Modality(str, Enum):
@@ -37,41 +38,27 @@ BANK_ORDER: tuple[Modality, ...] = (
 )
 """Order of the first axis of ``rep_template`` in a published pre-trained file."""
 
-_ALIASES = {
-    "t1ce": Modality.T1C,
-    "t1gd": Modality.T1C,
-    "t1post": Modality.T1C,
-    "t1n": Modality.T1,
-    "t1w": Modality.T1,
-    "t2w": Modality.T2,
-    "t2f": Modality.FLAIR,
-    "t2flair": Modality.FLAIR,
-    "tof": Modality.MRA,
-    "angio": Modality.MRA,
-    "pdw": Modality.PD,
-}
-
 
 def parse_modality(name: str) -> Modality:
-    """The modality called ``name``; case, ``-`` and ``_`` do not matter, common aliases are known.
+    """The modality called ``name``, every word of which must be known; see :mod:`names`.
+
+    Case, ``-`` and ``_`` do not matter: ``T1-post``, ``T1+C`` and ``t1ce`` are all t1c.
 
     Raises:
         UnknownModality: the name is none of the known ones.
     """
     key = name.strip().lower().replace("-", "").replace("_", "")
-    try:
-        return _ALIASES.get(key) or Modality(key)
-    except ValueError:
+    found = MODALITY_OF.get(key) or strictly_told(name)
+    if found is None:
         known = ", ".join(modality.value for modality in Modality)
-        raise UnknownModality(
-            f"{_quoted(name)} is not a modality", remedy=f"Use one of: {known}"
-        ) from None
+        raise UnknownModality(f"{_quoted(name)} is not a modality", remedy=f"Use one of: {known}")
+    return Modality(found)
 
 
 def _quoted(name: str) -> str:
     """``name`` if it is short or nearly a modality; else it might name a patient."""
     short = len(name) <= 4 and name.isalnum()
-    near = difflib.get_close_matches(name.lower(), [*_ALIASES, *(m.value for m in Modality)])
+    near = difflib.get_close_matches(name.lower(), MODALITY_OF)
     return f"'{printable(name)}'" if short or near else "the name"
 
 

@@ -56,19 +56,25 @@ class Finding(Wire):
 
     @classmethod
     def of_file(cls, file: NamedFile) -> Finding:
-        """Of a NIfTI file; its name is not repeated, only the word in it."""
+        """Of a NIfTI file; its name is not repeated, only the words of the vocabulary in it."""
         known = file.modality is not None
-        evidence = ("assigned by the user",) if file.assigned else (f"its name says '{file.word}'",)
+        evidence = (
+            ("assigned by the user",)
+            if file.assigned
+            else (f"its name says '{' '.join(file.words)}'",)
+        )
         if file.assigned:
             reason = "assigned by the user" if known else "left out by the user"
         else:
-            reason = "named so" if known else "nothing in its name tells what it is"
+            # The label is what `assign` takes: the remedy can be carried out where it is read.
+            remedy = f"say what it is with assign={file.label}:MODALITY"
+            reason = "named so" if known else f"{file.reason}; {remedy}"
         return cls(
             label=file.label,
             kind="nifti",
             modality=file.modality,
             confidence=("high" if file.assigned else "medium") if known else "none",
-            evidence=evidence if known else (),
+            evidence=evidence if known or file.words else (),
             used=known,
             reason=reason,
         )

@@ -17,7 +17,8 @@ from brainmvp_clients.cli.show import show_findings
 from brainmvp_clients.dicom import DicomOptions
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score.folders import files_below, is_dicom
-from brainmvp_clients.score.modality import is_nifti, modality_of
+from brainmvp_clients.score.modality import is_nifti
+from brainmvp_clients.score.names import told
 from brainmvp_clients.score.study import FILES
 from brainmvp_clients.storage import writing
 
@@ -99,7 +100,9 @@ def packed(folder: Path, scratch: Path) -> Path:
         zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED, strict_timestamps=False) as zipped,
     ):
         for number, path in enumerate(files, start=1):
-            # A NIfTI file's modality is told by its name; the rest of a name can be a patient's.
-            word = f"_{modality_of(path) or 'unnamed'}.nii" if is_nifti(path) else ".dcm"
+            # Of a NIfTI file's name the words that tell count; the rest can be a patient's.
+            said = told(path.name)
+            telling = said.modality or "_".join(said.words) or "unnamed"
+            word = f"_{telling}.nii" if is_nifti(path) else ".dcm"
             zipped.write(path, f"{number:06d}{word}")
     return archive

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score.folders import existing, fingerprint
+from brainmvp_clients.score.names import told
 from brainmvp_clients.score.study import Material, Study
 
 SUFFIXES = {
@@ -76,6 +77,9 @@ def modality_of(path: Path) -> str | None:
     *entities, suffix = path.name.removesuffix(".gz").removesuffix(".nii").split("_")
     values = dict(entity.partition("-")[::2] for entity in entities)
     modality = SUFFIXES.get(suffix)
-    if values.get("part") in _UNUSED_PARTS:
+    if modality is None or values.get("part") in _UNUSED_PARTS:
         return None
-    return "t1c" if modality == "t1" and "ce" in values else modality
+    said = told(path.name).modality
+    if modality == "t1" and "ce" in values:
+        return "t1c" if said in ("t1", "t1c") else None
+    return said

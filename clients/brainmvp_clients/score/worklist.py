@@ -16,7 +16,7 @@ from pathlib import Path
 
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score.folders import files_below, fingerprint, material_of
-from brainmvp_clients.score.modality import TOKENS
+from brainmvp_clients.score.names import MODALITIES
 from brainmvp_clients.score.study import Material, Study, UnusableStudy
 
 UID = "study_instance_uid"
@@ -71,12 +71,12 @@ class WorklistSource:
 
     def _line(self, number: int, row: dict[str, str]) -> Line:
         base = self._path.parent
-        unknown = row.keys() - _OTHER - TOKENS.keys()
+        unknown = row.keys() - _OTHER - set(MODALITIES)
         if unknown:
             raise _invalid(self._path, number, f"has an unknown column '{min(unknown)[:40]}'")
         if not row.get("study"):
             raise _invalid(self._path, number, "has no 'study'")
-        volumes = {name: base / row[name] for name in TOKENS if row.get(name)}
+        volumes = {name: base / row[name] for name in MODALITIES if row.get(name)}
         folder = base / row["folder"] if row.get("folder") else None
         if bool(volumes) == bool(folder):
             raise _invalid(self._path, number, "needs paths of modalities or a 'folder'")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from brainmvp_models.errors import InvalidDatalist
 from brainmvp_models.modality import Modality, printable
+from brainmvp_models.names import told
 from brainmvp_models.training.case import Case, is_nifti, stem_of
 
 _SUFFIXES = {
@@ -50,9 +51,12 @@ class _File:
         """What the image shows; None for anything we do not take."""
         if self.entities.get("part", "mag") not in ("mag", "") or "desc" in self.entities:
             return None
-        if self.suffix == "t1w" and "ce" in self.entities:
-            return Modality.T1C
-        return _SUFFIXES.get(self.suffix)
+        found = _SUFFIXES.get(self.suffix)
+        said = told(self.path.name).modality
+        if found is Modality.T1 and "ce" in self.entities:
+            return Modality.T1C if said in (Modality.T1, Modality.T1C) else None
+        # The suffix names the contrast, the rest of the name the agent, or something that is none.
+        return Modality(said) if found is not None and said is not None else None
 
     @property
     def is_mask(self) -> bool:

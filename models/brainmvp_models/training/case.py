@@ -9,6 +9,7 @@ from pathlib import Path
 
 from brainmvp_models.errors import UnknownModality
 from brainmvp_models.modality import Modality, parse_modality
+from brainmvp_models.names import told
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,19 @@ def modality_in_name(path: str | Path) -> tuple[Modality, str] | None:
     """The modality at the end of a file's name and what stands before it; None if there is none.
 
     ``BraTS_01_t1ce.nii.gz`` is (t1c, ``BraTS_01``), ``T2_FLAIR.nii`` is (flair, an empty string).
+    A name that says two things as a whole, such as ``t1_to_flair``, says none.
     """
     parts = re.split(r"[-_. ]", stem_of(path))
-    for count in (2, 1):
+    whole = told(str(path)).modality
+    for count in (4, 3, 2, 1):
         if len(parts) < count:
             continue
         try:
-            found = parse_modality("".join(parts[-count:]))
+            parse_modality("_".join(parts[-count:]))
         except UnknownModality:
             continue
+        if whole is None:
+            return None
         tail = sum(len(part) for part in parts[-count:]) + count - 1
-        return found, stem_of(path)[:-tail].rstrip("-_. ")
+        return Modality(whole), stem_of(path)[:-tail].rstrip("-_. ")
     return None

@@ -6,7 +6,6 @@ first. What somebody has named himself is not asked about.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from brainmvp_models.errors import DuplicateModality, InvalidVolume, NothingIdentified
 from brainmvp_models.modality import Modality
+from brainmvp_models.names import told
 from brainmvp_server.imaging.archive import ArchiveLimits, Unpacked, is_zip, unpack
 from brainmvp_server.imaging.formats import STARTS
 from brainmvp_server.imaging.formats.pair import paired
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
     from brainmvp_server.imaging.dicom.series import Sorted
     from brainmvp_server.imaging.identify.study import IdentifiedStudy
 
-_TOKENS = {
-    Modality.FLAIR: ("flair", "t2f", "t2flair"),
-    Modality.T1: ("t1", "t1w", "t1n", "mprage"),
-    Modality.T1C: ("t1c", "t1ce", "t1gd", "t1ct", "t1post", "t1km", "ct1"),
-    Modality.T2: ("t2", "t2w"),
-    Modality.MRA: ("mra", "tof", "angio"),
-    Modality.PD: ("pd", "pdw"),
-    Modality.DWI: ("dwi", "trace"),
-    Modality.ADC: ("adc",),
-    Modality.T1IR: ("t1ir", "irt1"),
-}
-_BY_TOKEN = {token: modality for modality, tokens in _TOKENS.items() for token in tokens}
 Check = Callable[[], None]
 """Raises the reason why a study may not go on."""
 _ANY_SIZE = Limits(voxels=1 << 62)
@@ -73,14 +61,17 @@ class NamedFile:
     """A NIfTI file of a heap: its place in it, and what its name says, if anything.
 
     Attributes:
-        assigned: whether the user said what it is; ``word`` is empty then.
+        words: those of the vocabulary that its name says; none of them is a patient's.
+        reason: why its name says no modality.
+        assigned: whether the user said what it is; ``words`` is empty then.
     """
 
     place: int
     modality: Modality | None
-    word: str
+    words: tuple[str, ...]
     path: Path = field(repr=False)
     assigned: bool = False
+    reason: str = ""
 
     @property
     def label(self) -> str:
@@ -276,23 +267,14 @@ def _sorted(scanned: Scanned, folder: Path, wishes: Wishes) -> Sorted:
     return with_fallback(study, folder)
 
 
-def named(name: str) -> tuple[str, Modality | None]:
-    """The last word in a file's name that tells a modality, and that modality.
-
-    Only whole words count: ``sub-01_t1ce.nii.gz``, ``BraTS-PED-00001-000-t1n.nii.gz``.
-    """
-    stem = name.lower().removesuffix(".gz").removesuffix(".nii")
-    words = [word for word in re.split(r"[^a-z0-9]+", stem) if word in _BY_TOKEN]
-    return (words[-1], _BY_TOKEN[words[-1]]) if words else ("", None)
-
-
 def _named_file(place: int, file: Unpacked, assigned: dict[str, Modality | None]) -> NamedFile:
     """A file as the user says, which is then taken from ``assigned``; else as its name says."""
-    word, modality = named(file.name)
-    one = NamedFile(place, modality, word, file.path)
+    said = told(file.name)
+    modality = Modality(said.modality) if said.modality else None
+    one = NamedFile(place, modality, said.words, file.path, reason=said.reason)
     if one.label not in assigned:
         return one
-    return NamedFile(place, assigned.pop(one.label), "", file.path, assigned=True)
+    return NamedFile(place, assigned.pop(one.label), (), file.path, assigned=True)
 
 
 def _checked(files: Iterable[Path], check: Check) -> Iterator[Path]:

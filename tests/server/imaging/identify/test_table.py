@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from brainmvp_models import names
+from brainmvp_server.imaging.dicom.header import SeriesHeader
 from brainmvp_server.imaging.identify.decide import Confidence, decide
 from brainmvp_server.imaging.identify.rules import load_rules
+from everyday_names import ROWS as NAMES
 from header_sets import HeaderSet, header_sets
 from identification_page import (
     PAGE,
@@ -61,6 +65,31 @@ def test_what_must_never_be_used_is_set_aside_with_a_reason_of_its_own() -> None
 @pytest.mark.parametrize("what", STRIPPED)
 def test_a_header_that_lacks_a_part_is_never_surely_wrong(what: str) -> None:
     assert stripped(what)["wrong", Confidence.HIGH] == 0
+
+
+SAID = [row for row in NAMES if row[0] in ("t1", "t1c") and not row[1].startswith("sub")]
+MPRAGE = SeriesHeader(
+    image_type=("ORIGINAL", "PRIMARY", "M"), sequence=("GR", "IR"), variant=("SP", "MP"),
+    acquisition="3D", echo_time=2.3, repetition_time=2300.0, inversion_time=900.0, slices=160,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("modality", "name"), SAID, ids=[name for _, name in SAID])
+def test_a_series_is_called_what_a_file_would_be(modality: str, name: str) -> None:
+    assert decide(replace(MPRAGE, description=name), load_rules()).modality == modality
+
+
+@pytest.mark.parametrize("name", ["t1_seg", "T1_brain_mask", "T1_label", "T1_sub", "T1_pre_post"])
+def test_a_series_with_a_name_that_is_nobodys_is_not_used(name: str) -> None:
+    assert decide(replace(MPRAGE, description=name), load_rules()).modality is None
+
+
+def test_words_of_contrast_agent_mean_the_same_to_series_as_to_files() -> None:
+    for word, modality in [
+        *((word, "t1c") for word in names.GIVEN),
+        *((word, "t1") for word in names.NOT_GIVEN),
+    ]:
+        assert decide(replace(MPRAGE, description=f"t1 {word}"), load_rules()).modality == modality
 
 
 STALE = "the page is stale: python tests/support/identification_page.py"
