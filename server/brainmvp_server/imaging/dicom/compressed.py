@@ -126,24 +126,31 @@ def _run_lengths(data: bytes, dataset: Dataset) -> NDArray[Any]:
     return values.view(f"<{'i' if dataset.PixelRepresentation else 'u'}{size}")[..., 0]
 
 
+def _ended(data: bytes) -> bytes:
+    """A JPEG or JPEG-LS stream that ends; some writers put a byte of anything behind its end.
+
+    A stream that is cut off would else read as an image whose lower part is made up.
+
+    Raises:
+        DamagedFrame: it is cut off.
+    """
+    if _END not in data[-_MOST_PADDING:]:
+        raise DamagedFrame("its compressed pixels are cut off")
+    return data
+
+
 def _jpeg(data: bytes) -> NDArray[Any]:
     from imagecodecs import jpeg8_decode
 
-    found: NDArray[Any] = jpeg8_decode(data)
+    found: NDArray[Any] = jpeg8_decode(_ended(data))
     return found
 
 
 def _jpeg_ls(data: bytes) -> NDArray[Any]:
-    """CharLS searches for seconds where a stream does not end with its marker: it gets one more.
-
-    A stream without an end of its own is cut off, and would read as one whose last values are
-    wrong. Some writers put a byte of anything behind it.
-    """
+    """CharLS searches for seconds where a stream does not end with its marker: it gets one more."""
     from imagecodecs import jpegls_decode
 
-    if _END not in data[-_MOST_PADDING:]:
-        raise DamagedFrame("its compressed pixels are cut off")
-    found: NDArray[Any] = jpegls_decode(data + _END)
+    found: NDArray[Any] = jpegls_decode(_ended(data) + _END)
     return found
 
 

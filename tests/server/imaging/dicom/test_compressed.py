@@ -136,15 +136,18 @@ def test_no_frame_whole_or_damaged_stops_everybody_else(syntax: str, damage: str
     assert longest_hold_s(lambda: decode_frame(data, header_of(frame), syntax)) < HOLD_S
 
 
-@pytest.mark.parametrize("missing", [1, 2, 3, 7])
-@pytest.mark.parametrize("syntax", [JPEGLSLossless, RLELossless])
+@pytest.mark.parametrize("missing", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("syntax", ENCODERS)
 def test_a_frame_whose_last_bytes_are_missing_is_refused_or_read_whole(
     syntax: str, missing: int
 ) -> None:
     frame = frame_of("u2", 16)
     data = ENCODERS[syntax](frame)[:-missing]
-    with contextlib.suppress(Exception):
-        np.testing.assert_array_equal(decode_frame(data, header_of(frame), syntax), frame)
+    try:
+        found = decode_frame(data, header_of(frame), syntax)
+    except Exception:
+        return
+    np.testing.assert_array_equal(found, frame)
 
 
 def test_run_lengths_that_unpack_to_anything_take_no_memory() -> None:
