@@ -152,7 +152,8 @@ def _focus(mask: NDArray[np.uint8], head: Box) -> Shape:
 
 def _slice(volume: NDArray[Any], axis: int, index: int) -> NDArray[Any]:
     """One plane: rows from superior (or anterior) down, columns from right (or anterior)."""
-    plane: NDArray[Any] = np.take(volume, index, axis=axis)
+    # An index reads the plane alone; np.take would copy the whole turned volume first.
+    plane: NDArray[Any] = np.moveaxis(volume, axis, 0)[index]
     return plane[::-1, ::-1].T
 
 

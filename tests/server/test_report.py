@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,11 @@ import pytest
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_server.answer import files_of
+from brainmvp_server.imaging.grid import Box
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.result import Result
-from brainmvp_server.planes import Planes
+from brainmvp_server.planes import PLANES, Planes
 from brainmvp_server.preview import preview_png
 from brainmvp_server.report import report_html, style_source
 
@@ -93,3 +95,15 @@ def test_a_results_planes_are_found_once_for_all_its_pictures(
     files = dict(files_of(result))
     assert len(found) == 1
     assert files["preview.png"] == preview_png(result)
+
+
+def test_a_plane_of_a_large_scan_costs_a_plane_not_the_scan(result: Result) -> None:
+    planes = Planes.of(result)
+    large = np.zeros((200, 200, 200), dtype=np.uint8, order="F")[::-1].transpose(1, 0, 2)
+    planes = replace(planes, image=large, mask=large, head=Box((0, 0, 0), large.shape))
+    for _, axis in PLANES:
+        tracemalloc.start()
+        planes.panel(axis, 100, 100, "outlined")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < large.size / 2

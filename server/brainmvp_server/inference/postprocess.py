@@ -44,16 +44,16 @@ def segment(
     directly, which gives the same mask. Parts that the task calls too small go last; probabilities
     keep them.
     """
-    wanted = probabilities or space.resampled
-    if wanted:
+    native: tuple[Array, ...] = ()
+    if probabilities:
         native = tuple(restored(p, space) for p in activate(logits, outputs))
         members = _members(native, outputs, _threshold(outputs))
+    elif space.resampled:
+        windows = tuple(_in_window(p, space) for p in activate(logits, outputs))
+        members = _all_placed(_members(windows, outputs, _threshold(outputs)), space)
     else:
-        native = ()
         level = _logit(_threshold(outputs))
-        parts = _members(tuple(logits), outputs, level)
-        with ThreadPoolExecutor(max_workers=len(parts)) as pool:
-            members = tuple(pool.map(lambda part: _placed(part, space), parts))
+        members = _all_placed(_members(tuple(logits), outputs, level), space)
     if isinstance(outputs, RegionOutputs) and any(outputs.smallest_parts_ml):
         members = _large_parts(members, outputs, space.native.voxel_ml)
     return Segmentation(
@@ -149,10 +149,18 @@ def _logit(probability: float) -> float:
     return float(np.log(probability / (1 - probability)))
 
 
+def _all_placed(
+    parts: tuple[NDArray[np.bool_], ...], space: ModelSpace
+) -> tuple[NDArray[np.bool_], ...]:
+    with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+        return tuple(pool.map(lambda part: _placed(part, space), parts))
+
+
 def _placed(part: NDArray[Any], space: ModelSpace) -> NDArray[Any]:
-    """A crop of model space in the whole native grid, where nothing was resampled."""
+    """What was found in the whole native grid: a crop of it, or its window if it was resampled."""
     native = np.zeros(space.native.shape, dtype=part.dtype, order="F")
-    space.native.orientation.view(native)[space.window.slices][space.box.slices] = part
+    window = space.native.orientation.view(native)[space.window.slices]
+    window[... if space.resampled else space.box.slices] = part
     return native
 
 
@@ -161,14 +169,15 @@ def restored(image: Array, space: ModelSpace) -> Array:
 
     Outside the crop it is zero.
     """
-    if not space.resampled:
-        return _placed(image, space)
+    return _placed(_in_window(image, space) if space.resampled else image, space)
+
+
+def _in_window(image: Array, space: ModelSpace) -> Array:
+    """An image of model space at the native voxels that were worked on, (X, Y, Z)."""
     matrices = [
         interpolation(np.arange(n) / step, full, start=start, stop=stop)
         for n, step, full, start, stop in zip(
             space.turned, space.scale, space.full, space.box.start, space.box.stop, strict=True
         )
     ]
-    native = np.zeros(space.native.shape, dtype=np.float32, order="F")
-    space.native.orientation.view(native)[space.window.slices] = along_axes(image, matrices)
-    return native
+    return along_axes(image, matrices)
