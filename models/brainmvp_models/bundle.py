@@ -17,6 +17,8 @@ from brainmvp_models.task import Task, explain
 from brainmvp_models.templates import TemplateBank
 
 MANIFEST = "manifest.json"
+MOST_MANIFEST_BYTES = 4 << 20
+"""Real ones have some kilobytes; a parser holds the interpreter's lock until it is done."""
 
 
 class UnreadableBundle(InvalidBundle):
@@ -172,8 +174,16 @@ def _latest(path: Path) -> Path:
 
 
 def _read_manifest(root: Path) -> Manifest:
+    with (root / MANIFEST).open("rb") as file:
+        content = file.read(MOST_MANIFEST_BYTES + 1)
+    if len(content) > MOST_MANIFEST_BYTES:
+        raise InvalidBundle(
+            f"{MANIFEST} is larger than {MOST_MANIFEST_BYTES >> 20} MiB",
+            remedy="Export the bundle again",
+            subject=root.name,
+        )
     try:
-        return Manifest.model_validate_json((root / MANIFEST).read_bytes())
+        return Manifest.model_validate_json(content)
     except ValidationError as error:
         raise InvalidBundle(
             f"{MANIFEST} does not validate: {explain(error)}",

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from brainmvp_models.bundle import Bundle, digest_of, find_bundles, version_key
+from brainmvp_models.bundle import (
+    MOST_MANIFEST_BYTES,
+    Bundle,
+    digest_of,
+    find_bundles,
+    version_key,
+)
 from brainmvp_models.errors import InvalidBundle
 
 Write = Callable[..., Path]
@@ -65,6 +71,12 @@ def test_missing_file_is_refused_by_name(write_bundle: Write, tmp_path: Path) ->
     (write_bundle(tmp_path) / "model.onnx").unlink()
     with pytest.raises(InvalidBundle, match=r"lacks model\.onnx"):
         Bundle.open(tmp_path / "tiny")
+
+
+def test_a_manifest_of_any_size_is_not_parsed(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(b"[" + b"0," * (MOST_MANIFEST_BYTES // 2) + b"0]")
+    with pytest.raises(InvalidBundle, match=r"manifest\.json is larger than 4 MiB"):
+        Bundle.open(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\x00\xff\xfe", b"{}"])
