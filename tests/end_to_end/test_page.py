@@ -402,11 +402,30 @@ def test_what_cannot_be_done_is_said_in_words_with_the_remedy(
     page.locator("#fill").select_option("grid")
     page.locator("#run").click()
     expect(notice).to_contain_text("Choose the policy center or zeros")
+    expect(notice).to_be_in_viewport(ratio=1)
     expect(page.locator("#history")).to_contain_text("failed")
+    expect(page.locator("#history .reason")).to_contain_text("grid")
     page.route("**/jobs?*", lambda route: route.abort())
     page.locator("#run").click()
     expect(notice).to_contain_text("cannot be reached")
+    expect(notice).to_be_in_viewport(ratio=1)
     expect(page.locator("#run")).to_be_enabled()
+
+
+def test_a_failure_and_the_picture_are_in_sight_wherever_the_form_is_scrolled_to(
+    page: Page, server: str, job: str, scan: Path
+) -> None:
+    page.set_viewport_size({"width": 1200, "height": 620})
+    shown(page, server, job)
+    page.locator("#files").set_input_files(scan)
+    page.locator(".volume select").select_option("t1")
+    page.locator("#fill").select_option("zeros")
+    page.route("**/jobs?*", lambda route: route.abort())
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    assert page.evaluate("scrollY") > 100, "the form is longer than the window"
+    expect(page.locator("#frame")).to_be_in_viewport(ratio=0.6)
+    page.locator("#run").click()
+    expect(page.locator(".notice")).to_be_in_viewport(ratio=1)
 
 
 def test_a_key_is_asked_for_and_a_waiting_job_survives_a_reload_and_is_cancelled(

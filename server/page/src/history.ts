@@ -110,6 +110,7 @@ export class History {
           },
           "✕",
         ),
+      job.error !== null && h("p", { class: "reason" }, job.error.detail || job.error.title),
     );
   }
 }
