@@ -101,10 +101,11 @@ class AsyncClient:
         version: str | None = None,
         fill: str | None = None,
         resample: bool = False,
+        form: str | None = None,
         on_upload: OnUpload | None = None,
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
-        call = wire.predict_call(model, version, fill, resample=resample)
+        call = wire.predict_call(model, version, fill, resample=resample, form=form)
         with opened(study, on_upload) as upload:
             return parse(Summary, await self._text(call, upload), subject=self.server)
 
@@ -117,11 +118,14 @@ class AsyncClient:
         version: str | None = None,
         fill: str | None = None,
         resample: bool = False,
+        form: str | None = None,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Path:
         """Write the mask to ``to``, a ``.nii.gz`` on the study's own grid."""
-        call = wire.predict_call(model, version, fill, accept=wire.GZIP, resample=resample)
+        call = wire.predict_call(
+            model, version, fill, accept=wire.GZIP, resample=resample, form=form
+        )
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
             save = partial(append, file, target=target, server=self.server)
@@ -142,6 +146,7 @@ class AsyncClient:
         version: str | None = None,
         fill: str | None = None,
         resample: bool = False,
+        form: str | None = None,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -158,6 +163,7 @@ class AsyncClient:
             accept=wire.ZIP,
             probabilities=probabilities,
             resample=resample,
+            form=form,
             dicom=dicom,
         )
         with (
@@ -182,6 +188,7 @@ class AsyncClient:
         version: str | None = None,
         fill: str | None = None,
         resample: bool = False,
+        form: str | None = None,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
     ) -> Job:
@@ -195,6 +202,7 @@ class AsyncClient:
             fill,
             probabilities=probabilities,
             resample=resample,
+            form=form,
             interactive=interactive,
             key=key,
             dicom=dicom,

@@ -27,7 +27,8 @@ class Client:
     ``verify`` holds the authorities to trust, or our certificate (an ``ssl.SSLContext``).
     ``transport`` replaces the network, for tests and for proxies of your own. Every method raises
     :class:`~brainmvp_clients.errors.ClientError` and its children, and nothing else of the network.
-    ``resample`` brings NIfTI volumes on other grids onto the first one's.
+    ``resample`` brings NIfTI volumes on other grids onto the first one's; ``form`` says what
+    places them where their headers disagree, ``sform`` or ``qform``.
 
     Example::
 
@@ -106,10 +107,11 @@ class Client:
         version: str | None = None,
         fill: str | None = None,
         resample: bool = False,
+        form: str | None = None,
         on_upload: OnUpload | None = None,
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
-        call = wire.predict_call(model, version, fill, resample=resample)
+        call = wire.predict_call(model, version, fill, resample=resample, form=form)
         with opened(study, on_upload) as upload:
             return parse(Summary, self._text(call, upload), subject=self.server)
 
@@ -122,11 +124,14 @@ class Client:
         version: str | None = None,
         fill: str | None = None,
         resample: bool = False,
+        form: str | None = None,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Path:
         """Write the mask to ``to``, a ``.nii.gz`` on the study's own grid."""
-        call = wire.predict_call(model, version, fill, accept=wire.GZIP, resample=resample)
+        call = wire.predict_call(
+            model, version, fill, accept=wire.GZIP, resample=resample, form=form
+        )
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
             with opened(study, on_upload) as upload, self._answer(call, upload) as answer:
@@ -145,6 +150,7 @@ class Client:
         version: str | None = None,
         fill: str | None = None,
         resample: bool = False,
+        form: str | None = None,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -161,6 +167,7 @@ class Client:
             accept=wire.ZIP,
             probabilities=probabilities,
             resample=resample,
+            form=form,
             dicom=dicom,
         )
         with (
@@ -183,6 +190,7 @@ class Client:
         version: str | None = None,
         fill: str | None = None,
         resample: bool = False,
+        form: str | None = None,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
     ) -> Job:
@@ -196,6 +204,7 @@ class Client:
             fill,
             probabilities=probabilities,
             resample=resample,
+            form=form,
             interactive=interactive,
             key=key,
             dicom=dicom,

@@ -78,11 +78,16 @@ def predict_call(
     accept: str = JSON,
     probabilities: bool = False,
     resample: bool = False,
+    form: str | None = None,
     dicom: DicomOptions = AS_SERVED,
 ) -> Call:
     """Asks for one study's result."""
     params = _given(
-        version=version, fill=fill, probabilities=_set(probabilities), resample=_set(resample)
+        version=version,
+        fill=fill,
+        probabilities=_set(probabilities),
+        resample=_set(resample),
+        form=form,
     )
     path = f"/v1/models/{quote(model, safe='')}/predict"
     return Call(path, {**params, **dicom.query}, accept, "POST")
@@ -100,6 +105,7 @@ def job_post(
     *,
     probabilities: bool,
     resample: bool,
+    form: str | None,
     interactive: bool,
     key: str | None,
     dicom: DicomOptions,
@@ -110,6 +116,7 @@ def job_post(
         fill=fill,
         probabilities=_set(probabilities),
         resample=_set(resample),
+        form=form,
         priority="interactive" if interactive else None,
     )
     path = f"/v1/models/{quote(model, safe='')}/jobs"

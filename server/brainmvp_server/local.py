@@ -11,6 +11,7 @@ from brainmvp_models.errors import InvalidBundle, TemplateMismatch
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.answer import summary_json, write_files
 from brainmvp_server.catalogue import Catalogue
+from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.inference.predictor import Predictor
 
 
@@ -21,6 +22,7 @@ def predict(
     *,
     fill: str | None = None,
     resample: bool = False,
+    form: Form | None = None,
     probabilities: bool = False,
     engine: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -38,6 +40,7 @@ def predict(
             fill=policy,
             probabilities=probabilities,
             resample=resample,
+            form=form or "sform",
             progress=progress,
         )
     finally:

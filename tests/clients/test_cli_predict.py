@@ -29,7 +29,7 @@ def test_prediction_on_a_server_writes_results_and_shows_a_table(
     code, out, err = brainmvp(
         "predict", "tumour", "--t1", study["t1"], "--flair", study["flair"],
         "--server", peer.url, "--version", "2", "--fill", "zeros", "--probabilities",
-        "--resample", "--out", tmp_path / "r",
+        "--resample", "--form", "qform", "--out", tmp_path / "r",
     )  # fmt: skip
     assert (code, err) == (0, "")
     shown = _shown(out)
@@ -37,6 +37,7 @@ def test_prediction_on_a_server_writes_results_and_shows_a_table(
         assert text in shown
     assert peer.requests[0].query == {
         "version": ["2"], "fill": ["zeros"], "probabilities": ["true"], "resample": ["true"],
+        "form": ["qform"],
     }  # fmt: skip
     assert (tmp_path / "r" / "mask.nii.gz").exists()
 
@@ -93,7 +94,9 @@ def test_local_prediction_gets_what_was_asked_and_its_results_move_into_place(
         "--out", tmp_path / "o" / "r",
     )  # fmt: skip
     assert (code, err) == (0, "")
-    assert json.loads(out)["warnings"] == ["bundles/tumour/2 none True True onnxruntime ['t1']"]
+    assert json.loads(out)["warnings"] == [
+        "bundles/tumour/2 none True None True onnxruntime ['t1']"
+    ]
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["r"]
     assert (tmp_path / "o" / "r" / "mask.nii.gz").read_bytes() == b"mask"
 

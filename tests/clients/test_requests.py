@@ -59,13 +59,14 @@ def test_options_go_into_the_query_and_absent_ones_do_not(
     call(peer.url, "predict", "tumour", study)
     call(
         peer.url, "results", "a/b", study, tmp_path / "r", version="1", fill="zeros",
-        probabilities=True, resample=True,
+        probabilities=True, resample=True, form="qform",
     )  # fmt: skip
     plain, full = peer.requests
     assert (plain.query, plain.headers["accept"]) == ({}, "application/json")
     assert full.path == "/v1/models/a%2Fb/predict"
     assert full.query == {
         "version": ["1"], "fill": ["zeros"], "probabilities": ["true"], "resample": ["true"],
+        "form": ["qform"],
     }  # fmt: skip
     assert full.headers["accept"] == "application/zip"
     assert full.headers["accept-encoding"] == "identity"

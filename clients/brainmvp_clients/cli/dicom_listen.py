@@ -43,6 +43,7 @@ def dicom_listen(
     version: o.Version = None,
     fill: o.Fill = None,
     resample: o.Resample = False,
+    form: o.Form = None,
     probabilities: o.Probabilities = False,
     assign: o.Assign = None,
     b_value: o.BValue = None,
@@ -85,7 +86,7 @@ def dicom_listen(
         source, sinks, pseudonyms = delivered(spool, goals, ways, stack)
         batch = Batch(
             model, version, source, sinks, out, pace, fill, probabilities, pseudonyms,
-            resume=True, dicom=dicom, stop=stop, resample=resample,
+            resume=True, dicom=dicom, stop=stop, resample=resample, form=form,
         )  # fmt: skip
         client = stack.enter_context(ways.client(server))
         batch.served(client)

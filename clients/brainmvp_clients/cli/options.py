@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -31,6 +31,10 @@ Version = Annotated[str | None, option("V", "The model's version, not the latest
 Fill = Annotated[str | None, option("POLICY", "Missing modalities, as for predict.", RUN)]
 Resample = Annotated[
     bool, option(None, "Bring NIfTI on other grids onto the first one's.", RUN, "--resample")
+]
+Form = Annotated[
+    Literal["sform", "qform"] | None,
+    option(None, "What places NIfTI where its header's two forms disagree.", RUN, "--form"),
 ]
 Probabilities = Annotated[bool, option(None, "Keep probabilities too.", RUN, "--probabilities")]
 Concurrency = Annotated[

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -50,6 +50,10 @@ Resample = Annotated[
     bool,
     typer.Option("--resample", help="Bring volumes on other grids onto the first one's."),
 ]
+Form = Annotated[
+    Literal["sform", "qform"] | None,
+    typer.Option("--form", help="What places a volume where its header's two forms disagree."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
@@ -74,6 +78,7 @@ def predict(
         str | None, _text("POLICY", "Missing modalities: grid, center, zeros or none.")
     ] = None,
     resample: Resample = False,
+    form: Form = None,
     engine: Annotated[str | None, _text("NAME", "What runs the network here.")] = None,
     probabilities: Probabilities = False,
     overwrite: Overwrite = False,
@@ -89,7 +94,7 @@ def predict(
         "pd": pd, "dwi": dwi, "adc": adc, "t1ir": t1ir,
     }  # fmt: skip
     order = Order(
-        model, _study(given), out, version, fill, resample, engine, probabilities, overwrite,
+        model, _study(given), out, version, fill, resample, form, engine, probabilities, overwrite,
         server, as_job,
     )  # fmt: skip
     with naming(order.study), progress(shown=not (quiet or as_json)) as bars:
@@ -116,6 +121,7 @@ class Order:
     version: str | None
     fill: str | None
     resample: bool
+    form: str | None
     engine: str | None
     probabilities: bool
     overwrite: bool
@@ -158,6 +164,7 @@ def _at_once(order: Order, client: Client, bars: Progress) -> Summary:
         version=order.version,
         fill=order.fill,
         resample=order.resample,
+        form=order.form,
         overwrite=order.overwrite,
         on_upload=bars.upload,
     )
@@ -173,6 +180,7 @@ def _as_job(order: Order, client: Client, bars: Progress) -> Summary:
         version=order.version,
         fill=order.fill,
         resample=order.resample,
+        form=order.form,
         on_upload=bars.upload,
     )
     try:
@@ -206,6 +214,7 @@ def _here(order: Order, bars: Progress) -> tuple[Summary, str]:
             folder,
             fill=order.fill,
             resample=order.resample,
+            form=order.form,
             probabilities=order.probabilities,
             engine=order.engine,
             progress=bars.stage,

@@ -64,6 +64,7 @@ def score(
     version: o.Version = None,
     fill: o.Fill = None,
     resample: o.Resample = False,
+    form: o.Form = None,
     probabilities: o.Probabilities = False,
     assign: o.Assign = None,
     b_value: o.BValue = None,
@@ -115,6 +116,7 @@ def score(
             resume,
             dicom,
             resample=resample,
+            form=form,
         )
         client = stack.enter_context(ways.client(server))
         if dry_run:

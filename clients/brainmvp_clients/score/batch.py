@@ -42,6 +42,7 @@ class Batch:
     dicom: DicomOptions = AS_SERVED
     stop: threading.Event = field(default_factory=threading.Event)
     resample: bool = False
+    form: str | None = None
 
     def served(self, client: Client) -> ServedModel:
         """The model to use.
@@ -60,6 +61,7 @@ class Batch:
                 tuple(sorted(sink.label for sink in self.sinks)),
                 self.dicom,
                 self.resample,
+                self.form,
             ),
         )
 

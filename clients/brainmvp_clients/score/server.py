@@ -27,13 +27,15 @@ class Settings:
     sinks: tuple[str, ...] = ()
     dicom: DicomOptions = AS_SERVED
     resample: bool = False
+    form: str | None = None
 
     @property
     def digest(self) -> str:
         """The same for equal settings, and for no others."""
         chosen = asdict(self)
-        if not self.resample:  # so that runs begun before there was the choice go on
-            del chosen["resample"]
+        for later in ("resample", "form"):  # runs begun before there was the choice go on
+            if not chosen[later]:
+                del chosen[later]
         text = json.dumps(chosen, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -69,6 +71,7 @@ class ServedModel:
             version=self.model.version,
             fill=self._settings.fill,
             resample=self._settings.resample,
+            form=self._settings.form,
             dicom=self._settings.dicom,
         )
         if self.model.digest and summary.bundle and summary.bundle != self.model.digest:

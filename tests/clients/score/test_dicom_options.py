@@ -13,7 +13,7 @@ import pytest
 Score = Callable[..., tuple[int, str, str]]
 
 ASKED = (
-    "--resample",
+    "--resample", "--form", "qform",
     "--seg", "labelmap", "--seg-frames", "all", "--overlay", "--b-value", "800",
     "--assign", "5:t1c", "--assign", "4.2:none",
 )  # fmt: skip
@@ -33,6 +33,7 @@ def test_what_is_asked_for_reaches_the_server_and_nothing_else_does(
     assert full == {
         "version": ["2"],
         "resample": ["true"],
+        "form": ["qform"],
         "seg": ["labelmap"],
         "seg_frames": ["all"],
         "overlay": ["true"],
@@ -50,6 +51,7 @@ def test_what_is_asked_for_reaches_the_server_and_nothing_else_does(
         ("--b-value", "2000"),
         ("--assign", "5:t1c"),
         ("--resample",),
+        ("--form", "qform"),
     ],
     ids=lambda option: option[0],
 )
