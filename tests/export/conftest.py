@@ -14,6 +14,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.checkpoint import load_network, read_checkpoint
 from brainmvp_models.task import Task, Window, load_task
 from brainmvp_models.templates import TemplateBank
+from once import Once
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +29,13 @@ def small_network(tiny_checkpoint: Path, small_task: Task) -> torch.nn.Module:
 
 
 @pytest.fixture(scope="session")
-def small_bundle(
-    tiny_checkpoint: Path, small_task: Task, tmp_path_factory: pytest.TempPathFactory
-) -> Bundle:
+def small_bundle(once: Once, tiny_checkpoint: Path, small_task: Task) -> Bundle:
     """The tiny checkpoint, exported for ``small_task``."""
-    out = tmp_path_factory.mktemp("small")
-    return export_bundle(Order(tiny_checkpoint, out, small_task, "small", "1", command="test"))
+
+    def make(folder: Path) -> None:
+        export_bundle(Order(tiny_checkpoint, folder, small_task, "small", "1", command="test"))
+
+    return Bundle.open(once("small-bundle", make) / "small" / "1")
 
 
 @pytest.fixture(scope="session")

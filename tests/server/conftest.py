@@ -181,13 +181,13 @@ def swift_models(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def steady_models(swift_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, but no machine gets through a window in less than a tenth of a second.
+    """The same, but a window takes about a tenth of a second, and a large study more than one.
 
     For tests that must catch a study on its way.
     """
     folder = tmp_path_factory.mktemp("models")
     shutil.copytree(swift_models, folder, dirs_exist_ok=True)
-    rewrite_network(folder / "swift" / "1", steps=150_000)
+    rewrite_network(folder / "swift" / "1", steps=60_000)
     return folder
 
 

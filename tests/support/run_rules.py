@@ -53,7 +53,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Remember which test made what is in the temporary folder."""
     result = yield
     made = item.config.stash[_LEFT]
-    found = (path.name for path in item.config.stash[_FOLDER].iterdir())
+    found = (path.name for path in item.config.stash[_FOLDER].glob("*"))
     there = {name for name in found if not name.startswith(LIBRARIES)}
     for name in there - made.keys():
         made[name] = item.nodeid

@@ -49,7 +49,7 @@ def start(run: Path, *options: str, processes: int = 1) -> subprocess.Popen[byte
 def whole(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     """The losses of a run that nothing disturbed."""
     run = tmp_path_factory.mktemp("whole")
-    assert start(run).wait(timeout=120) == 0
+    train(cpu(), ToyObjective(), ToySampler(), PLAN, run)
     return losses(run)
 
 
@@ -157,7 +157,5 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(
 
 def test_a_resume_file_of_another_training_is_refused_by_name(tmp_path: Path) -> None:
     torch.save({"something": "else"}, tmp_path / RESUME_FILE)
-    command = [sys.executable, str(PROGRAM), str(tmp_path), "--resume"]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert found.returncode != 0
-    assert "last.ckpt: is not of this training" in found.stderr
+    with pytest.raises(InvalidCheckpoint, match=r"last\.ckpt: is not of this training"):
+        train(cpu(), ToyObjective(), ToySampler(), PLAN, tmp_path, resume=True)

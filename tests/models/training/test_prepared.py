@@ -60,9 +60,15 @@ def test_training_sees_the_voxels_that_the_service_will_show(
         )
 
 
+@pytest.fixture(scope="module")
+def resampled(both: tuple[PreparedStudy, Prepared], bank: TemplateBank) -> TemplateBank:
+    """The bank at the study's spacing."""
+    return bank.at_spacing(training_spacing(*both))
+
+
 @pytest.mark.parametrize("scaling", ["raw", "minmax"])
 def test_training_fills_missing_modalities_as_the_service_does(
-    both: tuple[PreparedStudy, Prepared], bank: TemplateBank, scaling: str
+    both: tuple[PreparedStudy, Prepared], bank: TemplateBank, resampled: TemplateBank, scaling: str
 ) -> None:
     training, served = both
     base = load_task("upenn-gbm")
@@ -81,7 +87,7 @@ def test_training_fills_missing_modalities_as_the_service_does(
         {m: v for m, v in served.images.items() if m not in hidden},
         served.warnings,
     )
-    scaled = bank.at_spacing(spacing)
+    scaled = resampled
     if scaling == "minmax":
         scaled = TemplateBank({m: minmax_scaled(v) for m, v in scaled.volumes.items()})
     theirs, _ = fill_channels(kept, task, scaled, policy)
