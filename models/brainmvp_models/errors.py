@@ -32,7 +32,8 @@
     ├── JobsUnavailable         the jobs' database does not answer or is damaged
     ├── StorageFailed           a file that cannot be read or written
     ├── Overloaded              the service has enough to do
-    │   └── TooManyRequests     one client asks for more than its share
+    │   ├── TooManyRequests     one client asks for more than its share
+    │   └── OutOfMemory         the memory is full
     └── StudyStopped            a study that was not finished, by no fault of its own
         ├── StudyCancelled      whoever asked for it no longer wants it
         ├── StudyTimedOut       it took longer than it may
@@ -281,6 +282,21 @@ class TooManyRequests(Overloaded):
 
     code = "too-many-requests"
     title = "Too many requests at once"
+
+
+class OutOfMemory(Overloaded):
+    """The memory is full; what of the study could not be done is not the study's fault."""
+
+    code = "out-of-memory"
+    title = "The service is out of memory"
+
+    @classmethod
+    def for_study(cls) -> OutOfMemory:
+        """What is told of a study that found the memory full, whatever was estimated."""
+        return cls(
+            "there was no memory left for the study",
+            remedy="Send it again when the service is less busy; tell the operator",
+        )
 
 
 class StudyStopped(BrainMVPError):

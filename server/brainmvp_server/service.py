@@ -52,6 +52,11 @@ class Service:
         self._running: set[Stop] = set()
         self._lock = threading.Lock()
 
+    @property
+    def stuck(self) -> bool:
+        """Do so many engines hang that only a new start can help?"""
+        return self.worker.networks.left.full
+
     def start(self) -> None:
         """Begin to load networks and to follow the model folder."""
         watch_s, warm_up = self.settings.service.watch_s, self.settings.worker.warm_up
@@ -98,5 +103,6 @@ def _worker(settings: Settings, observer: WorkerObserver | None) -> Worker:
         windows=worker.batch,
         timeout_s=worker.engine_s,
         warm_up=worker.warm_up,
+        most_hung=worker.engines_hung,
     )
     return Worker(networks, Batching(worker.batch_wait_ms / 1000), observer)

@@ -26,6 +26,7 @@ def readings(life: Life) -> Mapping[Family, Reading]:
         family.NETWORK_BYTES: lambda: networks.bytes,
         family.NETWORK_LOADS: lambda: networks.loads,
         family.NETWORK_UNLOADS: lambda: networks.unloads,
+        family.ENGINES_HUNG: lambda: networks.left.count,
         family.MODELS: lambda: len(shelf.catalogue.bundles),
         family.MODELS_REFUSED: lambda: len(shelf.refused),
         family.READY: lambda: bool(shelf.catalogue.bundles) and shelf.warm and not service.draining,

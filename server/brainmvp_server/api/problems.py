@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
-import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from brainmvp_models import errors as domain
 from brainmvp_models.errors import BrainMVPError
 from brainmvp_server.api.access import Access, access_of
+from brainmvp_server.observability.logs import kind_and_place
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +129,13 @@ class InternalError(BrainMVPError):
     title = "Something went wrong"
 
 
+class NotLive(BrainMVPError):
+    """The service cannot recover by itself."""
+
+    code = "not-live"
+    title = "The service must be started again"
+
+
 class NotReady(BrainMVPError):
     """The service has no model to serve."""
 
@@ -161,6 +167,7 @@ STATUS: Mapping[type[BrainMVPError], HTTPStatus] = {
     NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     InvalidQuery: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    NotLive: HTTPStatus.SERVICE_UNAVAILABLE,
     HeadTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
@@ -232,6 +239,7 @@ def install(app: FastAPI) -> None:
     """Make every error of ``app`` a problem, whoever raises it."""
     app.add_exception_handler(BrainMVPError, _domain_error)
     app.add_exception_handler(OSError, _full_disk)
+    app.add_exception_handler(MemoryError, _full_memory)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_middleware(_LastResort)
@@ -271,6 +279,12 @@ async def _full_disk(request: Request, error: Exception) -> Response:
         "the service has no room for the study", remedy="Send it again later; tell the operator"
     )
     return await _domain_error(request, full)
+
+
+async def _full_memory(request: Request, error: Exception) -> Response:
+    """Nor is memory without room."""
+    log.error("the memory is full: %s", kind_and_place(error))
+    return await _domain_error(request, domain.OutOfMemory.for_study())
 
 
 _REMEDIES = {
@@ -331,9 +345,7 @@ class _LastResort:
         try:
             await self._app(scope, receive, watch)
         except Exception as error:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{Path(last.filename).name}:{last.lineno}"
-            log.error("unexpected %s at %s", type(error).__name__, place)
+            log.error("unexpected %s", kind_and_place(error))
             if scope["type"] == "http" and not started:
                 response = answer_error(_internal_error(), access_of(scope))
                 await response(scope, receive, send)

@@ -11,7 +11,7 @@ from brainmvp_models.task import FillPolicy
 from brainmvp_server.api.access import access_of
 from brainmvp_server.api.answers import Form, answer, negotiate
 from brainmvp_server.api.described import PROBLEM, UPLOAD
-from brainmvp_server.api.problems import NotReady
+from brainmvp_server.api.problems import NotLive, NotReady
 from brainmvp_server.api.studies import (
     Assign,
     Brought,
@@ -36,12 +36,16 @@ def build_health_router(service: Service) -> APIRouter:
     """The probes. They wait for no thread: nothing that a request does can starve them."""
     router = APIRouter()
 
-    @router.get("/health/live", tags=["health"], summary="Is the process alive?")
+    @router.get(
+        "/health/live", tags=["health"], summary="Is the process alive?", responses={503: PROBLEM}
+    )
     async def live() -> dict[str, str]:
+        check_live()
         return {"status": "live"}
 
     @router.get("/health/ready", tags=["health"], summary="Can it serve?", responses={503: PROBLEM})
     async def ready() -> dict[str, str]:
+        check_live()
         if service.draining:
             raise NotReady("the service is closing", remedy="Ask another replica")
         if not service.shelf.catalogue.bundles:
@@ -49,6 +53,10 @@ def build_health_router(service: Service) -> APIRouter:
         if not service.shelf.warm:
             raise NotReady("networks are being loaded", remedy="Ask again in some seconds")
         return {"status": "ready"}
+
+    def check_live() -> None:
+        if service.stuck:
+            raise NotLive("its engines hang", remedy="Start it again; look at the machine")
 
     return router
 

@@ -17,7 +17,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import EngineFailed
 from brainmvp_server.inference.batches import candidates, fastest_batch
 from brainmvp_server.inference.engines import Engine, EngineOptions, installed_engines, load_engine
-from brainmvp_server.inference.engines.guarded import GuardedEngine
+from brainmvp_server.inference.engines.guarded import GuardedEngine, LeftBehind
 from brainmvp_server.inference.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,8 @@ class Networks:
     """Loads networks, and unloads the least recently used idle one where the budget is short.
 
     One network is always allowed, whatever it takes. Where every loaded network is in use, a study
-    that needs another one waits.
+    that needs another one waits. Those of engines that hang are counted until they come back; with
+    too many of them none is loaded.
 
     Args:
         load: loads a bundle's network; by default from its ONNX file.
@@ -88,6 +89,7 @@ class Networks:
         windows: the largest batch; by default one window on a CPU, and on a GPU what is fastest.
         timeout_s: how long one batch may take.
         warm_up: run one window at load, so that the first study does not pay for it.
+        most_hung: engines that may hang at once.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Networks:
         windows: int | None = None,
         timeout_s: float = 120.0,
         warm_up: bool = False,
+        most_hung: int = 3,
     ) -> None:
         self._load = load or partial(_load_verified, name=engine, options=options)
         self._engine = engine
@@ -111,6 +114,7 @@ class Networks:
         self._coming: dict[str, int] = {}
         self._wanted: frozenset[str] | None = None
         self._uses = 0
+        self.left = LeftBehind(most_hung)
         self._changed = threading.Condition()
         self.loads = 0
         """How often a network was loaded; for metrics."""
@@ -161,7 +165,8 @@ class Networks:
         key, need = bundle.digest, self._need(bundle, self._windows or 1)
         with self._changed:
             taken = self._taken()
-            full = self._budget is not None and taken and taken + need > self._budget
+            others = self._loaded or self._coming
+            full = self._budget is not None and others and taken + need > self._budget
             if full or key in self._loaded or key in self._coming:
                 return
             self._coming[key] = need
@@ -210,7 +215,8 @@ class Networks:
     def _loading(self, bundle: Bundle) -> Iterator[Network]:
         """The block begins when the network is loaded and no other thread can unload it yet."""
         try:
-            engine = GuardedEngine(partial(self._load, bundle), self._timeout_s)
+            need = self._coming[bundle.digest]
+            engine = GuardedEngine(partial(self._load, bundle), self._timeout_s, self.left, need)
             network = self._ready(bundle, engine)
         except BaseException:
             with self._changed:
@@ -263,7 +269,9 @@ class Networks:
 
     def _make_room(self, need: int) -> bool:
         """Unload idle networks until ``need`` fits; whether it does."""
-        while self._budget is not None and self._taken() + need > self._budget and self._taken():
+        while self._budget is not None and self._taken() + need > self._budget:
+            if not self._loaded and not self._coming:
+                return True
             idle = [network for network in self._loaded.values() if not network.holders]
             if not idle:
                 return False
@@ -282,7 +290,7 @@ class Networks:
 
     def _taken(self) -> int:
         loaded = sum(network.bytes for network in self._loaded.values())
-        return loaded + sum(self._coming.values())
+        return loaded + sum(self._coming.values()) + self.left.bytes
 
 
 def _seconds(bundle: Bundle, engine: GuardedEngine, windows: int) -> float:

@@ -13,12 +13,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_models.errors import BrainMVPError, EngineFailed, ServiceClosing
+from brainmvp_models.errors import BrainMVPError, EngineFailed, OutOfMemory, ServiceClosing
 from brainmvp_server.inference.engines.guarded import Pending
 from brainmvp_server.inference.networks import Network, Networks
 from brainmvp_server.inference.stop import Stop
 from brainmvp_server.inference.turns import Turns, weight
 from brainmvp_server.inference.windows import Place, Stitching, WindowPlan
+from brainmvp_server.observability.logs import kind_and_place
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +233,7 @@ class Worker:
             try:
                 coming = self._bring(batch)
             except Exception as error:  # every study waits for this thread: nothing may end it
-                log.error("a batch could not be worked on (%s)", type(error).__name__)
+                log.error("a batch could not be worked on: %s", kind_and_place(error))
                 self._fail(batch.entries, _unforeseen(error))
             finally:
                 self.networks.release(batch.network)
@@ -361,7 +362,7 @@ class Worker:
                     break
                 entries.append(picked)
         except Exception as error:  # no memory, as a rule
-            log.error("a batch could not be cut (%s)", type(error).__name__)
+            log.error("a batch could not be cut: %s", kind_and_place(error))
             self._fail(tuple(entries), _unforeseen(error))
             self.networks.release(network)
             return None
@@ -419,7 +420,7 @@ class Worker:
             else:
                 self._again(batch, error)
         except Exception as error:  # one study's fault must not end the others
-            log.error("a batch could not be delivered (%s)", type(error).__name__)
+            log.error("a batch could not be delivered: %s", kind_and_place(error))
             self._fail(batch.entries, _unforeseen(error))
         return False
 
@@ -451,7 +452,8 @@ class Worker:
 
     def _replace(self, network: Network, error: EngineFailed) -> None:
         name = network.bundle.manifest.name
-        log.warning("%s: %s; a fresh engine takes its place", name, error.problem)
+        cause = f" ({kind_and_place(error.__cause__)})" if error.__cause__ else ""
+        log.warning("%s: %s%s; a fresh engine takes its place", name, error.problem, cause)
         if self._observer is not None:
             self._observer.engine_replaced(name)
         try:
@@ -476,7 +478,9 @@ class Worker:
             self._changed.notify_all()
 
 
-def _unforeseen(error: Exception) -> EngineFailed:
+def _unforeseen(error: Exception) -> BrainMVPError:
+    if isinstance(error, MemoryError):
+        return OutOfMemory.for_study()
     return EngineFailed(
         f"the windows could not be worked on ({type(error).__name__})", remedy="Send it again"
     )

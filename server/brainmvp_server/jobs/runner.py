@@ -14,7 +14,13 @@ from typing import Any, TypeVar
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
 
-from brainmvp_models.errors import BrainMVPError, ServiceClosing, StorageFailed, StudyCancelled
+from brainmvp_models.errors import (
+    BrainMVPError,
+    OutOfMemory,
+    ServiceClosing,
+    StorageFailed,
+    StudyCancelled,
+)
 from brainmvp_server.answer import write_files
 from brainmvp_server.imaging.intake import Wishes, opened
 from brainmvp_server.inference.footprint import footprint
@@ -25,6 +31,7 @@ from brainmvp_server.jobs.attempt import Attempt, JobGivenAway
 from brainmvp_server.jobs.job import UNFORESEEN, JobError, Order, Outcome, Priority, State
 from brainmvp_server.jobs.leases import Leases
 from brainmvp_server.jobs.storage import Storage
+from brainmvp_server.observability.logs import kind_and_place
 from brainmvp_server.service import Service
 
 T = TypeVar("T")
@@ -169,8 +176,11 @@ class JobRunner:
                     remedy="Make room or mend the storage, then post the job again",
                 )
             )
-        except Exception:  # a bug
-            log.exception("a job failed in an unexpected way")
+        except MemoryError as error:
+            log.error("the memory is full: %s", kind_and_place(error))
+            return self._failed(OutOfMemory.for_study())
+        except Exception as error:  # a bug
+            log.error("a job failed in an unexpected way: %s", kind_and_place(error))
             return Outcome(state=State.FAILED, error=UNFORESEEN)
 
     @contextmanager

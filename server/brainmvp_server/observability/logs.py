@@ -79,10 +79,14 @@ class TextFormatter(logging.Formatter):
         return f"{head} {tail}".replace("\n", "\\n").replace("\r", "\\r")
 
 
-def _error(record: logging.LogRecord) -> str | None:
-    if not record.exc_info or record.exc_info[0] is None:
-        return None
-    kind, _, trace = record.exc_info
-    frames = traceback.extract_tb(trace)
+def kind_and_place(error: BaseException) -> str:
+    """What may be said of an exception whose message could quote a file: its type and its place."""
+    frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{kind.__name__}{place}"
+    return f"{type(error).__name__}{place}"
+
+
+def _error(record: logging.LogRecord) -> str | None:
+    if not record.exc_info or record.exc_info[1] is None:
+        return None
+    return kind_and_place(record.exc_info[1])

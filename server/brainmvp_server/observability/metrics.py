@@ -84,6 +84,9 @@ BATCH_SECONDS = Family(
 ENGINES_REPLACED = Family(
     "brainmvp_engines_replaced", "counter", "Engines that failed and were replaced.", ("model",)
 )
+ENGINES_HUNG = Family(
+    "brainmvp_engines_hung", "gauge", "Engines that were left behind and do not come back."
+)
 WAITING = Family("brainmvp_windows_waiting", "gauge", "Windows that wait for the engine.")
 ADMITTED = Family("brainmvp_admitted", "gauge", "Predictions under way or waiting.")
 STUDY_BYTES = Family(
@@ -107,8 +110,8 @@ BUILD = Family("brainmvp_build_info", "gauge", "The version that runs; always 1.
 
 FAMILIES = (
     REQUESTS, REQUEST_SECONDS, IN_FLIGHT, PROBLEMS, STUDIES, STAGE_SECONDS, WINDOWS, BATCH_FILL,
-    BATCH_SECONDS, ENGINES_REPLACED, WAITING, ADMITTED, STUDY_BYTES, STUDY_BUDGET, NETWORK_BYTES,
-    NETWORK_LOADS, NETWORK_UNLOADS, MODELS, MODELS_REFUSED, READY, JOBS, BUILD,
+    BATCH_SECONDS, ENGINES_REPLACED, ENGINES_HUNG, WAITING, ADMITTED, STUDY_BYTES, STUDY_BUDGET,
+    NETWORK_BYTES, NETWORK_LOADS, NETWORK_UNLOADS, MODELS, MODELS_REFUSED, READY, JOBS, BUILD,
 )  # fmt: skip
 """Every metric of ours; those of the process come from the Prometheus client."""
 

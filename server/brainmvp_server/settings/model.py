@@ -162,6 +162,12 @@ class WorkerSettings(Group):
     engine_s: float = Field(
         default=120, gt=0, description="Longest work on one batch; after it the engine is replaced."
     )
+    engines_hung: int = Field(
+        default=3,
+        ge=1,
+        description="Engines that may hang at once; with that many none is loaded any more, and "
+        "/health/live fails, so that whoever watches starts the service again.",
+    )
     networks_mb: int | None = Field(
         default=None, ge=1, description="Memory for networks, in MiB; else no limit."
     )

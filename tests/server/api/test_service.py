@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,37 @@ def test_every_kind_of_error_has_a_status_of_its_own_or_of_its_family() -> None:
         if kind.code not in offline:
             assert any(ancestor in STATUS for ancestor in kind.__mro__), kind.code
             assert 400 <= status_of(kind("x", remedy="y")) < 600
+
+
+def test_a_full_memory_is_the_services_own_and_passes(tmp_path: Path) -> None:
+    app = create_app(Settings.of(models=tmp_path))
+
+    @app.get("/full")
+    def full() -> None:
+        raise MemoryError("Unable to allocate 8 GiB")
+
+    with running(app) as http:
+        answer = http.get("/full")
+    assert answer.status_code == 503 and "retry-after" in answer.headers
+    assert answer.json()["type"] == "urn:brainmvp:problem:out-of-memory"
+
+
+def test_a_service_whose_engines_hang_is_not_live_until_they_come_back(bundles: Path) -> None:
+    app = create_app(Settings.of(models=bundles, warm_up=False, engines_hung=2))
+    left = app.state.life.service.worker.networks.left
+    release = threading.Event()
+    threads = [threading.Thread(target=release.wait, args=(60,), daemon=True) for _ in range(2)]
+    with running(app) as http:
+        for number, thread in enumerate(threads, start=1):
+            assert http.get("/health/live").status_code == 200
+            thread.start()
+            left.add(thread, 1000)
+            assert f"brainmvp_engines_hung {number}.0" in http.get("/metrics").text
+        for probe in ("live", "ready"):
+            answer = http.get(f"/health/{probe}")
+            assert answer.status_code == 503
+            assert answer.json()["type"] == "urn:brainmvp:problem:not-live"
+        release.set()
+        for thread in threads:
+            thread.join()
+        assert http.get("/health/live").status_code == 200

@@ -599,3 +599,48 @@ def test_a_network_changed_on_disk_since_it_was_verified_is_not_loaded(
         file.write(b"x")
     with pytest.raises(InvalidBundle, match="SHA-256"), Networks().held(bundle, Stop()):
         pass
+
+
+def test_engines_that_hang_are_counted_bounded_and_forgotten_when_they_come_back(
+    tiny_bundle: Bundle,
+) -> None:
+    """Each keeps a thread and a network: without a bound, every study would leak two of them."""
+    with Gate() as gate:
+        networks = Networks(lambda _: Scripted(gate), timeout_s=0.1, windows=1, most_hung=2)
+        with networks.held(tiny_bundle, Stop()) as network:
+            engine, one = network.engine, networks.bytes
+            for hung in (1, 2):
+                with pytest.raises(EngineFailed, match="did not answer"):
+                    engine.finish(engine.start(network.room()))
+                if hung == 1:
+                    engine.restart()
+                    assert networks.bytes == 2 * one
+            with pytest.raises(EngineUnavailable, match="2 engines hang"):
+                engine.restart()
+            networks.discard(network)
+            assert networks.left.full and networks.bytes == 2 * one
+            with pytest.raises(EngineFailed):  # at once: nobody works on it any more
+                engine.finish(engine.start(network.room()))
+        with pytest.raises(EngineUnavailable), networks.held(tiny_bundle, Stop()):
+            pass
+        gate.open()
+        until(lambda: networks.left.count == 0)
+        assert networks.bytes == 0 and not networks.left.full
+        with networks.held(tiny_bundle, Stop()):
+            assert networks.bytes == one
+    networks.close()
+
+
+def test_an_engine_that_hangs_takes_its_part_of_the_budget_but_never_the_last_network(
+    tiny_bundle: Bundle, grade_bundle: Bundle
+) -> None:
+    with Gate() as gate:
+        budget = network_bytes(tiny_bundle, 1)
+        networks = Networks(lambda _: Scripted(gate), timeout_s=0.05, windows=1, budget=budget)
+        with networks.held(tiny_bundle, Stop()) as network:
+            with pytest.raises(EngineFailed):
+                network.engine.finish(network.engine.start(network.room()))
+            network.engine.restart()
+        with networks.held(grade_bundle, Stop(5)):
+            assert networks.unloads == 1
+    networks.close()

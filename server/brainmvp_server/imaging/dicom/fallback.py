@@ -8,6 +8,7 @@ of the images, and lies where their own attributes say that it must.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -23,6 +24,9 @@ from brainmvp_models.errors import InvalidSettings
 from brainmvp_server.imaging.dicom.files import Frame
 from brainmvp_server.imaging.dicom.series import SetAside, Sorted, Stack
 from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.observability.logs import kind_and_place
+
+log = logging.getLogger(__name__)
 
 PROGRAM = "dcm2niix"
 _SECONDS = 120
@@ -121,7 +125,10 @@ def _check_values(voxels: NDArray[Any], frames: tuple[Frame, ...]) -> None:
 
     try:
         values = np.concatenate([stored_values(frame).ravel() for frame in frames])
-    except Exception:
+    except MemoryError:
+        raise
+    except Exception as error:
+        log.info("pixels could not be decoded: %s", kind_and_place(error))
         raise _NotBelieved("its pixels are damaged") from None
     mine, theirs = (np.unique(one[one != 0], return_counts=True) for one in (voxels, values))
     if not all(map(np.array_equal, mine, theirs)):

@@ -7,7 +7,9 @@ wrong with it makes it an unreadable file, never a crash.
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,9 @@ from brainmvp_server.imaging.dicom.header import (
     b_value_of,
     header_of,
 )
+from brainmvp_server.observability.logs import kind_and_place
+
+log = logging.getLogger(__name__)
 
 _MOST_FRAMES = 20_000
 _PREAMBLE = 132
@@ -108,21 +113,24 @@ def is_dicom(path: Path) -> bool:
 def scan(paths: Iterable[Path]) -> Scanned:
     """Read the headers of files in any order; an object sent twice counts once."""
     instances: dict[str, Instance] = {}
-    unreadable = other = 0
+    reasons: Counter[str] = Counter()
+    other = 0
     for path in paths:
         if not is_dicom(path):
             other += 1
             continue
         try:
             found = read_instance(path)
-        except UnreadableFile:
-            unreadable += 1
+        except UnreadableFile as error:
+            reasons[str(error)] += 1
             continue
         if found is None:
             other += 1
         else:
             instances.setdefault(found.uid or str(path), found)
-    return Scanned(tuple(instances.values()), unreadable, other)
+    for reason, count in reasons.most_common(10):
+        log.info("%d DICOM headers could not be read: %s", count, reason)
+    return Scanned(tuple(instances.values()), reasons.total(), other)
 
 
 class UnreadableFile(Exception):
@@ -145,8 +153,10 @@ def read_instance(path: Path) -> Instance | None:
             return _instance(path, dataset)
     except UnreadableFile:
         raise
-    except (MemoryError, RecursionError, Exception) as error:
-        raise UnreadableFile(type(error).__name__) from None
+    except MemoryError:  # ours, not the file's: its header was weighed
+        raise
+    except Exception as error:
+        raise UnreadableFile(kind_and_place(error)) from None
 
 
 def open_dataset(path: Path, *, stop_before_pixels: bool = False) -> Dataset:

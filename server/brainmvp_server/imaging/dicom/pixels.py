@@ -6,6 +6,7 @@ What is not compressed pydicom reads; the rest is :mod:`compressed`'s.
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -28,6 +29,9 @@ from brainmvp_server.imaging.dicom.source import DicomSource
 from brainmvp_server.imaging.nifti import Limits, check_values, spatial_header
 from brainmvp_server.imaging.sources import outline
 from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.observability.logs import kind_and_place
+
+log = logging.getLogger(__name__)
 
 
 def read_stack(stack: Stack, modality: Modality, limits: Limits = Limits()) -> Volume:
@@ -44,7 +48,10 @@ def read_stack(stack: Stack, modality: Modality, limits: Limits = Limits()) -> V
             return _read(stack, modality)
     except _Undecodable as fault:
         problem, remedy = fault.args
-    except (MemoryError, RecursionError, Exception):
+    except MemoryError:  # ours, not the file's: what it claims was held against its header
+        raise
+    except Exception as error:
+        log.info("pixels could not be decoded: %s", kind_and_place(error))
         problem, remedy = "its pixels are damaged", "Send the series again, whole"
     raise InvalidVolume(f"series {stack.label}: {problem}", remedy=remedy, subject=modality.value)
 

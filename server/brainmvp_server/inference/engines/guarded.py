@@ -22,6 +22,56 @@ _LOAD_S = 3600
 _TRY_AGAIN = "Send the study again; if it stays so, choose another engine or export the bundle anew"
 
 
+class LeftBehind:
+    """Engines that hang: each keeps its thread and its network's memory until it answers after all.
+
+    Args:
+        most: how many there may be; with that many no fresh one is loaded, as it would hang too.
+    """
+
+    def __init__(self, most: int = 3) -> None:
+        self._most = most
+        self._hung: dict[threading.Thread, int] = {}
+        self._lock = threading.Lock()
+
+    def add(self, thread: threading.Thread, bytes: int) -> None:
+        """An engine does not answer; its network is counted as so much."""
+        with self._lock:
+            self._hung[thread] = bytes
+
+    @property
+    def count(self) -> int:
+        """How many hang now."""
+        return len(self._now())
+
+    @property
+    def bytes(self) -> int:
+        """What their networks are counted as."""
+        return sum(self._now().values())
+
+    @property
+    def full(self) -> bool:
+        """Are there as many as there may be?"""
+        return self.count >= self._most
+
+    def check(self) -> None:
+        """See that a fresh engine may be loaded.
+
+        Raises:
+            EngineUnavailable: too many hang.
+        """
+        if self.full:
+            raise EngineUnavailable(
+                f"{self.count} engines hang, and another would too",
+                remedy="Start the service again, and look at the machine and its driver",
+            )
+
+    def _now(self) -> dict[threading.Thread, int]:
+        with self._lock:
+            self._hung = {thread: size for thread, size in self._hung.items() if thread.is_alive()}
+            return self._hung
+
+
 @dataclass(frozen=True)
 class Pending:
     """A batch in the engine; ``deadline`` on the monotonic clock."""
@@ -41,16 +91,25 @@ class GuardedEngine:
     Args:
         load: loads the engine; called in that thread, and again by :meth:`restart`.
         timeout_s: how long one batch may take.
+        left: where those are noted that are left behind and hang.
+        bytes: what the network is counted as.
 
     Raises:
         EngineUnavailable: the engine cannot be loaded.
     """
 
-    def __init__(self, load: Callable[[], Engine], timeout_s: float) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Engine],
+        timeout_s: float,
+        left: LeftBehind | None = None,
+        bytes: int = 0,
+    ) -> None:
         self._load = load
         self._timeout_s = timeout_s
-        self._thread = _EngineThread(load)
-        self.info: EngineInfo = self._thread.opened()
+        self._left = left or LeftBehind()
+        self._bytes = bytes
+        self.info: EngineInfo = self._fresh()
 
     def start(self, windows: Array) -> Pending:
         """Begin with a batch of windows (N, C, h, w, d)."""
@@ -90,13 +149,23 @@ class GuardedEngine:
         Raises:
             EngineUnavailable: it cannot be loaded again.
         """
-        self._thread.leave()
-        self._thread = _EngineThread(self._load)
-        self._thread.opened()
+        self.close()
+        self._fresh()
 
     def close(self) -> None:
         """Free the network once the batch under way is through."""
         self._thread.leave()
+        if self._thread.busy:
+            self._left.add(self._thread.thread, self._bytes)
+
+    def _fresh(self) -> EngineInfo:
+        self._left.check()
+        self._thread = _EngineThread(self._load)
+        try:
+            return self._thread.opened()
+        except BaseException:
+            self.close()
+            raise
 
 
 class _EngineThread:
@@ -106,7 +175,15 @@ class _EngineThread:
         self._work: queue.SimpleQueue[tuple[Array, Future[Array]] | None] = queue.SimpleQueue()
         self._opened: Future[EngineInfo] = Future()
         self._engine: Engine | None = None
-        threading.Thread(target=self._run, args=(load,), name="engine", daemon=True).start()
+        self._answer: Future[Array] | None = None
+        self._ended = False
+        self.thread = threading.Thread(target=self._run, args=(load,), name="engine", daemon=True)
+        self.thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """Does it load, or work on a batch?"""
+        return not self._opened.done() or (self._answer is not None and not self._answer.done())
 
     def opened(self) -> EngineInfo:
         try:
@@ -118,7 +195,10 @@ class _EngineThread:
 
     def infer(self, windows: Array) -> Future[Array]:
         answer: Future[Array] = Future()
-        if self._opened.done() and (error := self._opened.exception()) is not None:
+        self._answer = answer
+        if self._ended:
+            answer.set_exception(RuntimeError("the engine was left"))
+        elif self._opened.done() and (error := self._opened.exception()) is not None:
             answer.set_exception(error)
         else:
             self._work.put((windows, answer))
@@ -132,6 +212,7 @@ class _EngineThread:
         return True
 
     def leave(self) -> None:
+        self._ended = True
         self._work.put(None)
 
     def _run(self, load: Callable[[], Engine]) -> None:
