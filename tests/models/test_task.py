@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 from pydicom.sr.codedict import codes
 
 from brainmvp_models.errors import InvalidTask
@@ -15,6 +16,7 @@ from brainmvp_models.task import (
     ClassOutputs,
     Preprocessing,
     RegionOutputs,
+    Task,
     load_task,
     parse_task,
     preset_names,
@@ -228,3 +230,15 @@ def test_template_on_a_channel_makes_a_modality_outside_the_bank_fillable() -> N
         parse_task(yaml.safe_dump(fields), subject="mine")
     fields["channels"][1]["required"] = True
     assert parse_task(yaml.safe_dump(fields), subject="mine").channels[1].required
+
+
+def test_a_task_of_before_there_was_a_field_of_view_has_the_published_one() -> None:
+    fields = load_task("upenn-gbm").model_dump(mode="json")
+    del fields["preprocessing"]["field_of_view_mm"]
+    assert Task.model_validate(fields).preprocessing.field_of_view_mm == (240, 240, 155)
+
+
+@pytest.mark.parametrize("edges", [[0, 1, 1], [1, 1, -1], [1, 1, float("inf")]])
+def test_a_field_of_view_that_cannot_be_is_refused(edges: list[float]) -> None:
+    with pytest.raises(ValidationError, match="field_of_view_mm"):
+        Preprocessing.model_validate({"field_of_view_mm": edges})

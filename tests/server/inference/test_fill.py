@@ -95,3 +95,45 @@ def test_required_unknown_and_missing_modalities_are_refused() -> None:
         check_modalities((Modality.T1,), TASK, "none")
     with pytest.raises(MissingModality, match="at least one"):
         check_modalities((), TASK, "zeros")
+
+
+@pytest.mark.parametrize(
+    ("policy", "template"), [("center", True), ("grid", True), ("zeros", False), ("none", False)]
+)
+def test_what_a_series_does_not_reach_is_filled_as_a_missing_modality_is(
+    policy: FillPolicy, template: bool
+) -> None:
+    box = Box((2, 3, 1), (9, 12, 8))
+    given = TASK.modalities if policy == "none" else (Modality.T1, Modality.T2)
+    study = prepared(TEMPLATE_SHAPE, box, *given)
+    beyond = np.zeros(box.shape, dtype=bool)
+    beyond[:, :, 4:] = True
+    study.unknown[Modality.T2] = beyond
+    templates = bank(*TASK.modalities)
+    index = TASK.modalities.index(Modality.T2)
+    image, channels = fill_channels(study, TASK, templates, policy)
+    whole = prepared(TEMPLATE_SHAPE, box, Modality.T1)
+    missing = np.zeros(box.shape, np.float32)
+    if template:
+        missing = fill_channels(whole, TASK, templates, policy)[0][index]
+    np.testing.assert_array_equal(image[index][beyond], missing[beyond])
+    np.testing.assert_array_equal(image[index][~beyond], 1)
+    assert Modality.T2 in channels.real
+
+
+def test_a_template_that_has_no_place_leaves_what_is_not_reached_empty() -> None:
+    box = Box((0, 0, 0), (6, 6, 6))
+    study = prepared((20, 20, 20), box, *TASK.modalities)
+    study.unknown[Modality.T2] = np.ones(box.shape, dtype=bool)
+    image, _ = fill_channels(study, TASK, bank(*TASK.modalities), "grid")
+    assert not image[TASK.modalities.index(Modality.T2)].any()
+
+
+def test_grid_refuses_a_study_that_only_looks_like_that_grid_without_its_padding() -> None:
+    space = ModelSpace(
+        Grid((30, 30, 30), np.eye(4)), TEMPLATE_SHAPE, TEMPLATE_SHAPE, (1.0, 1.0, 1.0),
+        Box((0, 0, 0), TEMPLATE_SHAPE), (5, 6, 7),
+    )  # fmt: skip
+    study = Prepared(space, {Modality.T1: np.ones(TEMPLATE_SHAPE, np.float32)}, ())
+    with pytest.raises(TemplateMismatch, match="30 × 30 × 30"):
+        fill_channels(study, TASK, bank(*TASK.modalities), "grid")
