@@ -15,7 +15,8 @@
     │   ├── MixedStudy          files of several patients or studies
     │   ├── NothingIdentified   no series of a study can be told to be a needed modality
     │   ├── MissingModality     too few modalities for the model or the fill policy
-    │   └── TemplateMismatch    the fill policy does not fit the study
+    │   ├── TemplateMismatch    the fill policy does not fit the study
+    │   └── UnwritableObject    a DICOM object that cannot be made for the study
     ├── InvalidTask             a task file does not validate
     ├── InvalidRules            a file of identification rules does not validate
     ├── InvalidDatalist         a list of training or test cases that cannot be used
@@ -162,6 +163,13 @@ class TemplateMismatch(InvalidInput):
 
     code = "template-mismatch"
     title = "The missing modalities cannot be filled this way"
+
+
+class UnwritableObject(InvalidInput):
+    """A DICOM object that cannot be made: the source lacks a UID, or has one that is not valid."""
+
+    code = "unwritable-object"
+    title = "A DICOM object cannot be written"
 
 
 class InvalidTask(BrainMVPError):

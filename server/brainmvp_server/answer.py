@@ -8,12 +8,19 @@ Of a study that came as DICOM also ``segmentation.dcm``, ``report.dcm`` and what
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import ClassOutputs, RegionOutputs
-from brainmvp_server.dicom_out.objects import ObjectOptions, has_objects, object_files
+from brainmvp_server.dicom_out.objects import (
+    MissingObject,
+    ObjectOptions,
+    has_objects,
+    notes_of,
+    object_files,
+)
 from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.nifti import compress, encode_nifti
 from brainmvp_server.inference.result import Result
@@ -32,9 +39,11 @@ def mask_nifti(result: Result) -> bytes:
     return encode_nifti(result.mask, native.header)
 
 
-def summary_json(result: Result, findings: Findings | None = None) -> str:
+def summary_json(
+    result: Result, findings: Findings | None = None, missing: Sequence[MissingObject] = ()
+) -> str:
     """The summary as indented JSON."""
-    return Summary.of(result, findings).model_dump_json(indent=2) + "\n"
+    return Summary.of(result, findings, missing).model_dump_json(indent=2) + "\n"
 
 
 def files_of(
@@ -42,17 +51,26 @@ def files_of(
     objects: ObjectOptions = ObjectOptions(),
     findings: Findings | None = None,
 ) -> Iterator[tuple[str, bytes]]:
-    """Every file of a result, one at a time: its name and its bytes."""
+    """Every file of a result, one at a time: its name and its bytes.
+
+    A DICOM object that cannot be written is not among them; summary and report say so, and why.
+    """
     if result.segmentation is not None:
         yield MASK, compress(mask_nifti(result))
-    yield SUMMARY, summary_json(result, findings).encode()
+    missing: list[MissingObject] = []
+    if has_objects(result):
+        for made in object_files(result, objects):
+            if isinstance(made, MissingObject):
+                missing.append(made)
+            else:
+                yield made.name, made.content
+        result = replace(result, warnings=(*result.warnings, *notes_of(result, missing)))
+    yield SUMMARY, summary_json(result, findings, missing).encode()
     planes = Planes.of(result)  # once: of a large study it is most of the work
     yield PREVIEW, preview_png(result, planes)
     yield REPORT, report_html(result, planes).encode()
     yield from _probability_maps(result)
     yield from _channels(result)
-    if has_objects(result):
-        yield from object_files(result, objects)
 
 
 def write_files(

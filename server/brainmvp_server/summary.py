@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.manifest import SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Channel, FillPolicy, RegionOutputs, ScoreOutputs
+from brainmvp_server.dicom_out.objects import MissingObject
 from brainmvp_server.findings import Finding, Findings
 from brainmvp_server.inference.preprocess import Coverage
 from brainmvp_server.inference.result import Result
@@ -81,6 +83,14 @@ class ExpectedQuality(Wire):
     studies: int
 
 
+class MissingFile(Wire):
+    """A file that the result should have, and why it has not."""
+
+    name: str
+    problem: str
+    remedy: str
+
+
 class Summary(Wire):
     """Everything about a result but its voxels."""
 
@@ -101,13 +111,22 @@ class Summary(Wire):
     scores: tuple[ScoreGiven, ...]
     expected_quality: tuple[ExpectedQuality, ...]
     warnings: tuple[str, ...]
+    missing: tuple[MissingFile, ...] = Field(
+        default=(),
+        description="DICOM objects that could not be written, where objects were asked for.",
+    )
     windows: int
     seconds: dict[str, float] = Field(description="Wall-clock seconds by stage.")
     intended_use: str
 
     @classmethod
-    def of(cls, result: Result, findings: Findings | None = None) -> Summary:
-        """The summary of a result, and of what was identified to get there."""
+    def of(
+        cls,
+        result: Result,
+        findings: Findings | None = None,
+        missing: Sequence[MissingObject] = (),
+    ) -> Summary:
+        """The summary of a result, of what was identified to get there, and what it lacks."""
         manifest = result.manifest
         return cls(
             model=manifest.name,
@@ -135,6 +154,10 @@ class Summary(Wire):
                 for quality in result.expected
             ),
             warnings=result.warnings,
+            missing=tuple(
+                MissingFile(name=one.name, problem=one.error.problem, remedy=one.error.remedy)
+                for one in missing
+            ),
             windows=result.windows,
             seconds={stage: round(seconds, 4) for stage, seconds in result.seconds.items()},
             intended_use=manifest.task.intended_use,

@@ -11,7 +11,12 @@ from fastapi.responses import FileResponse, Response
 from brainmvp_models.task import Task
 from brainmvp_server.answer import MASK, PREVIEW, mask_nifti, summary_json, write_zip
 from brainmvp_server.api.problems import NotAcceptable
-from brainmvp_server.dicom_out.objects import ObjectOptions, has_objects, object_files
+from brainmvp_server.dicom_out.objects import (
+    MissingObject,
+    ObjectOptions,
+    has_objects,
+    object_files,
+)
 from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.nifti import compress
 from brainmvp_server.inference.result import Result
@@ -76,7 +81,7 @@ def answer(
     """The response; all but the summary lies in a file of ``folder``, and takes no memory.
 
     Raises:
-        NotAcceptable: DICOM objects of a study that did not come as DICOM.
+        NotAcceptable, UnwritableObject: see :func:`_write_related`.
     """
     if form is Form.JSON:
         return Response(summary_json(result, findings), media_type=form.value)
@@ -97,7 +102,12 @@ def answer(
 
 
 def _write_related(result: Result, objects: ObjectOptions, path: Path) -> None:
-    """The objects as DICOMweb sends them (PS3.18, section 8.6.1.2)."""
+    """The objects as DICOMweb sends them (PS3.18, section 8.6.1.2); all of them, or none.
+
+    Raises:
+        NotAcceptable: the study did not come as DICOM.
+        UnwritableObject: one of them cannot be written; this form has no place to say so.
+    """
     if not has_objects(result):
         raise NotAcceptable(
             "the study did not come as DICOM: objects could not refer to it",
@@ -106,8 +116,10 @@ def _write_related(result: Result, objects: ObjectOptions, path: Path) -> None:
     head = b"Content-Type: application/dicom" + _CRLF + _CRLF
     delimiter = b"--" + _BOUNDARY.encode()
     with path.open("wb") as body:
-        for _, content in object_files(result, objects):
-            body.write(delimiter + _CRLF + head + content + _CRLF)
+        for made in object_files(result, objects):
+            if isinstance(made, MissingObject):
+                raise made.error
+            body.write(delimiter + _CRLF + head + made.content + _CRLF)
         body.write(delimiter + b"--" + _CRLF)
 
 

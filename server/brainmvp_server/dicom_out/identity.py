@@ -5,21 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from brainmvp_models import __version__
-from brainmvp_server.imaging.dicom.source import DicomSource
+from brainmvp_server.dicom_out.reference import source_of
 from brainmvp_server.inference.result import Result
 
 MANUFACTURER = "BrainMVP Server"
 SERIAL = "0"
 _FIRST_SERIES = 9100
-_TYPE_TWO = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
-    "StudyDate", "StudyTime", "ReferringPhysicianName",
-)  # fmt: skip
-"""What the standard wants to be there, be it empty."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,7 @@ class Identity:
     @classmethod
     def of(cls, result: Result, kind: str, number: int, instance: int = 1) -> Identity:
         """Of the ``instance``-th object of a kind; ``number`` tells the kinds' series apart."""
-        study = str(source_of(result).datasets[0].StudyInstanceUID)
+        study = source_of(result).study
         roots = ["brainmvp", study, result.bundle, kind]
         return cls(
             series=generate_uid(entropy_srcs=[*roots, "series"]),
@@ -56,27 +50,6 @@ class Identity:
             "sop_instance_uid": self.instance,
             "instance_number": self.instance_number,
         }
-
-
-def source_of(result: Result) -> DicomSource:
-    """The series whose grid the result lies on.
-
-    Raises:
-        ValueError: the study did not come as DICOM.
-    """
-    source = result.study.native.source
-    if source is None:
-        raise ValueError("the study did not come as DICOM")
-    return source
-
-
-def headers_of(source: DicomSource) -> list[Dataset]:
-    """The source's headers, with every attribute that objects made from them must repeat."""
-    for dataset in source.datasets:
-        for keyword in _TYPE_TWO:
-            if keyword not in dataset:
-                setattr(dataset, keyword, "")
-    return list(source.datasets)
 
 
 def equipment(result: Result) -> dict[str, Any]:

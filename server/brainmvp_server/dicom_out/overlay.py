@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import highdicom as hd
@@ -17,9 +17,8 @@ from brainmvp_server.dicom_out.identity import (
     MANUFACTURER,
     Identity,
     equipment,
-    headers_of,
-    source_of,
 )
+from brainmvp_server.dicom_out.reference import axes_of, images_of, reference, source_of
 from brainmvp_server.imaging.percentile import value_percentiles
 from brainmvp_server.inference.result import Result
 
@@ -30,32 +29,51 @@ _INK = "#ffffff"
 _BELOW, _ABOVE = 1.0, 99.5
 
 
-def overlay(result: Result) -> Iterator[Dataset]:
+@dataclass(frozen=True, eq=False)
+class Overlay:
     """One RGB image a slice that holds a finding; without one, the middle slice, which says so.
 
-    Raises:
-        ValueError: the model classifies, or the study did not come as DICOM.
+    Attributes:
+        slices: which slices are shown, in order.
     """
-    outputs = result.manifest.task.outputs
-    if isinstance(outputs, ScoreOutputs):
-        raise ValueError("a classifier has no mask")
-    mask = result.mask
-    slices = np.flatnonzero(mask.any(axis=(0, 1)))
-    found = slices.size > 0
-    if not found:
-        slices = np.array([mask.shape[2] // 2])
-    headers = headers_of(source_of(result))
-    palette = np.zeros((256, 3), dtype=np.float32)
-    for label in labels_of(outputs):
-        palette[label.value] = ImageColor.getrgb(label.colour)[:3]
-    native = result.study.native
-    low, high = value_percentiles(native, native.stored, (_BELOW, _ABOVE))
-    for number, k in enumerate(slices.tolist(), start=1):
-        values = native.values(native.stored[:, :, k].T)
-        grey = np.clip((values - low) / (high - low or 1), 0, 1) * 255
-        picture = _captioned(_blended(grey, mask[:, :, k].T, palette), result, k, found)
-        header = headers[k] if len(headers) == mask.shape[2] else headers[0]
-        yield _capture(result, header, picture, number)
+
+    slices: tuple[int, ...]
+    _result: Result
+    _palette: NDArray[np.float32]
+    _window: tuple[float, float]
+
+    @classmethod
+    def of(cls, result: Result) -> Overlay:
+        """The overlay of a result.
+
+        Raises:
+            ValueError: the model classifies.
+        """
+        outputs = result.manifest.task.outputs
+        if isinstance(outputs, ScoreOutputs):
+            raise ValueError("a classifier has no mask")
+        slices = np.flatnonzero(result.mask.any(axis=(0, 1)))
+        if not slices.size:
+            slices = np.array([result.mask.shape[2] // 2])
+        palette = np.zeros((256, 3), dtype=np.float32)
+        for label in labels_of(outputs):
+            palette[label.value] = ImageColor.getrgb(label.colour)[:3]
+        native = result.study.native
+        low, high = value_percentiles(native, native.stored, (_BELOW, _ABOVE))
+        return cls(tuple(slices.tolist()), result, palette, (float(low), float(high)))
+
+    def capture(self, number: int) -> Dataset:
+        """The ``number``-th image, from 1.
+
+        Raises:
+            ValueError, UnwritableObject: see :func:`source_of`.
+        """
+        k, result, (low, high) = self.slices[number - 1], self._result, self._window
+        mask = result.mask[:, :, k].T
+        native = result.study.native
+        grey = (native.values(native.stored[:, :, k].T) - low) / (high - low or 1)
+        picture = _blended(np.clip(grey, 0, 1) * 255, mask, self._palette)
+        return _capture(result, k, _captioned(picture, result, k, bool(mask.any())), number)
 
 
 def _blended(
@@ -84,46 +102,33 @@ def _captioned(
     return np.asarray(image)
 
 
-def _capture(result: Result, header: Dataset, picture: NDArray[np.uint8], number: int) -> Dataset:
-    cosines = [float(v) for v in _orientation(header)]
+def _capture(result: Result, k: int, picture: NDArray[np.uint8], number: int) -> Dataset:
+    source, grid = source_of(result), result.study.native.grid
+    row, column = axes_of(grid)
     identity = Identity.of(result, "overlay", _NUMBER, number)
     made: Dataset = hd.sc.SCImage.from_ref_dataset(
-        ref_dataset=header,
+        ref_dataset=images_of(source)[0],
         pixel_array=picture,
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        patient_orientation=(_towards(cosines[:3]), _towards(cosines[3:])),
+        patient_orientation=("L", "P"),
         manufacturer=MANUFACTURER,
         **identity.arguments,
     )
+    # highdicom knows directions of one letter only; those of PS3.3, C.7.6.1.1.1, have up to three.
+    made.PatientOrientation = [_towards(row), _towards(column)]
     made.SeriesDescription = f"{result.manifest.name} overlay"[:64]
     made.ManufacturerModelName = equipment(result)["manufacturer_model_name"]
     made.BodyPartExamined = "BRAIN"
     made.BurnedInAnnotation = "NO"
     made.ImageType = ["DERIVED", "SECONDARY"]
     made.DerivationDescription = "Segmentation shown over the source image"
-    made.SourceImageSequence = [_reference(header)]
+    made.SourceImageSequence = [reference(source.frames[k])]
     return made
 
 
-def _reference(header: Dataset) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = header.SOPClassUID
-    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    return item
-
-
-def _orientation(header: Dataset) -> Any:
-    if "ImageOrientationPatient" in header:
-        return header.ImageOrientationPatient
-    shared = header.SharedFunctionalGroupsSequence[0]
-    group = shared if "PlaneOrientationSequence" in shared else None
-    group = group or header.PerFrameFunctionalGroupsSequence[0]
-    return group.PlaneOrientationSequence[0].ImageOrientationPatient
-
-
-def _towards(cosines: list[float]) -> str:
+def _towards(cosines: NDArray[np.float64]) -> str:
     """The direction of an axis as letters, the largest part first: for example ``LP``."""
     letters = [("L", "R"), ("P", "A"), ("H", "F")]
     order = sorted(range(3), key=lambda axis: -abs(cosines[axis]))

@@ -14,9 +14,8 @@ from brainmvp_server.dicom_out.identity import (
     MANUFACTURER,
     SERIAL,
     Identity,
-    headers_of,
-    source_of,
 )
+from brainmvp_server.dicom_out.reference import images_of, refer, source_of
 from brainmvp_server.inference.measure import Structure
 from brainmvp_server.inference.result import ClassScore, Result
 
@@ -29,8 +28,12 @@ def measurement_report(result: Result, segmentation: Dataset | None) -> Dataset:
     A structure that is one segment of a binary segmentation refers to it; tools know no references
     to segments of label maps yet. Those, unions of segments, and class scores refer to the source
     images. What was not found is reported as absent, with its volume of 0 mL.
+
+    Raises:
+        ValueError, UnwritableObject: see :func:`source_of`.
     """
-    headers = headers_of(source_of(result))
+    source = source_of(result)
+    headers = images_of(source)
     algorithm = _algorithm(result)
     if segmentation is not None and segmentation.SOPClassUID != SegmentationStorage:
         segmentation = None
@@ -60,6 +63,7 @@ def measurement_report(result: Result, segmentation: Dataset | None) -> Dataset:
         series_description=f"{result.manifest.name} measurements"[:64],
         **identity.arguments,
     )
+    refer(made, source)
     return made
 
 
@@ -133,7 +137,7 @@ def _sources(headers: list[Dataset]) -> list[Any]:
 
 
 def _tracking(result: Result, name: str) -> Any:
-    study = str(source_of(result).datasets[0].StudyInstanceUID)
+    study = source_of(result).study
     uid = generate_uid(entropy_srcs=["brainmvp", study, result.bundle, "tracking", name])
     return hd.sr.TrackingIdentifier(uid=uid, identifier=name)
 

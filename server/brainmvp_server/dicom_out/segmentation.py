@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import highdicom as hd
 import numpy as np
 from highdicom.color import CIELabColor
+from numpy.typing import NDArray
 from PIL import ImageColor
 from pydicom.dataset import Dataset
 
 from brainmvp_models.task import Label, ScoreOutputs, SegmentationOutputs
 from brainmvp_server.dicom_out.codes import FAMILY, category_of, code_of, labels_of
-from brainmvp_server.dicom_out.identity import Identity, equipment, headers_of, source_of
+from brainmvp_server.dicom_out.identity import Identity, equipment
 from brainmvp_server.dicom_out.objects import Encoding, Frames
+from brainmvp_server.dicom_out.reference import refer, slices_of, source_of
 from brainmvp_server.inference.result import Result
 
-_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))
 _NUMBER = 0
 
 
@@ -31,6 +30,7 @@ def segmentation(
 
     Raises:
         ValueError: the model classifies, or the study did not come as DICOM.
+        UnwritableObject: see :func:`source_of`.
     """
     outputs = result.manifest.task.outputs
     if isinstance(outputs, ScoreOutputs):
@@ -39,9 +39,10 @@ def segmentation(
     empty = not result.mask.any()
     kind = encoding.upper()
     identity = Identity.of(result, "segmentation", _NUMBER)
+    source = source_of(result)
     made: Dataset = hd.seg.Segmentation(
-        source_images=headers_of(source_of(result)),
-        pixel_array=_volume(result, labels),
+        source_images=slices_of(source, result.study.native.grid),
+        pixel_array=_numbered(result, labels),
         segmentation_type=kind,
         segment_descriptions=[
             _segment(result, label, number, outputs) for number, label in enumerate(labels, start=1)
@@ -53,21 +54,16 @@ def segmentation(
         **identity.arguments,
         **equipment(result),
     )
+    refer(made, source)
     return made
 
 
-def _volume(result: Result, labels: tuple[Label, ...]) -> Any:
-    """Segment numbers (slice, row, column) at their place in L-P-S."""
-    native = result.study.native
+def _numbered(result: Result, labels: tuple[Label, ...]) -> NDArray[np.uint8]:
+    """Segment numbers (slice, row, column)."""
     numbers = np.zeros(256, dtype=np.uint8)
     for number, label in enumerate(labels, start=1):
         numbers[label.value] = number
-    return hd.Volume(
-        array=np.ascontiguousarray(numbers[result.mask].T),
-        affine=(_LPS @ native.grid.affine)[:, (2, 1, 0, 3)],
-        coordinate_system="PATIENT",
-        frame_of_reference_uid=native.frame_of_reference,
-    )
+    return np.ascontiguousarray(numbers[result.mask].T)
 
 
 def _segment(

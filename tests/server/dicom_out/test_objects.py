@@ -15,7 +15,7 @@ import pytest
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.task import load_task
-from brainmvp_server.dicom_out.objects import ObjectOptions, object_files
+from brainmvp_server.dicom_out.objects import MissingObject, ObjectFile, ObjectOptions, object_files
 from brainmvp_server.imaging.archive import Unpacked
 from brainmvp_server.imaging.intake import chosen_for, take_in
 from brainmvp_server.inference.predictor import Predictor
@@ -70,7 +70,9 @@ def sparse_mask(result: Result) -> np.ndarray:
 
 
 def written(result: Result, options: ObjectOptions = ObjectOptions()) -> dict[str, bytes]:
-    return dict(object_files(result, options))
+    files = list(object_files(result, options))
+    assert [one for one in files if isinstance(one, MissingObject)] == []
+    return {one.name: one.content for one in files if isinstance(one, ObjectFile)}
 
 
 def read_back(content: bytes, result: Result) -> np.ndarray:

@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.dicom import compressed
 from brainmvp_server.imaging.dicom.extent import MOST_WEIGHT, check_extent
 from brainmvp_server.imaging.dicom.files import Frame, open_dataset
+from brainmvp_server.imaging.dicom.identity import head_of, source_of
 from brainmvp_server.imaging.dicom.series import Stack
-from brainmvp_server.imaging.dicom.source import DicomSource
 from brainmvp_server.imaging.nifti import Limits, check_values, spatial_header
 from brainmvp_server.imaging.sources import outline
 from brainmvp_server.imaging.volume import Volume
@@ -76,14 +77,16 @@ def _read(stack: Stack, modality: Modality) -> Volume:
     scales = {(frame.slope, frame.intercept) for frame in stack.frames}
     slope, intercept = next(iter(scales)) if len(scales) == 1 else (1.0, 0.0)
     block: NDArray[Any] | None = None if stack.converted is None else np.load(stack.converted)
-    datasets = []
+    heads: dict[Path, Dataset] = {}
     paths = {frame.path for frame in stack.frames}
     if sum(map(check_extent, paths)) > MOST_WEIGHT:
         raise _Undecodable("its headers hold too much", "Remove its private attributes")
     numbered = enumerate(stack.frames)
     for _, group in groupby(numbered, key=lambda item: item[1].path):
         frames = list(group)
-        dataset = open_dataset(frames[0][1].path)
+        path = frames[0][1].path
+        dataset = open_dataset(path)
+        heads[path] = head_of(dataset)
         for place, frame, pixels in () if stack.converted else _decoded(dataset, frames):
             if len(scales) > 1:
                 pixels = (pixels * frame.slope + frame.intercept).astype(np.float32)
@@ -92,7 +95,6 @@ def _read(stack: Stack, modality: Modality) -> Volume:
             elif block.dtype != pixels.dtype:
                 raise _Undecodable("its slices differ in pixel format", "Convert them to one")
             block[place] = pixels
-        datasets.append(_without_pixels(dataset))
     assert block is not None
     stored = block.T
     fault = check_values(stored)
@@ -109,7 +111,7 @@ def _read(stack: Stack, modality: Modality) -> Volume:
         header=spatial_header(stack.grid.affine),
         digest=f"sha256:{digest.hexdigest()}",
         frame_of_reference=stack.frame_of_reference,
-        source=DicomSource(stack.label, tuple(_distinct(datasets))),
+        source=source_of(stack, heads),
     )
 
 
@@ -151,19 +153,3 @@ def _unsupported(syntax: UID) -> _Undecodable:
         f"its pixels are compressed as {name}, which cannot be read here",
         "Send it uncompressed, or as JPEG Lossless, JPEG-LS, JPEG 2000 or RLE",
     )
-
-
-def _without_pixels(dataset: Dataset) -> Dataset:
-    """What references to the source need: no pixels, no private attributes."""
-    if "PixelData" in dataset:
-        del dataset.PixelData
-    dataset.remove_private_tags()
-    return dataset
-
-
-def _distinct(datasets: list[Dataset]) -> Iterator[Dataset]:
-    seen = set()
-    for dataset in datasets:
-        if dataset.SOPInstanceUID not in seen:
-            seen.add(dataset.SOPInstanceUID)
-            yield dataset
