@@ -151,6 +151,14 @@ class ExpectedQuality(Answer):
     studies: int
 
 
+class MissingFile(Answer):
+    """A file that a result should have, and why it has not."""
+
+    name: str
+    problem: str = ""
+    remedy: str = ""
+
+
 class Summary(Answer):
     """The result of one study, without its voxels."""
 
@@ -167,6 +175,7 @@ class Summary(Answer):
     scores: tuple[Score, ...] = ()
     expected_quality: tuple[ExpectedQuality, ...] = ()
     warnings: tuple[str, ...] = ()
+    missing: tuple[MissingFile, ...] = ()
     windows: int = 0
     seconds: dict[str, float] = {}
     intended_use: str = ""

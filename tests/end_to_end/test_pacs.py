@@ -188,6 +188,43 @@ def test_a_deidentified_run_shows_the_server_nobody_and_returns_results_to_the_p
         assert not any(name in str(path) for name in names)
 
 
+@pytest.mark.parametrize("series", ["siemens-xa30-enhanced-t1", "ge-jitter-t1"])
+def test_a_real_scanners_series_comes_back_as_a_mask_on_its_own_grid(
+    pacs: Orthanc, real_data: Callable[[str], Path], tiny_server: str, tmp_path: Path, series: str
+) -> None:
+    files = sorted((real_data("dicom") / series).glob("*.dcm"))
+    uid = str(dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
+    pacs.clear()
+    pacs.add(files)
+    out = tmp_path / "out"
+    done = _run(_score(pacs, tiny_server, out, "--dicomweb", pacs.dicomweb))
+    assert done.returncode == 0, done.stderr + done.stdout
+    (content,) = _objects(pacs)["SEG"]
+    _check_segmentation(content, nib.load(out / "studies" / uid / "mask.nii.gz"))
+    made = dcmread(BytesIO(content))
+    assert made.StudyInstanceUID == uid
+    originals = {str(dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in files}
+    assert {item.ReferencedSOPInstanceUID for item in made.SourceImageSequence} == originals
+
+
+def test_nothing_is_sent_of_a_result_whose_objects_cannot_be_written(
+    pacs: Orthanc, written: tuple[Study, ...], tiny_server: str, tmp_path: Path
+) -> None:
+    """A report without its segmentation would look whole in the PACS."""
+    pacs.clear()
+    for path in written[0].series["t1"].files:
+        dataset = dcmread(path)
+        dataset.PatientID = "9" * 65
+        dataset.save_as(tmp_path / "image.dcm")
+        pacs.add([tmp_path / "image.dcm"])
+    out = tmp_path / "out"
+    done = _run(_score(pacs, tiny_server, out, "--dicomweb", pacs.dicomweb))
+    assert done.returncode == 1 and json.loads(done.stdout)["refused"] == 1
+    assert "PatientID (0010,0020)" in done.stderr and "99999" not in done.stderr
+    assert not any(_objects(pacs).values())
+    assert (out / "studies" / written[0].uid / "mask.nii.gz").is_file()
+
+
 @pytest.mark.parametrize(
     "trial", [0, *(pytest.param(trial, marks=pytest.mark.slow) for trial in range(1, 20))]
 )

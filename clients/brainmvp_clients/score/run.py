@@ -26,7 +26,7 @@ from brainmvp_clients.score.disk import make_private
 from brainmvp_clients.score.ledger import Ledger, State
 from brainmvp_clients.score.pace import Backoff, Rate, may_pass
 from brainmvp_clients.score.protocols import Sink, Source
-from brainmvp_clients.score.study import Material, Study
+from brainmvp_clients.score.study import Material, Study, UnusableStudy
 from brainmvp_clients.score.table import Row, Table
 from brainmvp_clients.storage import writing
 
@@ -200,7 +200,10 @@ class Scorer:
             material = self.source.fetch(study, images)
             summary = self.predict(material, result)
             for sink in self.sinks:
-                sink.deliver(study, result)
+                if not (sink.dicom and summary.missing):
+                    sink.deliver(study, result)
+            if any(sink.dicom for sink in self.sinks):
+                _check_objects(summary)
         return summary
 
     def _end(self, study: Study, token: str, state: State, attempts: int, reason: str) -> State:
@@ -229,6 +232,21 @@ def reason_of(error: ClientError) -> str:
         return f"A file {one_line(error.problem)}."
     part = error.part if isinstance(error, Refused) else None
     return sentence(part or "", error.problem, error.remedy)
+
+
+def _check_objects(summary: Summary) -> None:
+    """Refuse to call a study done whose objects did not all go to the PACS.
+
+    Raises:
+        UnusableStudy: some were not written; the first of them says why.
+    """
+    if summary.missing:
+        names = ", ".join(one.name for one in summary.missing[:3])
+        first = summary.missing[0]
+        raise UnusableStudy(
+            f"nothing was sent to the PACS, for the result lacks {names}: {first.problem}",
+            remedy=first.remedy,
+        )
 
 
 def of_the_run(error: ClientError) -> bool:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 Encoding = Literal["binary", "labelmap"]
 Frames = Literal["sparse", "all"]
+_LETTERS = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
+"""What the character set is for (PS3.5, section 6.1.2.3)."""
 SEGMENTATION, REPORT = "segmentation.dcm", "report.dcm"
 
 
@@ -126,6 +128,9 @@ def _attempt(name: str, make: Callable[[], Dataset]) -> ObjectFile | MissingObje
 
 
 def _file(dataset: Dataset) -> bytes:
+    """A Part 10 file; it names UTF-8 only where it holds more than ASCII, which some tools want."""
+    if all(str(element.value).isascii() for element in dataset.iterall() if element.VR in _LETTERS):
+        dataset.pop("SpecificCharacterSet", None)
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

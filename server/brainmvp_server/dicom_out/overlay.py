@@ -103,11 +103,12 @@ def _captioned(
 
 
 def _capture(result: Result, k: int, picture: NDArray[np.uint8], number: int) -> Dataset:
-    source, grid = source_of(result), result.study.native.grid
-    row, column = axes_of(grid)
+    source = source_of(result)
+    row, column = axes_of(result.study.native.grid)
+    image = images_of(source)[0]
     identity = Identity.of(result, "overlay", _NUMBER, number)
     made: Dataset = hd.sc.SCImage.from_ref_dataset(
-        ref_dataset=images_of(source)[0],
+        ref_dataset=image,
         pixel_array=picture,
         photometric_interpretation="RGB",
         bits_allocated=8,
@@ -116,6 +117,7 @@ def _capture(result: Result, k: int, picture: NDArray[np.uint8], number: int) ->
         manufacturer=MANUFACTURER,
         **identity.arguments,
     )
+    made.copy_patient_and_study_information(image)
     # highdicom knows directions of one letter only; those of PS3.3, C.7.6.1.1.1, have up to three.
     made.PatientOrientation = [_towards(row), _towards(column)]
     made.SeriesDescription = f"{result.manifest.name} overlay"[:64]

@@ -17,7 +17,7 @@ from pydicom.uid import MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
 from brainmvp_models.errors import UnwritableObject
-from brainmvp_server.imaging.dicom.identity import ALWAYS
+from brainmvp_server.imaging.dicom.identity import ALWAYS, TRIAL
 from brainmvp_server.imaging.dicom.source import DicomSource, SourceFrame
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.inference.result import Result
@@ -133,7 +133,7 @@ def _by_series(source: DicomSource) -> list[Dataset]:
 def _identify(made: Dataset, source: DicomSource) -> None:
     """Give an image the source's patient, study and equipment, in UTF-8."""
     made.SpecificCharacterSet = UTF_8
-    for keyword in ALWAYS:
+    for keyword in (*ALWAYS, *(TRIAL if TRIAL[0] in source.attributes else ())):
         setattr(made, keyword, "")
     for keyword, values in source.attributes.items():
         setattr(made, keyword, values[0] if len(values) == 1 else list(values))

@@ -37,7 +37,7 @@ _CODES = {
     "PatientIdentityRemoved": ("YES", "NO"),
     "LossyImageCompression": ("00", "01"),
 }
-_TRIAL = (
+TRIAL = (
     "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialSubjectID",
     "ClinicalTrialProtocolName", "ClinicalTrialSiteID", "ClinicalTrialSiteName",
     "ClinicalTrialTimePointID",
@@ -48,7 +48,7 @@ _REFUSED = "PatientID"
 _KEPT = (
     "SpecificCharacterSet", "NumberOfFrames", "StudyInstanceUID", "SeriesInstanceUID",
     "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID", "PatientIdentityRemoved",
-    *ALWAYS, *_WHERE_VALID, *_SEVERAL, *_TRIAL,
+    *ALWAYS, *_WHERE_VALID, *_SEVERAL, *TRIAL,
 )  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def _attributes(
     """The valid ones of the first file; an ID that it lacks, of the first that has it."""
     found: dict[str, tuple[str, ...]] = {}
     left_out: list[str] = []
-    for keyword in (*ALWAYS, *_WHERE_VALID, *_SEVERAL, "PatientIdentityRemoved", *_TRIAL):
+    for keyword in (*ALWAYS, *_WHERE_VALID, *_SEVERAL, "PatientIdentityRemoved", *TRIAL):
         asked = heads if keyword == _REFUSED else heads[:1]
         try:
             values = next(filter(None, (_valid(head, keyword) for head in asked)), ())
@@ -156,8 +156,8 @@ def _attributes(
             continue
         if values:
             found[keyword] = values
-    if not all(keyword in found for keyword in _TRIAL[:3]):
-        for keyword in _TRIAL:
+    if not all(keyword in found for keyword in TRIAL[:3]):
+        for keyword in TRIAL:
             found.pop(keyword, None)
     return found, left_out
 
