@@ -53,6 +53,7 @@ def drawn(volume: Volume, bundle: Bundle) -> Result:
         scores=(),
         expected=(),
         warnings=(),
+        coverage={},
         windows=1,
         seconds={},
     )
