@@ -42,7 +42,10 @@ def start(run: Path, *options: str, processes: int = 1) -> subprocess.Popen[byte
     if processes > 1:
         launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         command = [sys.executable, *launch, *command[1:]]
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    temporary = run / "temporary"  # what is killed leaves something in it
+    temporary.mkdir(exist_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)}
+    return subprocess.Popen(command, env=environment)
 
 
 @pytest.fixture(scope="module")
