@@ -138,6 +138,7 @@ class Findings(Answer):
     volumes: tuple[Finding, ...]
     unreadable: int = 0
     other: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 class ExpectedQuality(Answer):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.notes import notes_of
+from brainmvp_server.imaging.sources import Source
 from brainmvp_server.wire import Point, Wire
 
 if TYPE_CHECKING:
@@ -30,6 +35,9 @@ class Finding(Wire):
     plane: str | None = None
     b_value: float | None = None
     echo_time_ms: float | None = None
+    notes: tuple[str, ...] = Field(
+        default=(), description="What of the series is not in it, or how it was put together."
+    )
 
     @classmethod
     def of_series(cls, one: Identified) -> Finding:
@@ -52,6 +60,7 @@ class Finding(Wire):
             plane=header.plane or None,
             b_value=header.b_value,
             echo_time_ms=header.echo_time,
+            notes=one.stack.notes if one.stack else (),
         )
 
     @classmethod
@@ -86,16 +95,25 @@ class Findings(Wire):
     volumes: tuple[Finding, ...]
     unreadable: int
     other: int
+    warnings: tuple[str, ...] = Field(
+        default=(), description="What a reader of a result should know about the files used."
+    )
 
     @classmethod
-    def of(cls, intake: Intake) -> Findings:
-        """What was taken in."""
-        series = intake.dicom.series if intake.dicom else ()
+    def of(cls, intake: Intake | None, sources: Mapping[Modality, Source]) -> Findings:
+        """What was taken in, if anything was to be told apart, and what of it is used."""
+        series = intake.dicom.series if intake and intake.dicom else ()
         return cls(
             volumes=(
-                *(Finding.of_file(file) for file in intake.nifti),
+                *(Finding.of_file(file) for file in (intake.nifti if intake else ())),
                 *(Finding.of_series(one) for one in series),
             ),
-            unreadable=intake.unreadable,
-            other=intake.other,
+            unreadable=len(intake.unread) if intake else 0,
+            other=intake.other if intake else 0,
+            warnings=notes_of(sources, intake),
         )
+
+    @classmethod
+    def of_all(cls, intake: Intake) -> Findings:
+        """What was taken in, whatever a model takes of it."""
+        return cls.of(intake, intake.dicom.chosen if intake.dicom else {})

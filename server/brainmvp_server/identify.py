@@ -32,4 +32,4 @@ def identify(
     scratch.empty()
     with scratch.folder() as folder:
         files = [Unpacked(path, path.name) for path in paths]
-        return Findings.of(take_in(files, folder, wishes)).model_dump_json(indent=2)
+        return Findings.of_all(take_in(files, folder, wishes)).model_dump_json(indent=2)

@@ -79,6 +79,8 @@ def show_findings(findings: Findings, console: Console | None = None) -> None:
     console.print(_table(f"{len(rows)} volume(s), * used", heads, rows))
     if findings.other or findings.unreadable:
         console.print(Text(f"{findings.other} other and {findings.unreadable} unreadable files"))
+    for warning in findings.warnings:
+        _line(console, "Warning", warning, style="yellow")
 
 
 def _finding_row(finding: Finding) -> tuple[Text, ...]:

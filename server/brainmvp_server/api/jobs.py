@@ -144,7 +144,7 @@ def build_job_router(service: Service, reception: Reception, board: JobBoard) ->
                 )
             )
             visit.stop.check()
-            kept = KeptStudy(parts_of(sources, visit.folder), study.findings)
+            kept = KeptStudy(parts_of(sources, visit.folder), study.findings(sources))
             return board.post(owner_of(request), asked, kept, idempotency_key)
 
         job = await ask(accept)

@@ -131,6 +131,7 @@ def build_router(service: Service, reception: Reception) -> APIRouter:
                 wanted = negotiate(accept, task, probabilities=probabilities)
                 sources = study.sources(task)
                 check_modalities(tuple(sources), task, fill or task.filling.policy)
+                findings = study.findings(sources)
                 need = footprint(
                     sources,
                     task,
@@ -147,8 +148,9 @@ def build_router(service: Service, reception: Reception) -> APIRouter:
                         form=form,
                         limits=settings.limits.volume,
                         stop=visit.stop,
+                        notes=findings.warnings,
                     )
-                    return answer(result, wanted, visit.folder, objects, study.findings)
+                    return answer(result, wanted, visit.folder, objects, findings)
 
             return await visit.work(work)
 

@@ -91,7 +91,7 @@ def build_study_router(service: Service, reception: Reception) -> APIRouter:
                 found = take_in(
                     upload.files, visit.folder, wishes, archive_limits(settings), visit.stop.check
                 )
-                return Findings.of(found)
+                return Findings.of_all(found)
 
         return await visit.work(work)
 
@@ -125,10 +125,9 @@ class Brought:
     named: Mapping[Modality, Source]
     intake: Intake | None
 
-    @property
-    def findings(self) -> Findings | None:
-        """What was identified, as it is told."""
-        return None if self.intake is None else Findings.of(self.intake)
+    def findings(self, sources: Mapping[Modality, Source]) -> Findings:
+        """What was identified, and what is to be said of the sources that a model is given."""
+        return Findings.of(self.intake, sources)
 
     def sources(self, task: Task) -> dict[Modality, Source]:
         """What a model is given of it, by modality.

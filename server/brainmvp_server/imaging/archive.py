@@ -21,6 +21,8 @@ from brainmvp_models.errors import ArchiveTooLarge, InvalidArchive
 
 _PIECE = 1 << 20
 _DIRECTORY_BYTES_AN_ENTRY = 512
+_MOST_DEPTH = 4
+"""Zips in zips in zips in a zip."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Besides its own error, zipfile lets these through where an archive is damaged.
 _DAMAGED = (
@@ -79,7 +81,8 @@ def unpack(
 ) -> tuple[Unpacked, ...]:
     """Write an archive's files into ``folder``, which exists, in the archive's order.
 
-    Folders, and what macOS adds for itself, are left out. Archives inside are files like others.
+    Folders, and what macOS adds for itself, are left out. Zips inside are unpacked, too, in their
+    place; all together keep to the limits of one.
 
     Args:
         subject: what errors call the archive, such as the name of its part.
@@ -87,35 +90,70 @@ def unpack(
 
     Raises:
         InvalidArchive: no zip, damaged, encrypted, packed by a method other than deflate, without
-            a file, or with an entry that is a link, a device or points outside.
+            a file, with an entry that is a link, a device or points outside, or with zips inside
+            zips deeper than anybody packs them.
         ArchiveTooLarge: it holds more than the limits allow.
 
     Whatever is raised, nothing is left in ``folder``.
     """
-    done: list[Unpacked] = []
+    budget = _Budget(min(limits.bytes, limits.ratio * path.stat().st_size), limits.entries, subject)
+    unpacking = _Unpacking(folder, limits, budget, check or _goes_on)
     try:
-        with _opened(path, limits, subject) as archive:
-            entries = _wanted(archive, limits, subject)
-            budget = _Budget(min(limits.bytes, limits.ratio * path.stat().st_size), subject)
-            budget.check(sum(entry.file_size for entry in entries))
-            for number, entry in enumerate(entries):
-                if check is not None:
-                    check()
-                target = folder / f"{number:06d}"
-                done.append(Unpacked(target, PurePosixPath(entry.filename).name))
-                _extract(archive, entry, target, budget)
+        unpacking.add(path, depth=1)
     except BaseException:
-        for file in done:
-            file.path.unlink(missing_ok=True)
+        for number in range(unpacking.written):
+            unpacking.place(number).unlink(missing_ok=True)
         raise
-    return tuple(done)
+    return tuple(unpacking.done)
+
+
+def _goes_on() -> None:
+    """Somebody waits."""
+
+
+@dataclass
+class _Unpacking:
+    """One archive, and those inside it, on their way into a folder."""
+
+    folder: Path
+    limits: ArchiveLimits
+    budget: _Budget
+    check: Callable[[], None]
+    done: list[Unpacked] = field(default_factory=list)
+    written: int = 0
+
+    def place(self, number: int) -> Path:
+        return self.folder / f"{number:06d}"
+
+    def add(self, path: Path, depth: int) -> None:
+        subject = self.budget.subject
+        with _opened(path, self.limits, subject) as archive:
+            entries = _wanted(archive, self.budget, outermost=depth == 1)
+            self.budget.check(sum(entry.file_size for entry in entries))
+            for entry in entries:
+                self.check()
+                target = self.place(self.written)
+                self.written += 1
+                _extract(archive, entry, target, self.budget)
+                if not is_zip(target):
+                    self.done.append(Unpacked(target, PurePosixPath(entry.filename).name))
+                    continue
+                if depth == _MOST_DEPTH:
+                    raise InvalidArchive(
+                        f"it holds zips inside zips, more than {_MOST_DEPTH} deep",
+                        remedy=_AGAIN,
+                        subject=subject,
+                    )
+                self.add(target, depth + 1)
+                target.unlink()
 
 
 @dataclass
 class _Budget:
-    """How many bytes may still be written."""
+    """How many bytes may still be written, and how many entries."""
 
     left: int
+    entries: int
     subject: str
 
     def check(self, wanted: int) -> None:
@@ -162,21 +200,22 @@ def _opened(path: Path, limits: ArchiveLimits, subject: str) -> Iterator[zipfile
         ) from None
 
 
-def _wanted(archive: zipfile.ZipFile, limits: ArchiveLimits, subject: str) -> list[zipfile.ZipInfo]:
+def _wanted(archive: zipfile.ZipFile, budget: _Budget, *, outermost: bool) -> list[zipfile.ZipInfo]:
     entries = archive.infolist()
-    if len(entries) > limits.entries:
+    if len(entries) > budget.entries:
         raise ArchiveTooLarge(
-            f"the archive holds {len(entries)} entries, more than {limits.entries}",
+            f"the archive holds {len(entries)} entries, more than {budget.entries}",
             remedy="Send the series needed and nothing else",
-            subject=subject,
+            subject=budget.subject,
         )
+    budget.entries -= len(entries)
     for entry in entries:
         fault = _fault(entry)
         if fault:
-            raise InvalidArchive(f"an entry {fault}", remedy=_AGAIN, subject=subject)
+            raise InvalidArchive(f"an entry {fault}", remedy=_AGAIN, subject=budget.subject)
     wanted = [entry for entry in entries if not entry.is_dir() and not _is_litter(entry)]
-    if not wanted:
-        raise InvalidArchive("the archive holds no file", remedy=_AGAIN, subject=subject)
+    if outermost and not wanted:
+        raise InvalidArchive("the archive holds no file", remedy=_AGAIN, subject=budget.subject)
     return wanted
 
 

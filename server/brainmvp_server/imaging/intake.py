@@ -80,19 +80,28 @@ class NamedFile:
 
 
 @dataclass(frozen=True)
+class DamagedFile:
+    """A DICOM file of a heap that cannot be read: its place in it, and why."""
+
+    place: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Intake:
     """What a heap holds.
 
     Attributes:
         nifti: in the order they came.
         dicom: the identified study; None where there is no DICOM.
-        unreadable, other: files that are damaged, and files that are no images.
+        unread: DICOM files that are damaged.
+        other: how many files are no images.
     """
 
     nifti: tuple[NamedFile, ...]
     dicom: IdentifiedStudy | None
-    unreadable: int
-    other: int
+    unread: tuple[DamagedFile, ...] = ()
+    other: int = 0
 
     def sources(self) -> dict[Modality, Source]:
         """The source of each modality.
@@ -128,7 +137,7 @@ def take_in(
         InvalidRules: the site's rules do not validate.
     """
     nifti: list[NamedFile] = []
-    rest: list[Path] = []
+    rest: dict[Path, int] = {}
     assigned = dict(wishes.assigned)
     unpacked = paired(_unpacked(files, folder, limits, check), folder)
     for place, file in enumerate(unpacked, start=1):
@@ -136,9 +145,9 @@ def take_in(
         if _is_nifti(file.path):
             nifti.append(_named_file(place, file, assigned))
         else:
-            rest.append(file.path)
+            rest[file.path] = place
     if not rest and not assigned:
-        return Intake(tuple(nifti), None, 0, 0)
+        return Intake(tuple(nifti), None)
     from brainmvp_server.imaging.dicom.files import scan
     from brainmvp_server.imaging.identify.rules import load_rules
     from brainmvp_server.imaging.identify.study import identify_study
@@ -153,7 +162,8 @@ def take_in(
             b_value=wishes.b_value,
             stand_ins=wishes.stand_ins,
         )
-    return Intake(tuple(nifti), study, scanned.unreadable, scanned.other)
+    unread = tuple(DamagedFile(rest[one.path], one.reason) for one in scanned.unread)
+    return Intake(tuple(nifti), study, unread, scanned.other)
 
 
 def chosen_for(
@@ -165,7 +175,8 @@ def chosen_for(
     somebody named volumes: then the first of those does.
 
     Raises:
-        NothingIdentified: nothing was found, or a series that is needed is damaged.
+        NothingIdentified: nothing was found, or something is there for a modality that would have
+            to be filled, but cannot be used.
         DuplicateModality: see :meth:`Intake.sources`.
         InvalidVolume: a NIfTI file's header gives its voxels no place.
     """
@@ -174,13 +185,8 @@ def chosen_for(
     for modality in wanted:
         if modality in found and modality not in named:
             sources[modality] = found[modality]
-        damaged = intake.dicom.damaged(modality) if intake.dicom else None
-        if damaged is not None and modality not in sources:
-            raise NothingIdentified(
-                f"series {damaged.label} is the only {modality}, and {damaged.reason}",
-                remedy=f"Send it again, whole, or leave it out with assign={damaged.label}:none",
-                subject=modality.value,
-            )
+        if modality not in sources:
+            _check_none_missed(intake, modality)
     if not sources:
         raise NothingIdentified(
             "none of the files is known to be a modality that the model takes",
@@ -189,6 +195,35 @@ def chosen_for(
     if named:
         return sources
     return dict(sorted(sources.items(), key=lambda item: _voxel_ml(*item)))
+
+
+def _check_none_missed(intake: Intake, modality: Modality) -> None:
+    """Refuse to go on without a modality that is there, or may be.
+
+    Raises:
+        NothingIdentified: a series of it is set aside, or files are damaged.
+    """
+    missed = intake.dicom.missed(modality) if intake.dicom else ()
+    if missed:
+        first = missed[0]
+        only = f"series {first.label} is the only {modality}"
+        if len(missed) > 1:
+            only = f"series {', '.join(one.label for one in missed)} are {modality}, none is used"
+        leave_out = " and ".join(f"assign={one.label}:none" for one in missed)
+        raise NothingIdentified(
+            f"{only}, and {first.reason}" if len(missed) == 1 else f"{only}: {first.reason}",
+            remedy=f"Send it again, whole, or leave it out with {leave_out}: {modality} then "
+            "counts as missing, and is filled where the model allows it",
+            subject=modality.value,
+        )
+    if intake.unread:
+        first_unread = intake.unread[0]
+        raise NothingIdentified(
+            f"{len(intake.unread)} DICOM files are damaged, and there is no {modality}: they may "
+            f"be it; the first is file {first_unread.place}: {first_unread.reason}",
+            remedy="Send them again, whole, or leave these files out of the study",
+            subject=modality.value,
+        )
 
 
 def opened(
@@ -229,7 +264,8 @@ def one_series(
         InvalidArchive, ArchiveTooLarge, MixedStudy: see :func:`take_in`.
         InvalidVolume: it holds no volume, or several.
     """
-    from brainmvp_server.imaging.dicom.files import is_dicom, scan
+    from brainmvp_server.imaging.dicom.dataset import is_dicom
+    from brainmvp_server.imaging.dicom.files import scan
 
     if is_zip(part):
         inside = unpack(part, folder, subject=modality.value, check=check)
@@ -241,7 +277,15 @@ def one_series(
         files = [part]
     else:
         return part
-    study = _sorted(scan(_checked(files, check)), folder, wishes)
+    scanned = scan(_checked(files, check))
+    if scanned.unread:
+        raise InvalidVolume(
+            f"{len(scanned.unread)} of its {len(files)} files are damaged: "
+            f"{scanned.unread[0].reason}",
+            remedy="Send the series again, whole",
+            subject=modality.value,
+        )
+    study = _sorted(scanned, folder, wishes)
     stacks = list(study.stacks)
     if modality == Modality.DWI:
         stacks.sort(key=lambda s: abs((s.header.b_value or 0.0) - wishes.b_value))
@@ -259,7 +303,7 @@ def one_series(
 def _sorted(scanned: Scanned, folder: Path, wishes: Wishes) -> Sorted:
     from brainmvp_server.imaging.dicom.series import sort_series
 
-    study = sort_series(scanned.instances)
+    study = sort_series(scanned.instances, scanned.beside)
     if not wishes.fallback:
         return study
     from brainmvp_server.imaging.dicom.fallback import with_fallback

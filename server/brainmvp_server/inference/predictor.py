@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -91,6 +91,7 @@ class Predictor:
         progress: Progress | None = None,
         stop: Stop | None = None,
         interactive: bool = True,
+        notes: Sequence[str] = (),
     ) -> Result:
         """Segment or classify one study; the first file's grid is the result's grid.
 
@@ -104,6 +105,7 @@ class Predictor:
             progress: told the stage, and how much of it is done.
             stop: asked before each stage and window whether the study may go on.
             interactive: whether somebody waits for it; other studies come later.
+            notes: what a reader should know about the files; they are among the warnings.
 
         Raises:
             InvalidInput: one of its kinds, naming the modality, the problem and the remedy.
@@ -118,7 +120,8 @@ class Predictor:
         stages = Stages(progress, stop or Stop(), gives_way=large)
         study = stages.work("read", lambda: read_study(paths, limits, resample=resample, form=form))
         wanted = _Wanted(policy, probabilities, templates)
-        return self._predict(study, wanted, limits, stages, interactive)
+        result = self._predict(study, wanted, limits, stages, interactive)
+        return replace(result, warnings=(*result.warnings, *notes))
 
     def predict_study(
         self, study: Study, *, fill: FillPolicy | None = None, progress: Progress | None = None

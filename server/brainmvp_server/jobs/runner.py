@@ -225,6 +225,7 @@ class JobRunner:
                     progress=attempt,
                     stop=stop,
                     interactive=interactive,
+                    notes=kept.findings.warnings if kept.findings else (),
                 )
                 attempt("write", 0, 1)
                 write_files(result, out, asked.objects, kept.findings)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pydicom.datadict import dictionary_VR
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 MOST_WEIGHT = 600_000
 """Elements, and four for each item of a sequence, in a file or in the files of one series: what
@@ -28,6 +28,7 @@ _PREAMBLE = 132
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _TRANSFER_SYNTAX, _BIG_ENDIAN = 0x00020010, ExplicitVRBigEndian.encode()
+_DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 _BYTES = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"UN"))
 _LONG = _BYTES | {b"SQ", b"UC", b"UR", b"UT", b"SV", b"UV"}
 _ITEM_WEIGHT = 4
@@ -55,7 +56,7 @@ class _Level:
 
 
 def check_extent(path: Path) -> int:
-    """Walk a file; what it weighs.
+    """Walk a file; what it weighs. Of a deflated one only its own group is walked.
 
     A file that cannot be walked to its end is none of our business: whoever reads it will say so.
 
@@ -66,17 +67,27 @@ def check_extent(path: Path) -> int:
         if path.stat().st_size <= _PREAMBLE:
             return 0
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _Walk(data).weight()
+            return _Walk(data, _PREAMBLE if data[128:_PREAMBLE] == b"DICM" else 0).weight()
+
+
+def check_content(content: bytes) -> int:
+    """The same for a data set in memory, of explicit type and little endian.
+
+    Raises:
+        TooMuch: see :func:`check_extent`.
+    """
+    return _Walk(content, 0).weight()
 
 
 class _Walk:
     """One walk through a file's bytes."""
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, data: mmap.mmap | bytes, start: int) -> None:
         self._data = data
         self._order = "<"  # of a file's own group, always
         self._order_behind = "<"
-        self._place = _PREAMBLE
+        self._deflated = False
+        self._place = start
         self._levels = [_Level(len(data))]
 
     def weight(self) -> int:
@@ -88,6 +99,8 @@ class _Walk:
                     self._place = max(self._place, level.end)
                     self._levels.pop()
                     continue
+                if self._deflated and self._data[self._place : self._place + 2] != b"\2\0":
+                    break
                 weight += self._item(level) if level.items else self._element(level)
                 if weight > MOST_WEIGHT:
                     raise TooMuch("elements")
@@ -119,6 +132,7 @@ class _Walk:
         if tag == _TRANSFER_SYNTAX:
             value = self._data[self._place : self._place + min(length, 64)]
             self._order_behind = ">" if value.rstrip(b"\0 ") == _BIG_ENDIAN else "<"
+            self._deflated = value.rstrip(b"\0 ") == _DEFLATED
         sequence = kind == b"SQ" or (length == _UNDEFINED and kind == b"UN")
         if sequence or length == _UNDEFINED:
             self._enter(_Level(self._end(length), items=True, fragments=not sequence))

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as DicomSequence
 
 _B_IN_SEQUENCE_NAME = re.compile(r"^[*_]?(?:ep|re)_b(\d{1,5})(?:t|#|$)")
 _GE_B_OFFSET = 1_000_000_000
 _MOST_TEXT = 128
+DAMAGED = (
+    ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, TypeError,
+    ValueError, struct.error,
+)  # fmt: skip
+"""What pydicom raises where bytes are not what their type says; it converts when asked."""
 _PHILIPS = "Philips Imaging DD 001"
 _SEQUENCE_NAMES = (
     (re.compile(r"^[*_]?ep(fid|2d_fid)"), ("GR", "EP")),
@@ -86,10 +93,16 @@ class Attributes:
         self._levels = levels
 
     @classmethod
-    def of_frames(cls, dataset: Dataset) -> list[Attributes]:
-        """One of each frame; of a classic object, one."""
-        shared = _items(dataset.get("SharedFunctionalGroupsSequence") or [])
-        frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    def of_frames(cls, dataset: Dataset, most: int = 20_000) -> list[Attributes]:
+        """One of each frame; of a classic object, one.
+
+        Raises:
+            OverflowError: there are more than ``most``.
+        """
+        shared = _items(_sequence_of(dataset, "SharedFunctionalGroupsSequence"))
+        frames = _sequence_of(dataset, "PerFrameFunctionalGroupsSequence")
+        if len(frames) > most:
+            raise OverflowError
         if not frames:
             return [cls(*shared, dataset)]
         return [cls(*_items([frame]), *shared, dataset) for frame in frames]
@@ -98,10 +111,18 @@ class Attributes:
         """The value of the first keyword that is there and not empty; None otherwise."""
         for keyword in keywords:
             for level in self._levels:
-                value = level.get(keyword)
+                value = _value(level, keyword)
                 if value is not None and value != "" and value != []:
                     return value
         return None
+
+    def is_broken(self, keyword: str) -> bool:
+        """Whether something is there that should be a number, and is none."""
+        for level in self._levels:
+            value = _value(level, keyword, broken="broken")
+            if value is not None and value != "" and value != []:
+                return as_number(value) is None
+        return False
 
     def text(self, *keywords: str) -> str:
         """A value as one line of text; empty where there is none."""
@@ -137,19 +158,36 @@ class Attributes:
         for level in self._levels:
             try:
                 return level.private_block(group, creator)[element].value
-            except (KeyError, ValueError):
+            except DAMAGED:
                 continue
         return None
 
 
+def _value(level: Dataset, keyword: str, broken: Any = None) -> Any:
+    """A value, or ``broken`` where its bytes are not what its type says."""
+    try:
+        return level.get(keyword)
+    except DAMAGED:
+        return broken
+
+
+def _sequence_of(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
+    value = _value(dataset, keyword)
+    return value if isinstance(value, DicomSequence) else []
+
+
 def _items(groups: Sequence[Dataset]) -> list[Dataset]:
     """The items of the functional groups in the first of some groups' data sets."""
-    return [
-        element.value[0]
-        for group in groups[:1]
-        for element in group
-        if element.VR == "SQ" and element.value
-    ]
+    found = []
+    for group in groups[:1]:
+        for tag in group.keys():  # noqa: SIM118 - a data set's own iterator converts every value
+            try:
+                value = group[tag].value
+            except DAMAGED:
+                continue
+            if isinstance(value, DicomSequence) and value:
+                found.append(value[0])
+    return found
 
 
 def as_number(value: Any) -> float | None:
@@ -277,6 +315,6 @@ def _contrast_agent(attributes: Attributes) -> str:
     if agent:
         return agent
     sequence = attributes.find("ContrastBolusAgentSequence")
-    if not sequence:
+    if not isinstance(sequence, DicomSequence) or not sequence:
         return ""
     return " ".join(str(sequence[0].get("CodeMeaning") or "contrast agent").split())[:_MOST_TEXT]

@@ -23,8 +23,9 @@ from pydicom.uid import UID
 from brainmvp_models.errors import InvalidVolume
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.dicom import compressed
+from brainmvp_server.imaging.dicom.dataset import open_dataset
 from brainmvp_server.imaging.dicom.extent import MOST_WEIGHT, check_extent
-from brainmvp_server.imaging.dicom.files import Frame, open_dataset
+from brainmvp_server.imaging.dicom.files import Frame
 from brainmvp_server.imaging.dicom.identity import head_of, source_of
 from brainmvp_server.imaging.dicom.series import Stack
 from brainmvp_server.imaging.nifti import Limits, check_values, spatial_header

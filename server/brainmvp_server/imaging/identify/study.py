@@ -28,6 +28,7 @@ class Identified:
     Attributes:
         stack: None where it is no regular volume.
         reason: why it is used, or why not.
+        missed: it would be its modality, were it a volume that can be used.
     """
 
     label: str
@@ -36,7 +37,7 @@ class Identified:
     stack: Stack | None
     used: bool
     reason: str
-    damaged: bool = False
+    missed: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,9 @@ class IdentifiedStudy:
     series: tuple[Identified, ...]
     chosen: dict[Modality, Stack] = field(default_factory=dict)
 
-    def damaged(self, modality: Modality) -> Identified | None:
-        """A series that would be this modality, were it whole."""
-        return next(
-            (one for one in self.series if one.damaged and one.answer.modality == modality), None
-        )
+    def missed(self, modality: Modality) -> tuple[Identified, ...]:
+        """What would be this modality, were it a volume that can be used."""
+        return tuple(one for one in self.series if one.missed and one.answer.modality == modality)
 
 
 def identify_study(
@@ -76,7 +75,7 @@ def identify_study(
             steady-state images for T2.
 
     Raises:
-        NothingIdentified: an assignment names no series, or one that cannot be used.
+        NothingIdentified: an assignment names no series, several, or one that cannot be used.
     """
     parts: list[Stack | SetAside] = [*study.stacks, *study.set_aside]
     parts.sort(key=lambda one: (one.header.number or 0, one.header.uid, one.label))
@@ -141,11 +140,18 @@ def _assignments(
     """What the user says, by label and UID of the volumes meant."""
     given: dict[str, Modality | None] = {}
     for name, modality in assigned.items():
-        meant = [p for p in parts if name in (p.label, p.label.partition(".")[0], p.header.uid)]
+        meant = [part for part in parts if name in _names(part)]
         if not meant:
             labels = ", ".join(part.label for part in parts) or "none"
             raise NothingIdentified(
                 f"no series is called '{printable(name)}'", remedy=f"The series are: {labels}"
+            )
+        series = {part.header.uid: part.label.partition(".")[0] for part in meant}
+        if modality is not None and len(series) > 1 and len(set(series.values())) > 1:
+            raise NothingIdentified(
+                f"{len(series)} series are called '{printable(name)}'",
+                remedy=f"Assign one of them: {', '.join(series.values())}",
+                subject=modality.value,
             )
         if modality is not None and all(isinstance(part, SetAside) for part in meant):
             raise NothingIdentified(
@@ -155,6 +161,13 @@ def _assignments(
             )
         given.update({part.label + part.header.uid: modality for part in meant})
     return given
+
+
+def _names(part: Stack | SetAside) -> tuple[str, ...]:
+    """What a user may call it: by volume, series or number, or by UID."""
+    number = "" if part.header.number is None else str(part.header.number)
+    names = (part.label, part.label.partition(".")[0], number, part.header.uid, *part.also)
+    return tuple(name for name in names if name)
 
 
 def _reason(part: Stack | SetAside) -> str:
@@ -277,11 +290,11 @@ def _entry(
     part: Stack | SetAside, answer: Answer, best: tuple[Stack, Answer] | None, b_value: float
 ) -> Identified:
     stack = part if isinstance(part, Stack) else None
-    damaged = isinstance(part, SetAside) and part.damaged
     if isinstance(part, SetAside):
         # What a series is comes before why it is no volume: a localizer is not damaged.
         reason = answer.reason if answer.modality is None and answer.evidence else part.reason
-        return Identified(part.label, part.header, answer, None, False, reason, damaged)
+        missed = answer.modality is not None and not part.no_volume
+        return Identified(part.label, part.header, answer, None, False, reason, missed)
     if answer.modality is None:
         return Identified(part.label, part.header, answer, stack, False, answer.reason)
     assert best is not None

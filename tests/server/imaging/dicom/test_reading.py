@@ -276,7 +276,7 @@ def test_no_bytes_break_the_reader_but_by_its_own_errors(
         ("SC_rgb_rle.dcm", "in colour"),
         ("rtplan.dcm", "no image"),
         ("reportsi.dcm", "no image"),
-        ("image_dfl.dcm", "unreadable"),
+        ("image_dfl.dcm", "not magnetic resonance"),
         ("no_meta.dcm", "no image"),
     ],
 )

@@ -126,8 +126,8 @@ def test_the_users_word_is_final() -> None:
 def test_a_damaged_series_is_known_for_what_it_would_be() -> None:
     gap = SetAside("4", replace(MPRAGE, number=4, uid="1.4"), "a gap of 10 mm", damaged=True)
     study = identified(gap)
-    damaged = study.damaged(Modality.T1)
-    assert damaged is not None and damaged.reason == "a gap of 10 mm"
+    (damaged,) = study.missed(Modality.T1)
+    assert damaged.reason == "a gap of 10 mm"
     with pytest.raises(NothingIdentified, match="a gap of 10 mm"):
         identified(gap, assigned={"4": Modality.T1})
 
