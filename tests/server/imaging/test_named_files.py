@@ -38,7 +38,7 @@ def test_a_file_is_what_its_whole_name_says_or_nobodys_with_the_reason_and_the_r
 ) -> None:
     intake = taken(tmp_path, name)
     assert [m.value for m in intake.sources()] == ([modality] if modality else [])
-    volume = Findings.of(intake).volumes[0]
+    volume = Findings.of_all(intake).volumes[0]
     assert (volume.modality, volume.used) == (modality and Modality(modality), bool(modality))
     if modality is None:
         assert "its name says" in volume.reason and "assign=file 1:MODALITY" in volume.reason
