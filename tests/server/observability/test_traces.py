@@ -77,10 +77,15 @@ def test_a_service_sends_the_stages_of_a_prediction_and_no_words_of_its_client(
         answer = service.http.post(
             "/v1/models/swift/predict",
             files={"t1": ("Doe^Jane.nii.gz", file)},
-            params={"fill": "zeros", "note": "Doe^Jane"},
+            params={"fill": "zeros"},
+            headers={"traceparent": parent, "user-agent": "Doe^Jane"},
+        )
+        refused = service.http.post(
+            "/v1/models/swift/predict",
+            params={"note": "Doe^Jane"},
             headers={"traceparent": parent},
         )
-    assert answer.status_code == 200
+    assert answer.status_code == 200 and refused.status_code == 422
     service.stop()
     spans = [s for r in got.resource_spans for i in r.scope_spans for s in i.spans]
     ours = {span.name for span in spans if span.trace_id.hex() == "c" * 32}
