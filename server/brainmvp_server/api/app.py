@@ -19,8 +19,8 @@ from brainmvp_server.api.page import build_page_router
 from brainmvp_server.api.query import only_declared
 from brainmvp_server.api.routes import build_health_router, build_router
 from brainmvp_server.api.studies import build_study_router
+from brainmvp_server.api.study_request import StudyRequests
 from brainmvp_server.api.under import Under
-from brainmvp_server.api.visit import Reception
 from brainmvp_server.lifetime import Life
 from brainmvp_server.observability.metrics import Metrics
 from brainmvp_server.service import Service
@@ -60,14 +60,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(build_health_router(service))
     app.include_router(build_metrics_router(metrics))
     if settings.jobs.role != "worker":
-        reception = Reception(service)
+        requests = StudyRequests(service)
         app.include_router(build_page_router())
-        app.include_router(build_router(service, reception))
-        app.include_router(build_study_router(service, reception))
+        app.include_router(build_router(service, requests))
+        app.include_router(build_study_router(service, requests))
         if life.desk is not None:
             from brainmvp_server.api.jobs import build_job_router
 
-            app.include_router(build_job_router(service, reception, life.desk.board))
+            app.include_router(build_job_router(service, requests, life.desk.board))
     # The last one added is the first to see a request.
     app.add_middleware(HeldUntilSent)
     app.add_middleware(HeadLikeGet)

@@ -23,11 +23,11 @@ from brainmvp_server.api.studies import (
     Objects,
     Placing,
     Resample,
-    brought,
     parts_of,
+    received,
     wishes_of,
 )
-from brainmvp_server.api.visit import Reception
+from brainmvp_server.api.study_request import StudyRequests
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.jobs.board import JobBoard
@@ -56,7 +56,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_job_router(service: Service, reception: Reception, board: JobBoard) -> APIRouter:
+def build_job_router(service: Service, requests: StudyRequests, board: JobBoard) -> APIRouter:
     """The routes over one board of jobs."""
     router = APIRouter(tags=["jobs"], responses={422: PROBLEM, 503: PROBLEM})
     settings, shelf = service.settings, service.shelf
@@ -121,16 +121,16 @@ def build_job_router(service: Service, reception: Reception, board: JobBoard) ->
             objects=objects,
             priority=priority,
         )
-        visit = await reception.let_in(request)
+        incoming = await requests.admit(request)
         if await ask(board.waiting) >= settings.jobs.jobs_queue:
             raise Overloaded(
                 "as many jobs wait as may wait",
                 remedy="Post it again after the seconds in Retry-After",
             )
-        upload = await visit.upload()
+        upload = await incoming.upload()
 
         def accept() -> Job:
-            study = brought(upload, visit, wishes, task, settings)
+            study = received(upload, incoming, wishes, task, settings)
             sources = study.sources(task)
             check_modalities(tuple(sources), task, fill or task.filling.policy)
             service.admission.check_size(
@@ -143,8 +143,8 @@ def build_job_router(service: Service, reception: Reception, board: JobBoard) ->
                     templates=channels,
                 )
             )
-            visit.stop.check()
-            kept = KeptStudy(parts_of(sources, visit.folder), study.findings(sources))
+            incoming.stop.check()
+            kept = KeptStudy(parts_of(sources, incoming.folder), study.findings(sources))
             return board.post(owner_of(request), asked, kept, idempotency_key)
 
         job = await ask(accept)
@@ -214,7 +214,7 @@ def build_job_router(service: Service, reception: Reception, board: JobBoard) ->
         found = await ask(lambda: board.job(owner, job))
         if not found.results:
             raise UnknownJob("the job has no results", remedy="Wait until its state is done")
-        archive = await reception.folder(request) / "results.zip"
+        archive = await requests.folder(request) / "results.zip"
         await ask(lambda: board.storage.pack(job, found.results, archive))
         return FileResponse(archive, media_type="application/zip", filename="results.zip")
 

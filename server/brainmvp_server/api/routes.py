@@ -14,15 +14,15 @@ from brainmvp_server.api.described import PROBLEM, UPLOAD
 from brainmvp_server.api.problems import NotLive, NotReady
 from brainmvp_server.api.studies import (
     Assign,
-    Brought,
     BValue,
     Objects,
     Placing,
+    ReceivedStudy,
     Resample,
-    brought,
+    received,
     wishes_of,
 )
-from brainmvp_server.api.visit import Reception
+from brainmvp_server.api.study_request import StudyRequests
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.inference.predictor import Predictor
@@ -61,7 +61,7 @@ def build_health_router(service: Service) -> APIRouter:
     return router
 
 
-def build_router(service: Service, reception: Reception) -> APIRouter:
+def build_router(service: Service, requests: StudyRequests) -> APIRouter:
     """Models, and predictions that their client waits for."""
     router = APIRouter()
     settings, shelf = service.settings, service.shelf
@@ -114,17 +114,17 @@ def build_router(service: Service, reception: Reception) -> APIRouter:
             access, task = access_of(request.scope), bundle.task
             access.about(bundle)
             negotiate(accept, task, probabilities=probabilities)
-            visit = await reception.let_in(request)
-            upload = await visit.upload()
+            incoming = await requests.admit(request)
+            upload = await incoming.upload()
             if not upload.files:
                 check_modalities(tuple(upload.parts), task, fill or task.filling.policy)
 
             def work() -> Response:
-                with service.admission.place(visit.stop):
-                    study = brought(upload, visit, wishes, task, settings)
+                with service.admission.place(incoming.stop):
+                    study = received(upload, incoming, wishes, task, settings)
                     return shelf.serve(bundle, lambda predictor: predicted(predictor, study))
 
-            def predicted(predictor: Predictor, study: Brought) -> Response:
+            def predicted(predictor: Predictor, study: ReceivedStudy) -> Response:
                 """Everything that depends on the bundle, for the one that does the work."""
                 task = predictor.bundle.task
                 access.about(predictor.bundle)
@@ -139,7 +139,7 @@ def build_router(service: Service, reception: Reception) -> APIRouter:
                     form=form,
                     probabilities=probabilities,
                 )
-                with service.admission.memory_for(need, visit.stop):
+                with service.admission.memory_for(need, incoming.stop):
                     result = predictor.predict(
                         sources,
                         fill=fill,
@@ -147,11 +147,11 @@ def build_router(service: Service, reception: Reception) -> APIRouter:
                         resample=resample,
                         form=form,
                         limits=settings.limits.volume,
-                        stop=visit.stop,
+                        stop=incoming.stop,
                         notes=findings.warnings,
                     )
-                    return answer(result, wanted, visit.folder, objects, findings)
+                    return answer(result, wanted, incoming.folder, objects, findings)
 
-            return await visit.work(work)
+            return await incoming.work(work)
 
     return router

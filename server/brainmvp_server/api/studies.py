@@ -15,8 +15,8 @@ from brainmvp_models.modality import Modality, parse_modality, printable
 from brainmvp_models.task import Task
 from brainmvp_server.api.described import PROBLEM, UPLOAD
 from brainmvp_server.api.problems import InvalidQuery
+from brainmvp_server.api.study_request import StudyRequest, StudyRequests
 from brainmvp_server.api.uploads import Upload
-from brainmvp_server.api.visit import Reception, Visit
 from brainmvp_server.dicom_out.objects import Encoding, Frames, ObjectOptions
 from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.archive import ArchiveLimits
@@ -69,7 +69,7 @@ def objects_wanted(
 Objects = Annotated[ObjectOptions, Depends(objects_wanted)]
 
 
-def build_study_router(service: Service, reception: Reception) -> APIRouter:
+def build_study_router(service: Service, requests: StudyRequests) -> APIRouter:
     """The routes that look at a study without a model."""
     router = APIRouter()
     settings = service.settings
@@ -83,17 +83,21 @@ def build_study_router(service: Service, reception: Reception) -> APIRouter:
     )
     async def identify(request: Request, assign: Assign = None, b_value: BValue = None) -> Findings:
         wishes = wishes_of(settings, assign or (), b_value)
-        visit = await reception.let_in(request)
-        upload = await visit.upload()
+        incoming = await requests.admit(request)
+        upload = await incoming.upload()
 
         def work() -> Findings:
-            with service.admission.place(visit.stop):
+            with service.admission.place(incoming.stop):
                 found = take_in(
-                    upload.files, visit.folder, wishes, archive_limits(settings), visit.stop.check
+                    upload.files,
+                    incoming.folder,
+                    wishes,
+                    archive_limits(settings),
+                    incoming.stop.check,
                 )
                 return Findings.of_all(found)
 
-        return await visit.work(work)
+        return await incoming.work(work)
 
     return router
 
@@ -114,7 +118,7 @@ def wishes_of(settings: Settings, assign: Sequence[str], b_value: float | None) 
 
 
 @dataclass(frozen=True)
-class Brought:
+class ReceivedStudy:
     """What an upload holds, whatever model is asked.
 
     Attributes:
@@ -140,24 +144,26 @@ class Brought:
         return chosen_for(self.intake, task.modalities, self.named)
 
 
-def brought(
-    upload: Upload, visit: Visit, wishes: Wishes, task: Task, settings: Settings
-) -> Brought:
-    """Look into an upload; zips are unpacked into the visit's folder, and no voxel is read.
+def received(
+    upload: Upload, incoming: StudyRequest, wishes: Wishes, task: Task, settings: Settings
+) -> ReceivedStudy:
+    """Look into an upload; zips are unpacked into the request's folder, and no voxel is read.
 
     Args:
         task: of the model that is asked; it says whether steady-state images may be T2.
 
     Raises:
         InvalidInput: one of its kinds; see :func:`take_in` and :func:`one_series`.
-        BrainMVPError: the reason why the visit may not go on.
+        BrainMVPError: the reason why the request may not go on.
     """
-    named = opened(upload.parts, visit.folder, wishes, visit.stop.check)
+    named = opened(upload.parts, incoming.folder, wishes, incoming.stop.check)
     if not upload.files:
-        return Brought(named, None)
+        return ReceivedStudy(named, None)
     limits = archive_limits(settings)
     wishes = replace(wishes, stand_ins=task.steady_states)
-    return Brought(named, take_in(upload.files, visit.folder, wishes, limits, visit.stop.check))
+    return ReceivedStudy(
+        named, take_in(upload.files, incoming.folder, wishes, limits, incoming.stop.check)
+    )
 
 
 def archive_limits(settings: Settings) -> ArchiveLimits:

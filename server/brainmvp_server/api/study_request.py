@@ -31,7 +31,7 @@ _DISK_THREADS = 8
 """Threads that write uploads and remove folders: a slow disk holds up no other call."""
 
 
-class Reception:
+class StudyRequests:
     """Lets requests that bring a study in; one for all of a service's calls."""
 
     def __init__(self, service: Service) -> None:
@@ -44,7 +44,7 @@ class Reception:
         # Most of them wait for a place among the studies; more requests are not let in.
         self._workers = CapacityLimiter(limits.requests)
 
-    async def let_in(self, request: Request) -> Visit:
+    async def admit(self, request: Request) -> StudyRequest:
         """A request's place, until its answer has been taken.
 
         Raises:
@@ -58,7 +58,7 @@ class Reception:
         held.enter_context(service.admission.request(owner_of(request)))
         stop = held.enter_context(service.study())
         folder = await held.enter_async_context(self._folder(service.scratch))
-        return Visit(request, folder, stop, self._limits, self._disk, self._workers)
+        return StudyRequest(request, folder, stop, self._limits, self._disk, self._workers)
 
     async def folder(self, request: Request) -> Path:
         """A folder for an answer that is packed from files, until it has been taken."""
@@ -79,7 +79,7 @@ class Reception:
 
 
 @dataclass(frozen=True)
-class Visit:
+class StudyRequest:
     """One request that was let in.
 
     Attributes:
