@@ -156,6 +156,9 @@ class Attributes:
     def private(self, group: int, creator: str, element: int) -> Any:
         """A vendor's private value; None where there is none."""
         for level in self._levels:
+            # pydicom copies and sorts a data set to find a block; most hold none.
+            if not any(tag >> 16 == group for tag in level.keys()):  # noqa: SIM118
+                continue
             try:
                 return level.private_block(group, creator)[element].value
             except DAMAGED:
