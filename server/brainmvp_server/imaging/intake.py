@@ -6,6 +6,7 @@ first. What somebody has named himself is not asked about.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 Check = Callable[[], None]
 """Raises the reason why a study may not go on."""
 _ANY_SIZE = Limits(voxels=1 << 62)
+_PREAMBLE = 132
+_LOOK = 4096
+"""Bytes of a compressed file that unpack to more than a preamble."""
 _GZIP = b"\x1f\x8b"
 _NIFTI_STARTS = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")
 
@@ -138,16 +142,19 @@ def take_in(
     """
     nifti: list[NamedFile] = []
     rest: dict[Path, int] = {}
+    unread: list[DamagedFile] = []
     assigned = dict(wishes.assigned)
     unpacked = paired(_unpacked(files, folder, limits, check), folder)
     for place, file in enumerate(unpacked, start=1):
         check()
-        if _is_nifti(file.path):
+        if _is_packed_dicom(file.path):
+            unread.append(DamagedFile(place, "it is compressed by gzip; decompress it (gunzip)"))
+        elif _is_nifti(file.path):
             nifti.append(_named_file(place, file, assigned))
         else:
             rest[file.path] = place
     if not rest and not assigned:
-        return Intake(tuple(nifti), None)
+        return Intake(tuple(nifti), None, tuple(unread))
     from brainmvp_server.imaging.dicom.files import scan
     from brainmvp_server.imaging.identify.rules import load_rules
     from brainmvp_server.imaging.identify.study import identify_study
@@ -162,8 +169,8 @@ def take_in(
             b_value=wishes.b_value,
             stand_ins=wishes.stand_ins,
         )
-    unread = tuple(DamagedFile(rest[one.path], one.reason) for one in scanned.unread)
-    return Intake(tuple(nifti), study, unread, scanned.other)
+    unread += (DamagedFile(rest[one.path], one.reason) for one in scanned.unread)
+    return Intake(tuple(nifti), study, tuple(unread), scanned.other)
 
 
 def chosen_for(
@@ -343,6 +350,19 @@ def _is_nifti(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(4)
     return start[:2] == _GZIP or start in _NIFTI_STARTS or start in STARTS
+
+
+def _is_packed_dicom(path: Path) -> bool:
+    """Whether a file is a DICOM file with a preamble, compressed by gzip."""
+    with path.open("rb") as file:
+        start = file.read(_LOOK)
+    if start[:2] != _GZIP:
+        return False
+    try:
+        unpacked = zlib.decompressobj(wbits=31).decompress(start, _PREAMBLE)
+    except zlib.error:
+        return False
+    return unpacked[128:] == b"DICM"
 
 
 def _put(found: dict[Modality, Source], modality: Modality, source: Source) -> None:

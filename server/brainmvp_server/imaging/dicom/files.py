@@ -172,7 +172,7 @@ def read_instance(path: Path) -> Instance | Beside:
             top = Attributes(dataset)
             kind = _kind(top) or _kind(Attributes(dataset.file_meta))
             if not _is_image(kind, top):
-                return Beside(top.text("SeriesInstanceUID"), kind or "object of an unknown kind")
+                return Beside(top.text("SeriesInstanceUID"), kind or "an unknown SOP class")
             return _instance(path, dataset, kind)
     except UnreadableFile:
         raise
@@ -196,6 +196,9 @@ def _is_image(kind: str, top: Attributes) -> bool:
         return False
     if top.number("Rows") and top.number("Columns"):
         return True
+    own = UID(top.text("SOPClassUID"))
+    if not kind and own.is_valid and own.is_private and top.find("Rows") is None:
+        return False  # a vendor's own, such as a spectrum
     if any(top.find(name) is not None for name in _IMAGE):
         return True
     if kind:
@@ -256,6 +259,7 @@ def _fault(attributes: Sequence[Attributes]) -> str:
 
 def _frame(path: Path, index: int, attributes: Attributes) -> Frame:
     orientation = attributes.numbers("ImageOrientationPatient", 6)
+    spacing = attributes.numbers("PixelSpacing", 2)
     rows, columns = attributes.number("Rows") or 0, attributes.number("Columns") or 0
     slope = attributes.number("RescaleSlope")
     moments = ("TemporalPositionIndex", "TemporalPositionIdentifier", "AcquisitionNumber")
@@ -265,7 +269,7 @@ def _frame(path: Path, index: int, attributes: Attributes) -> Frame:
         instance=attributes.text("SOPInstanceUID"),
         position=attributes.numbers("ImagePositionPatient", 3),
         orientation=orientation if orientation and _is_orientation(orientation) else None,
-        spacing=attributes.numbers("PixelSpacing", 2),
+        spacing=spacing if spacing and min(spacing) > 0 else None,
         step=attributes.number("SpacingBetweenSlices"),
         size=(int(rows), int(columns)),
         slope=1.0 if slope is None or slope == 0 else slope,

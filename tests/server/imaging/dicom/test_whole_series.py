@@ -6,6 +6,7 @@ Each case changes how a study's T2 comes, of 12 slices beside a T1 of 12. A next
 from __future__ import annotations
 
 import copy
+import gzip
 import io
 import re
 import zipfile
@@ -130,6 +131,14 @@ def no_image(dataset: Dataset, kind: str) -> Dataset:
     """An object of the series that holds no image."""
     made = again(dataset, SOPClassUID=kind)
     for keyword in ("Rows", "Columns", "PixelData", "ImagePositionPatient", "BitsAllocated"):
+        delattr(made, keyword)
+    return made
+
+
+def private_object(dataset: Dataset) -> Dataset:
+    """Such as Philips' private spectra: it keeps a place, but has no size."""
+    made = again(dataset, SOPClassUID="1.3.46.670589.11.0.0.12.9")
+    for keyword in ("Rows", "Columns", "PixelData"):
         delattr(made, keyword)
     return made
 
@@ -267,6 +276,24 @@ CASES = {
     "two grey screenshots": Case(
         lambda files: [*files, *(capture(ds, colour=False) for ds in files[:2])], SLICES,
         r"2 objects \(a secondary capture\)",
+    ),
+    "a spacing below zero": Case(
+        each(lambda _, ds: setattr(ds, "PixelSpacing", [10, -10])), 0, r"12 of its 12.*0028,0030"
+    ),
+    "a spacing of zero": Case(
+        each(lambda _, ds: setattr(ds, "PixelSpacing", [0, 10])), 0, r"12 of its 12.*0028,0030"
+    ),
+    "an object of a vendor's own class": Case(
+        lambda files: [*files, private_object(files[0])], SLICES,
+        r"1 object \(an unknown SOP class\)",
+    ),
+    "compressed by gzip": Case(
+        lambda files: [gzip.compress(encoded(ds)) for ds in files], 0,
+        "12 DICOM files are damaged.*compressed by gzip",
+    ),
+    "the last slices compressed by gzip": Case(
+        lambda files: [*files[:10], *(gzip.compress(encoded(ds)) for ds in files[10:])], 10,
+        "damaged DICOM files, which were not read: 2", same=False,
     ),
     "some without preamble": Case(
         lambda files: [*map(without_preamble, files[:4]), *files[4:]], SLICES
