@@ -40,6 +40,8 @@ def study(tmp_path: Path) -> Path:
     (folder / "jane.doe" / "IM_DOE").write_bytes(bytes(128) + b"DICM")
     (folder / "Jane.Doe_t1ce.nii").write_bytes(b"voxels")
     (folder / "Jane.Doe.nii.gz").write_bytes(b"voxels")
+    (folder / "Jane.Doe_flair.mgz").write_bytes(b"voxels")
+    (folder / "Jane.Doe_t2.NRRD").write_bytes(b"voxels")
     (folder / "letter about Jane.txt").write_text("Dear colleague")
     return folder
 
@@ -58,7 +60,9 @@ def test_images_are_sent_and_neither_their_names_nor_other_files(
     _, _, content = request.parts()["files"]
     with zipfile.ZipFile(io.BytesIO(content)) as zipped:
         names = zipped.namelist()
-    assert names == ["000001_unnamed.nii", "000002_t1c.nii", "000003.dcm"]
+    assert names == [
+        "000001_unnamed.nii", "000002_flair.nii", "000003_t1c.nii", "000004_t2.nii", "000005.dcm",
+    ]  # fmt: skip
     assert b"colleague" not in request.body and b"doe" not in request.body.lower()
 
 

@@ -17,7 +17,7 @@ from brainmvp_clients.cli.show import show_findings
 from brainmvp_clients.dicom import DicomOptions
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score.folders import files_below, is_dicom
-from brainmvp_clients.score.modality import is_nifti
+from brainmvp_clients.score.modality import is_volume
 from brainmvp_clients.score.names import told
 from brainmvp_clients.score.study import FILES
 from brainmvp_clients.storage import writing
@@ -86,12 +86,12 @@ def _on_server(study: Path, wishes: DicomOptions, server: str) -> Findings:
 
 
 def packed(folder: Path, scratch: Path) -> Path:
-    """A zip of a folder's images, without their names; of a NIfTI file's the modality is kept.
+    """A zip of a folder's images, without their names; of a volume's the modality is kept.
 
     Raises:
         LocalFileError: the folder holds no image, or cannot be read.
     """
-    files = [path for path in files_below(folder) if is_nifti(path) or is_dicom(path)]
+    files = [path for path in files_below(folder) if is_volume(path) or is_dicom(path)]
     if not files:
         raise LocalFileError("holds no image", remedy="Check the path", subject=str(folder))
     archive = scratch / "study.zip"
@@ -100,9 +100,9 @@ def packed(folder: Path, scratch: Path) -> Path:
         zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED, strict_timestamps=False) as zipped,
     ):
         for number, path in enumerate(files, start=1):
-            # Of a NIfTI file's name the words that tell count; the rest can be a patient's.
+            # Of a volume's name the words that tell count; the rest can be a patient's.
             said = told(path.name)
             telling = said.modality or "_".join(said.words) or "unnamed"
-            word = f"_{telling}.nii" if is_nifti(path) else ".dcm"
+            word = f"_{telling}.nii" if is_volume(path) else ".dcm"
             zipped.write(path, f"{number:06d}{word}")
     return archive

@@ -7,6 +7,7 @@ images marked as holding burned-in text are left out.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections import OrderedDict
@@ -25,6 +26,8 @@ from brainmvp_clients.pacs.pseudonyms import Pseudonyms
 from brainmvp_clients.score.nifti import without_text
 from brainmvp_clients.score.protocols import Sink, Source
 from brainmvp_clients.score.study import Material, Study, UnusableStudy
+
+log = logging.getLogger(__name__)
 
 METHOD = f"brainmvp {EDITION}"
 PROFILE = (
@@ -263,6 +266,7 @@ class _DeidentifiedSource:
                 raise
             except Exception as error:
                 # What a library says of a broken file can quote it.
+                log.error("an image cannot be de-identified: %s", type(error).__name__)
                 raise UnusableStudy(
                     f"an image cannot be de-identified ({type(error).__name__})",
                     remedy="Look at the study in the PACS",

@@ -214,7 +214,8 @@ class Door:
         request = bytes(visitor.heard)
         try:
             refusal = self._refusal(request, visitor.address[0])
-        except Exception:  # whatever pynetdicom's reader trips over
+        except Exception as error:  # whatever pynetdicom's reader trips over
+            log.warning("a request for an association cannot be read: %s", type(error).__name__)
             visitor.dismiss()
             return
         if refusal is not None:

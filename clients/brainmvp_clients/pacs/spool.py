@@ -22,6 +22,7 @@ from pynetdicom import evt
 
 from brainmvp_clients.pacs.query import is_uid
 from brainmvp_clients.pacs.storage import NO_ROOM, UNEXPECTED, durably, file_name, written
+from brainmvp_clients.score.disk import make_private
 from brainmvp_clients.score.ledger import State
 from brainmvp_clients.score.study import Material, Study
 from brainmvp_clients.storage import sync, writing
@@ -60,7 +61,7 @@ class Spool:
         self._ended: set[str] = set()
         self._unusable: set[Path] = set()
         with writing(root):
-            root.mkdir(parents=True, exist_ok=True)
+            make_private(root)
             for path in root.rglob("*.partial"):
                 path.unlink()
             for path in root.glob(f"*{_OLD}"):
@@ -109,7 +110,7 @@ class Spool:
         """Have a folder on disk that says which study it is."""
         if self._named(folder) == uid:
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync(self._root)
         durably(folder / _UID, json.dumps(uid).encode())
 
@@ -186,7 +187,8 @@ def _uid_of_image(path: Path) -> str | None:
     try:
         header = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
         uid = str(header.get("StudyInstanceUID", ""))
-    except Exception:  # pydicom raises whatever the bytes make it raise
+    except Exception as error:  # pydicom raises whatever the bytes make it raise
+        log.debug("an image does not say its study: %s", type(error).__name__)
         return None
     return uid if is_uid(uid) else None
 

@@ -33,6 +33,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from brainmvp_clients.errors import ClientError
 from brainmvp_clients.pacs.door import MOST_KNOWN, Door
 from brainmvp_clients.pacs.tls import Tls
+from brainmvp_clients.score.disk import touch_private
 from brainmvp_clients.storage import sync
 
 log = logging.getLogger(__name__)
@@ -168,12 +169,14 @@ def written(event: evt.Event, path: Path) -> int:
 def durably(path: Path, content: bytes) -> None:
     """Write a file that is there whole or not at all; when this returns it is on disk.
 
+    Nobody but its owner may open it.
+
     Raises:
         OSError: the disk refuses it; nothing of it stays.
     """
     staging = path.with_name(f"{path.stem}-{threading.get_ident()}.partial")
     try:
-        with staging.open("wb") as file:
+        with touch_private(staging).open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Studies as folders: one folder a study, holding NIfTI volumes or DICOM files."""
+"""Studies as folders: one folder a study, holding volumes or DICOM files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from brainmvp_clients.errors import LocalFileError
-from brainmvp_clients.score.modality import by_modality, is_nifti
+from brainmvp_clients.score.modality import by_modality, is_volume
 from brainmvp_clients.score.study import Material, Study, UnusableStudy
 
 _PREAMBLE = 128
@@ -42,16 +42,18 @@ class FolderSource:
 
 
 def material_of(folder: Path) -> Material:
-    """What a folder holds: NIfTI volumes by their names, else DICOM files.
+    """What a folder holds: volumes (NIfTI, MGH, NRRD) by their names, else DICOM files.
 
     Raises:
-        UnusableStudy: neither, both, or NIfTI volumes whose names tell no modality.
+        UnusableStudy: neither, both, or volumes whose names tell no modality.
     """
     files = files_below(folder)
-    volumes = [path for path in files if is_nifti(path)]
+    volumes = [path for path in files if is_volume(path)]
     dicom = tuple(path for path in files if is_dicom(path))
     if volumes and dicom:
-        raise UnusableStudy("NIfTI and DICOM files lie together", remedy="Keep one of the two")
+        raise UnusableStudy(
+            "volumes in files and DICOM files lie together", remedy="Keep one of the two"
+        )
     if volumes:
         named = by_modality(volumes)
         if not named:

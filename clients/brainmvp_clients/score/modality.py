@@ -1,4 +1,4 @@
-"""Which modality a NIfTI file holds, by its name; see :mod:`names`."""
+"""Which files are volumes, and which modality each holds, by its name; see :mod:`names`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from pathlib import Path
 from brainmvp_clients.score.names import told
 from brainmvp_clients.score.study import UnusableStudy
 
+_ENDINGS = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd")
+
 
 def modality_of(path: Path) -> str | None:
     """The modality that a file's name tells, or none."""
     return told(path.name).modality
 
 
-def is_nifti(path: Path) -> bool:
-    """Whether the file's name is that of a NIfTI volume."""
-    return path.name.lower().endswith((".nii", ".nii.gz"))
+def is_volume(path: Path) -> bool:
+    """Whether the file's name is that of a volume in one file, of a format that is read."""
+    return path.name.lower().endswith(_ENDINGS)
 
 
 def by_modality(paths: Iterable[Path]) -> dict[str, Path]:

@@ -18,13 +18,14 @@ _TEXTS = {
 }
 _OFFSET = {348: (108, "f"), 540: (168, "q")}
 _GZIP = b"\x1f\x8b"
+_OTHER_FORMATS = {b"\0\0\0\1": "an MGH volume (.mgz)", b"NRRD": "a NRRD volume"}
 
 
 def without_text(path: Path, into: Path) -> Path:
     """A copy in ``into``: geometry and voxels bit for bit, texts and extensions zeroed.
 
     Raises:
-        UnusableStudy: it is no NIfTI file.
+        UnusableStudy: it is no NIfTI file, or not a whole one.
     """
     target = into / f"{len(list(into.iterdir())):03d}.nii"
     try:
@@ -36,17 +37,29 @@ def without_text(path: Path, into: Path) -> Path:
                     _copy(source, sink)
             else:
                 _copy(raw, sink)
+    except UnusableStudy:
+        _remove(target)
+        raise
     except (OSError, EOFError, struct.error, ValueError):
-        with writing(target):
-            target.unlink(missing_ok=True)
+        _remove(target)
         raise UnusableStudy(
             "a file is no whole NIfTI volume", remedy="Check how it was copied"
         ) from None
     return target
 
 
+def _remove(target: Path) -> None:
+    with writing(target):
+        target.unlink(missing_ok=True)
+
+
 def _copy(source: IO[bytes] | gzip.GzipFile, sink: IO[bytes]) -> None:
     start = source.read(4)
+    if start in _OTHER_FORMATS:
+        raise UnusableStudy(
+            f"a file is {_OTHER_FORMATS[start]}, whose texts cannot be taken out",
+            remedy="Convert it to NIfTI (.nii.gz)",
+        )
     order = next((o for o in "<>" if struct.unpack(f"{o}i", start)[0] in _TEXTS), None)
     if order is None:
         raise ValueError

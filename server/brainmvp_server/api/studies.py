@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from brainmvp_models.errors import UnknownModality
+from brainmvp_models.errors import NothingIdentified, UnknownModality
 from brainmvp_models.modality import Modality, parse_modality, printable
 from brainmvp_models.task import Task
 from brainmvp_server.api.described import PROBLEM, UPLOAD
@@ -85,6 +85,12 @@ def build_study_router(service: Service, requests: StudyRequests) -> APIRouter:
         wishes = wishes_of(settings, assign or (), b_value)
         incoming = await requests.admit(request)
         upload = await incoming.upload()
+        if upload.parts:
+            raise NothingIdentified(
+                "the part says itself what it is, and is not looked at",
+                remedy="Call it files to have it identified (-F files=@t1.nii.gz)",
+                subject=next(iter(upload.parts)).value,
+            )
 
         def work() -> Findings:
             with service.admission.place(incoming.stop):

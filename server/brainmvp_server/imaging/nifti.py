@@ -228,7 +228,7 @@ def _shape(header: Nifti1Header, limits: Limits) -> tuple[int, int, int]:
     if voxels > limits.voxels:
         raise Unusable(
             f"its header claims {' × '.join(map(str, dims))} voxels; the limit is {limits.voxels}",
-            "Send a smaller volume, or raise the limit",
+            "Crop it to the head, or resample it to larger voxels",
             VolumeTooLarge,
         )
     return dims[0], dims[1], dims[2]

@@ -34,7 +34,7 @@ def outline(
     if voxels > limits.voxels:
         raise VolumeTooLarge(
             f"series {source.label} has {voxels} voxels; the limit is {limits.voxels}",
-            remedy="Leave the series out, or raise the limit",
+            remedy="Leave the series out, or crop it to the head",
             subject=modality.value,
         )
     return Outline(source.grid, _STACK_VOXEL_BYTES)

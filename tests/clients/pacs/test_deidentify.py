@@ -200,6 +200,24 @@ def test_a_volume_loses_its_texts_and_nothing_else(
     assert not again.header.extensions
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\0\0\0\1" + bytes(300), "MGH"),
+        (gzip.compress(b"\0\0\0\1" + bytes(300)), "MGH"),
+        (b"NRRD0005\n", "NRRD"),
+    ],
+)
+def test_a_format_whose_texts_cannot_be_taken_out_is_named_and_nothing_stays(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    (tmp_path / "x").write_bytes(content)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UnusableStudy, match=f"{said}.*Convert it to NIfTI"):
+        without_text(tmp_path / "x", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
 @given(st.binary(max_size=400))
 def test_no_bytes_make_it_fail_but_as_an_unusable_study(
     tmp_path_factory: pytest.TempPathFactory, content: bytes

@@ -143,3 +143,14 @@ def test_an_image_is_on_disk_with_the_folder_that_names_it(
     durably(tmp_path / "image.dcm", b"bytes")
     assert synced[0].endswith(".partial") and synced[1] == tmp_path.name
     assert (tmp_path / "image.dcm").read_bytes() == b"bytes"
+
+
+def test_nobody_but_the_owner_may_look_at_what_was_received(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", threading.Event())
+    folder = spool._folder("1.2.3")
+    spool._begin(folder, "1.2.3")
+    durably(folder / "image.dcm", b"bytes")
+    paths = [tmp_path / "spool", *(tmp_path / "spool").rglob("*")]
+    assert len(paths) == 4
+    for path in paths:
+        assert path.stat().st_mode & 0o077 == 0, path

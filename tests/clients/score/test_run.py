@@ -253,6 +253,18 @@ def test_dry_run_names_what_would_be_used_and_filled_and_writes_nothing(
     assert not out.exists() and predicted() == 0
 
 
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd", ".NRRD"])
+def test_a_folder_may_hold_volumes_in_every_format_that_is_read(
+    score: Score, tmp_path: Path, predicted: Callable[[], int], ending: str
+) -> None:
+    folder = tmp_path / "others" / "one"
+    folder.mkdir(parents=True)
+    for modality in ("t1", "flair"):
+        (folder / f"doe_{modality}{ending}").write_bytes(b"voxels")
+    code, said, err = score("--json", source=("--folder", folder.parent))
+    assert (code, predicted()) == (0, 1), (said, err)
+
+
 def _refusing(reply: Any, kind: str, **said: object) -> Any:
     body = {"type": f"urn:brainmvp:problem:{kind}", "status": 422, "detail": "fill: no", **said}
     return reply(422, PROBLEM, json.dumps(body).encode())

@@ -51,6 +51,16 @@ def test_every_call_of_the_document_has_the_rule_and_says_so(service: Service) -
             refused(answer, 422, "invalid-query", "no-such-word")
 
 
+@pytest.mark.parametrize("others", [(), ("files",)], ids=["alone", "beside files"])
+def test_a_part_that_is_named_by_its_modality_is_not_passed_over_where_parts_are_identified(
+    service: Service, others: tuple[str, ...]
+) -> None:
+    body = image().to_bytes()
+    files = [(name, (f"{name}.nii", body)) for name in (*others, "t1")]
+    answer = service.http.post(IDENTIFY, files=files)
+    refused(answer, 422, "nothing-identified", "t1", "Call it files")
+
+
 def test_what_may_be_given_again_still_may(service: Service) -> None:
     address = f"{IDENTIFY}?assign=file 1:t1&assign=file 2:none"
     body = image().to_bytes()
