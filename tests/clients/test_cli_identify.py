@@ -66,6 +66,17 @@ def test_images_are_sent_and_neither_their_names_nor_other_files(
     assert b"colleague" not in request.body and b"doe" not in request.body.lower()
 
 
+def test_a_volume_alone_keeps_the_modality_that_its_name_tells(
+    brainmvp: Brainmvp, identifying: Any, study: Path
+) -> None:
+    assert brainmvp("identify", study / "Jane.Doe_t1ce.nii", "--server", identifying.url)[0] == 0
+    (request,) = identifying.requests
+    _, _, content = request.parts()["files"]
+    with zipfile.ZipFile(io.BytesIO(content)) as zipped:
+        assert zipped.namelist() == ["000001_t1c.nii"]
+    assert b"doe" not in request.body.lower()
+
+
 def test_people_see_what_is_used_and_why(brainmvp: Brainmvp, identifying: Any, study: Path) -> None:
     code, said, _ = brainmvp("identify", study, "--server", identifying.url)
     assert code == 0

@@ -21,6 +21,7 @@ from brainmvp_clients.score.modality import is_volume
 from brainmvp_clients.score.names import told
 from brainmvp_clients.score.study import FILES
 from brainmvp_clients.storage import writing
+from brainmvp_clients.upload import open_volume
 
 
 def identify(
@@ -81,19 +82,24 @@ def _here(study: Path, wishes: DicomOptions, rules: Path | None) -> str:
 
 def _on_server(study: Path, wishes: DicomOptions, server: str) -> Findings:
     with tempfile.TemporaryDirectory(prefix="brainmvp-") as scratch, connected(server) as client:
-        sent = packed(study, Path(scratch)) if study.is_dir() else study
+        sent = study
+        if study.is_dir() or is_volume(study):
+            sent = packed(study, Path(scratch))
         return client.identify({FILES: sent}, dicom=wishes)
 
 
-def packed(folder: Path, scratch: Path) -> Path:
-    """A zip of a folder's images, without their names; of a volume's the modality is kept.
+def packed(study: Path, scratch: Path) -> Path:
+    """A zip of a folder's images, or of one volume, without their names.
+
+    Of a volume's name the modality is kept.
 
     Raises:
-        LocalFileError: the folder holds no image, or cannot be read.
+        LocalFileError: there is no image, or it cannot be read.
     """
-    files = [path for path in files_below(folder) if is_volume(path) or is_dicom(path)]
+    inside = [study] if study.is_file() else files_below(study)
+    files = [path for path in inside if is_volume(path) or is_dicom(path)]
     if not files:
-        raise LocalFileError("holds no image", remedy="Check the path", subject=str(folder))
+        raise LocalFileError("holds no image", remedy="Check the path", subject=str(study))
     archive = scratch / "study.zip"
     with (
         writing(archive),
@@ -104,5 +110,6 @@ def packed(folder: Path, scratch: Path) -> Path:
             said = told(path.name)
             telling = said.modality or "_".join(said.words) or "unnamed"
             word = f"_{telling}.nii" if is_volume(path) else ".dcm"
-            zipped.write(path, f"{number:06d}{word}")
+            with open_volume(path, FILES):  # what cannot be read is named, not the archive
+                zipped.write(path, f"{number:06d}{word}")
     return archive
