@@ -15,6 +15,7 @@ from brainmvp_models.task import RegionOutputs
 from brainmvp_server.imaging.dicom.files import scan
 from brainmvp_server.imaging.dicom.pixels import read_stack
 from brainmvp_server.imaging.dicom.series import sort_series
+from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.engines import EngineInfo
@@ -59,8 +60,8 @@ def drawn(volume: Volume, bundle: Bundle) -> Result:
     )
 
 
-def mask_of(content: bytes, result: Result) -> np.ndarray:
-    """The mask in a segmentation, on the result's grid by millimetres, by the segments' values."""
+def mask_of(content: bytes, grid: Grid) -> np.ndarray:
+    """The mask in a segmentation, on a grid by millimetres, by the segments' values."""
     segmentation = hd.seg.segread(io.BytesIO(content))
     volume = segmentation.get_volume(
         combine_segments=True, skip_overlap_checks=True, allow_missing_positions=True
@@ -71,9 +72,9 @@ def mask_of(content: bytes, result: Result) -> np.ndarray:
         if segment.SegmentNumber > 0
     ]
     voxels = np.array(values, np.uint8)[np.asarray(volume.array, int)]
-    step = np.linalg.inv(_LPS @ result.study.native.grid.affine) @ volume.affine
+    step = np.linalg.inv(_LPS @ grid.affine) @ volume.affine
     places = step[:3, :3] @ np.indices(voxels.shape).reshape(3, -1) + step[:3, 3:]
     assert np.abs(places - places.round()).max() < 1e-3
-    mask = np.zeros(result.mask.shape, np.uint8)
+    mask = np.zeros(grid.shape, np.uint8)
     mask[tuple(places.round().astype(int))] = voxels.ravel()
     return mask

@@ -54,7 +54,7 @@ def test_the_segmentation_of_a_real_series_is_the_mask_at_its_place(
     assert results
     for result in results:
         content = written(result, ObjectOptions(encoding, frames))["segmentation.dcm"]  # type: ignore[arg-type]
-        np.testing.assert_array_equal(mask_of(content, result), result.mask)
+        np.testing.assert_array_equal(mask_of(content, result.study.native.grid), result.mask)
 
 
 def test_no_object_of_a_real_series_breaks_a_rule_of_the_standard(
