@@ -19,7 +19,7 @@ from drawn_results import mask_of
 
 from .conftest import Service
 
-SERIES = ["ge-jitter-t1", "philips-enhanced-with-raw", "siemens-xa30-enhanced-t1"]
+SERIES = ["siemens-xa30-enhanced-t1"]
 
 
 @pytest.fixture(params=SERIES)
