@@ -12,6 +12,12 @@ from brainmvp_clients.score.modality import by_modality, is_volume
 from brainmvp_clients.score.study import Material, Study, UnusableStudy
 
 _PREAMBLE = 128
+_FIRST_ELEMENTS = tuple(
+    group + element
+    for group in (b"\x02\0", b"\x08\0")
+    for element in (b"\0\0", b"\x01\0", b"\x05\0", b"\x08\0", b"\x16\0")
+)
+"""What a file without preamble begins with: its meta information, or its data set's group 0008."""
 
 
 class FolderSource:
@@ -88,14 +94,16 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether it is a DICOM file (PS3.10, section 7.1); an index (DICOMDIR) is none."""
+    """Whether it is a DICOM file (PS3.10, section 7.1), be it one that some exports write without
+    its preamble; an index (DICOMDIR) is none."""
     if path.name.upper() == "DICOMDIR":
         return False
     try:
         with path.open("rb") as file:
-            return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
+            start = file.read(_PREAMBLE + 4)
     except OSError:
         return False
+    return start[_PREAMBLE:] == b"DICM" or start[:4] in _FIRST_ELEMENTS
 
 
 def fingerprint(name: str, files: list[Path]) -> str:

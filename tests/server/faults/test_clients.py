@@ -154,7 +154,7 @@ def test_answers_that_nobody_reads_count_until_their_clients_are_sent_away(
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    service = serve(swift_models, scratch=scratch, requests=3, answer_s=3)
+    service = serve(swift_models, scratch=scratch, requests=3, answer_s=15)
     content = body(colin27)
     ask = head(len(content)).replace(b"host:", b"accept: application/x-nifti\r\nhost:")
     url = service.http.base_url

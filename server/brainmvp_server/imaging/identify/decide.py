@@ -41,6 +41,7 @@ class Answer:
             if it were known that none had been given.
         agent_alone: whether nothing but Contrast/Bolus Agent says that this is a T1c.
         stands_for: what a series that is not used is to a model that was trained on its like.
+        would_be: what a series that is not used surely would be, were it whole.
     """
 
     modality: Modality | None
@@ -50,6 +51,7 @@ class Answer:
     without_contrast: Confidence | None = None
     agent_alone: bool = False
     stands_for: Modality | None = None
+    would_be: Modality | None = None
 
 
 def decide(header: SeriesHeader, rules: Rules) -> Answer:
@@ -58,7 +60,23 @@ def decide(header: SeriesHeader, rules: Rules) -> Answer:
     for exclusion in rules.exclusions:
         found = first_match(exclusion.when, header)
         if found is not None:
-            return replace(_no(exclusion.reason, found), stands_for=exclusion.stands_for)
+            return replace(
+                _no(exclusion.reason, found),
+                stands_for=exclusion.stands_for,
+                would_be=_surely(header, rules) if exclusion.incomplete else None,
+            )
+    return _told(header, rules)
+
+
+def _surely(header: SeriesHeader, rules: Rules) -> Modality | None:
+    """What a series is, where its description and its header agree."""
+    answer = _told(header, rules)
+    sure = Confidence.HIGH in (answer.confidence, answer.without_contrast)
+    return answer.modality if sure else None
+
+
+def _told(header: SeriesHeader, rules: Rules) -> Answer:
+    """What a series is that nothing excludes."""
     answer = _named(header, rules)
     naming = next((n for n in rules.modalities if n.modality == answer.modality), None)
     if naming is None:

@@ -86,11 +86,13 @@ class Exclusion(_Rule):
 
     Attributes:
         stands_for: what such a series is to a model that was trained on it all the same.
+        incomplete: whether such a series may be what is left of one that would be used.
     """
 
     reason: str
     when: tuple[Condition, ...]
     stands_for: Modality | None = None
+    incomplete: bool = False
 
 
 class Naming(_Rule):

@@ -28,7 +28,7 @@ class Identified:
     Attributes:
         stack: None where it is no regular volume.
         reason: why it is used, or why not.
-        missed: it would be its modality, were it a volume that can be used.
+        missed: it would be its modality, were it whole, or a volume that can be used.
     """
 
     label: str
@@ -54,7 +54,11 @@ class IdentifiedStudy:
 
     def missed(self, modality: Modality) -> tuple[Identified, ...]:
         """What would be this modality, were it a volume that can be used."""
-        return tuple(one for one in self.series if one.missed and one.answer.modality == modality)
+        return tuple(
+            one
+            for one in self.series
+            if one.missed and modality in (one.answer.modality, one.answer.would_be)
+        )
 
 
 def identify_study(
@@ -296,7 +300,9 @@ def _entry(
         missed = answer.modality is not None and not part.no_volume
         return Identified(part.label, part.header, answer, None, False, reason, missed)
     if answer.modality is None:
-        return Identified(part.label, part.header, answer, stack, False, answer.reason)
+        missed = answer.would_be is not None
+        reason = f"it is not used: {answer.reason}" if missed else answer.reason
+        return Identified(part.label, part.header, answer, stack, False, reason, missed)
     assert best is not None
     winner, surer = best
     if part is winner:

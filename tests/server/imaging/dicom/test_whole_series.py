@@ -324,6 +324,13 @@ CASES = {
         lambda files: each(lambda _, ds: setattr(ds, "ImagesInAcquisition", 12))(files[:10]), 10,
         r"10 of 12 slices are here, by Images in Acquisition", same=False,
     ),
+    "too few slices of it": Case(
+        lambda files: [*files[:9]], 0, "series 3 is the only t2, and it is not used: too few slices"
+    ),
+    "halves with a slice missing between them": Case(
+        lambda files: split(slice(0, 6), slice(6, None))([*files[:6], *files[7:]]), 0,
+        "series 3-1, 3-2 are t2, none is used: it is not used: too few slices",
+    ),
     "half of the head": Case(
         lambda files: each(set_position(lambda n: 5.0 * n))(files), SLICES,
         "its 12 slices cover 60 mm, t1 covers 120 mm there", same=False,
