@@ -13,7 +13,7 @@ SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reord
 # For long trials, whose tests take longer than others may.
 LONG := --timeout 7200 -o faulthandler_timeout=7500
 
-.PHONY: demo serve system test test-slow faults fuzz load container-test check page docs lock format demo-models bench clean
+.PHONY: demo serve system test test-slow faults fuzz mutants load container-test check page docs lock format demo-models bench clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python examples/demo.py
@@ -36,6 +36,11 @@ test-slow: $(DEV)/.ready
 # 10,000 cases against a running service; `make test` runs a few hundred.
 fuzz: $(DEV)/.ready
 	BRAINMVP_FUZZ_CASES=10000 $(DEV)/bin/pytest tests/fuzz $(LONG)
+
+# A thousand mutated headers of real series, read, and a thousand written; needs ../shared/dicom.
+mutants: $(DEV)/.ready
+	BRAINMVP_MUTANTS=143 $(DEV)/bin/pytest tests/server/imaging/dicom/test_mutated.py $(LONG)
+	BRAINMVP_MUTANTS=334 $(DEV)/bin/pytest tests/server/dicom_out/test_mutations.py $(LONG)
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff check .

@@ -7,6 +7,7 @@ tags removed, emptied, shuffled, of a wrong type, too long, in no character set;
 from __future__ import annotations
 
 import io
+import os
 import random
 import re
 import subprocess
@@ -27,7 +28,7 @@ from brainmvp_server.imaging.dicom.texts import tag_of
 from drawn_results import drawn, mask_of, volumes_of
 
 SERIES = ("ge-jitter-t1", "philips-classic-t1", "siemens-xa30-enhanced-t1")
-MUTANTS = 24
+MUTANTS = int(os.environ.get("BRAINMVP_MUTANTS", "24"))
 CHECKED = 8
 """Every so many is looked at by dciodvfy, which is a process of its own."""
 SIZE, SLICES = 24, 5
