@@ -146,7 +146,7 @@ def _words(name: str) -> list[str]:
     """The name's words in lower case; entities of BIDS lose what is no modality of the image."""
     stem = re.sub(r"(?<![a-z0-9])w/o(?![a-z0-9])", "without", name.strip().lower())
     stem = re.split(r"[/\\]", stem)[-1]
-    stem = re.sub(r"\.(nii|hdr|img|mgz|nrrd)(\.gz)?$|\.gz$", "", stem)
+    stem = re.sub(r"\.(nii|hdr|img|mgz|mgh|nrrd)(\.gz)?$|\.gz$", "", stem)
     if re.match(r"sub-[a-z0-9]+_", stem):
         stem = "_".join(_entity(part) for part in stem.split("_"))
     stem = re.sub(r"(?<=[tr]2)w?\*", "star", stem)
