@@ -24,7 +24,7 @@ serve: $(DEMO)/.ready
 system:
 	tests/system.sh
 
-# Nothing is tried again but the tests that are marked `flaky`, with the reason beside them.
+# Nothing is tried again but what tests/support/run_rules.py names, with the reason beside it.
 test: check $(DEMO)/.ready
 	BRAINMVP_DEMO_PYTHON=$(DEMO)/bin/python $(DEV)/bin/pytest $(SIDE_BY_SIDE) --durations 10 --cov --cov-report=term:skip-covered
 	$(DEV)/bin/coverage report --include='*/imaging/*,*/inference/*,*/api/*' --omit='$(GPU_ONLY)' --fail-under=90
