@@ -207,9 +207,7 @@ def test_no_log_metric_or_error_holds_a_planted_name(
         headers = {"authorization": f"Bearer {key}", "user-agent": NAME, "x-request-id": NAME}
         with httpx.Client(base_url=process.address, headers=headers, timeout=120) as http:
             file = f"{NAME}.nii.gz"
-            good = http.post(
-                predict, params={"note": NAME}, files={"t1": (file, gzip.compress(scan()))}
-            )
+            good = http.post(predict, files={"t1": (file, gzip.compress(scan()))})
             assert good.status_code == 200
             told += [good.text, str(good.headers)]
             for files in (
@@ -230,6 +228,7 @@ def test_no_log_metric_or_error_holds_a_planted_name(
                 ),
                 http.build_request("GET", f"/{NAME}"),
                 http.build_request("GET", predict, params={"patient": NAME}),
+                http.build_request("POST", predict, params={"note": NAME}),
                 http.build_request("POST", predict, content=NAME, headers={"content-type": NAME}),
             ):
                 answer = http.send(request)
@@ -245,7 +244,7 @@ def test_no_log_metric_or_error_holds_a_planted_name(
     told += process.lines
     lines = [json.loads(line) for line in process.lines if line.startswith("{")]
     access = [line for line in lines if line["logger"] == "brainmvp.access"]
-    assert len(access) == 19
+    assert len(access) == 20
     assert {line.get("caller") for line in access} == {"pacs", None}
     assert all(len(line["request_id"]) == 32 for line in access)
     assert any(line.get("bundle", "").startswith("sha256:") for line in access)

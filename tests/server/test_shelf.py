@@ -245,7 +245,7 @@ def test_a_bundle_that_cannot_be_read_is_refused_alone_and_served_when_it_can_be
     assert shelf.bundle("locked") and not shelf.refused
 
 
-@pytest.mark.parametrize("step", ["iterdir", "stat", "read_bytes"])
+@pytest.mark.parametrize("step", ["iterdir", "stat", "open"])
 def test_a_folder_that_cannot_be_looked_through_takes_no_other_away(
     folder: Path,
     tiny_bundle: Bundle,
@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_looked_through_takes_no_other_away(
 ) -> None:
     place(tiny_bundle, folder / "locked" / "1")
     root = folder / "locked" / "1"
-    wanted = {"iterdir": root, "stat": root / "model.onnx", "read_bytes": root / "manifest.json"}
+    wanted = {"iterdir": root, "stat": root / "model.onnx", "open": root / "manifest.json"}
     with monkeypatch.context() as system:
         usual = getattr(Path, step)
         system.setattr(Path, step, failing(usual, wanted[step], PermissionError))

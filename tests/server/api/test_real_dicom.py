@@ -17,7 +17,7 @@ import pytest
 from brainmvp_server.imaging.grid import Grid
 from drawn_results import mask_of
 
-from .conftest import Service
+from ..conftest import Start
 
 SERIES = ["siemens-xa30-enhanced-t1"]
 
@@ -33,11 +33,16 @@ def study(request: pytest.FixtureRequest, real_data: Callable[[str], Path]) -> b
 
 
 def test_a_real_series_comes_back_as_json_zip_and_dicom_on_its_own_grid(
-    service: Service, study: bytes
+    serve: Start, swift_models: Path, study: bytes
 ) -> None:
+    service = serve(swift_models)
+
     def asked(accept: str) -> bytes:
-        answer = service.predict(
-            params={"fill": "zeros"}, files={"files": study}, headers={"accept": accept}
+        answer = service.http.post(
+            "/v1/models/swift/predict",
+            params={"fill": "zeros"},
+            files={"files": study},
+            headers={"accept": accept},
         )
         assert answer.status_code == 200, answer.text
         kind = f"content-type: {answer.headers['content-type']}\r\n\r\n".encode()
