@@ -174,6 +174,10 @@ REFUSED: dict[str, tuple[Mapping[str, bytes | None], str]] = {
         {"SOPInstanceUID": LONG_UID.encode()},
         "SOPInstanceUID (0008,0018): it is no valid UID",
     ),
+    "a series under no root": (
+        {"SeriesInstanceUID": b"1801.4290.2"},
+        "SeriesInstanceUID (0020,000E): it is no valid UID",
+    ),
     "an ID in no character set": (
         {"SpecificCharacterSet": None, "PatientID": b"M\xfc1"},
         "PatientID (0010,0020): its characters cannot be read",

@@ -172,5 +172,6 @@ _RULES: Mapping[str, Callable[[str], str]] = {
     "PN": _name,
     "SH": _at_most(16),
     "TM": _time,
-    "UI": _matching(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*", "valid UID"),
+    # Roots as ISO/IEC 9834-1 has them: 0 and 1 have 40 arcs each.
+    "UI": _matching(r"(?=.{1,64}\Z)(([01]\.[1-3]?[0-9]|2\.[0-9]+)(\.[0-9]+)*)", "valid UID"),
 }
