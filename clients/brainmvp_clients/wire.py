@@ -82,13 +82,7 @@ def predict_call(
     dicom: DicomOptions = AS_SERVED,
 ) -> Call:
     """Asks for one study's result."""
-    params = _given(
-        version=version,
-        fill=fill,
-        probabilities=_set(probabilities),
-        resample=_set(resample),
-        form=form,
-    )
+    params = _wanted(version, fill, probabilities=probabilities, resample=resample, form=form)
     path = f"/v1/models/{quote(model, safe='')}/predict"
     return Call(path, {**params, **dicom.query}, accept, "POST")
 
@@ -111,14 +105,10 @@ def job_post(
     dicom: DicomOptions,
 ) -> Call:
     """Posts one study as a job."""
-    params = _given(
-        version=version,
-        fill=fill,
-        probabilities=_set(probabilities),
-        resample=_set(resample),
-        form=form,
-        priority="interactive" if interactive else None,
-    )
+    params = {
+        **_wanted(version, fill, probabilities=probabilities, resample=resample, form=form),
+        **_given(priority="interactive" if interactive else None),
+    }
     path = f"/v1/models/{quote(model, safe='')}/jobs"
     headers = _given(**{"Idempotency-Key": key})
     return Call(path, {**params, **dicom.query}, JSON, "POST", headers)
@@ -281,6 +271,19 @@ def _media_type(response: httpx.Response) -> str:
 
 def _set(switch: bool) -> str | None:
     return "true" if switch else None
+
+
+def _wanted(
+    version: str | None, fill: str | None, *, probabilities: bool, resample: bool, form: str | None
+) -> dict[str, str]:
+    """What is asked of a study, whether its client waits or not."""
+    return _given(
+        version=version,
+        fill=fill,
+        probabilities=_set(probabilities),
+        resample=_set(resample),
+        form=form,
+    )
 
 
 def _given(**params: str | None) -> dict[str, str]:

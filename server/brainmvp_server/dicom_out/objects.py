@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import logging
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from brainmvp_models.errors import UnwritableObject
 from brainmvp_server.inference.result import Result
+from brainmvp_server.observability.logs import places_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -113,11 +112,9 @@ def _attempt(name: str, make: Callable[[], Dataset]) -> ObjectFile | MissingObje
             name, UnwritableObject(error.problem, remedy=error.remedy, subject=name)
         )
     except Exception as error:  # a bug: its message may quote what it should not
-        frames = traceback.extract_tb(error.__traceback__)
-        places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
         log.error(
             "a DICOM object could not be written (%s)", type(error).__name__,
-            extra={"fields": {"object": name, "trace": " < ".join(reversed(places))}},
+            extra={"fields": {"object": name, "trace": " < ".join(reversed(places_of(error)))}},
         )  # fmt: skip
         unforeseen = UnwritableObject(
             "it could not be written, by a fault of the service",

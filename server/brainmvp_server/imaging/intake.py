@@ -147,12 +147,12 @@ def take_in(
     unpacked = paired(_unpacked(files, folder, limits, check), folder)
     for place, file in enumerate(unpacked, start=1):
         check()
-        if _is_packed_dicom(file.path):
-            unread.append(DamagedFile(place, "it is compressed by gzip; decompress it (gunzip)"))
-        elif _is_nifti(file.path):
-            nifti.append(_named_file(place, file, assigned))
-        else:
+        if not _is_nifti(file.path):
             rest[file.path] = place
+        elif _is_packed_dicom(file.path):
+            unread.append(DamagedFile(place, "it is compressed by gzip; decompress it (gunzip)"))
+        else:
+            nifti.append(_named_file(place, file, assigned))
     if not rest and not assigned:
         return Intake(tuple(nifti), None, tuple(unread))
     from brainmvp_server.imaging.dicom.files import scan

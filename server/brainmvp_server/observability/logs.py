@@ -81,9 +81,14 @@ class TextFormatter(logging.Formatter):
 
 def kind_and_place(error: BaseException) -> str:
     """What may be said of an exception whose message could quote a file: its type and its place."""
+    places = places_of(error)
+    return f"{type(error).__name__} at {places[-1]}" if places else type(error).__name__
+
+
+def places_of(error: BaseException) -> list[str]:
+    """The places in the code that an exception came through, the one that raised it last."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
+    return [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
 
 
 def _error(record: logging.LogRecord) -> str | None:
