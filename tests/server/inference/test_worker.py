@@ -201,7 +201,7 @@ def test_a_small_study_that_comes_while_a_window_is_under_way_has_the_next(
 
     def slow_then_held(call: int) -> None:
         if call == 1:
-            clock.forward(3)  # the second call is expected to take as long
+            clock.forward(40)  # the second call is expected to take as long
         elif call == 2:
             come.wait(60)
 
@@ -247,7 +247,7 @@ def test_small_studies_stop_a_large_ones_window_twice_at_most_and_nothing_of_it_
 
     def slow_or_held(call: int) -> None:
         if call in (1, 3, 5):
-            clock.forward(3)  # what comes next is expected to take as long
+            clock.forward(40)  # what comes next is expected to take as long
         elif call in (2, 4):
             engine.wait()
         elif call == 6:  # the stopped window again
@@ -313,7 +313,7 @@ def test_a_study_that_stops_a_window_is_next_also_among_two_large_ones(
 ) -> None:
     def slow_or_held(now: int) -> None:
         if now == call - 1:
-            clock.forward(2)  # what comes next is expected to take as long
+            clock.forward(40)  # what comes next is expected to take as long
         elif now == call:
             engine.wait()
 
