@@ -15,6 +15,7 @@ from brainmvp_server.api.described import PROBLEM
 from brainmvp_server.api.heads import HeadLikeGet
 from brainmvp_server.api.held import HeldUntilSent
 from brainmvp_server.api.metrics import build_metrics_router, readings
+from brainmvp_server.api.no_jobs import build_no_jobs_router
 from brainmvp_server.api.page import build_page_router
 from brainmvp_server.api.query import only_declared
 from brainmvp_server.api.routes import build_health_router, build_router
@@ -68,6 +69,8 @@ def create_app(settings: Settings) -> FastAPI:
             from brainmvp_server.api.jobs import build_job_router
 
             app.include_router(build_job_router(service, requests, life.desk.board))
+        else:
+            app.include_router(build_no_jobs_router())
     # The last one added is the first to see a request.
     app.add_middleware(HeldUntilSent)
     app.add_middleware(HeadLikeGet)

@@ -101,6 +101,13 @@ class UnknownCall(BrainMVPError):
     title = "Not Found"
 
 
+class NoJobs(UnknownCall):
+    """The service keeps no jobs: it was started without a place for them."""
+
+    code = "no-jobs"
+    title = "The service takes no jobs"
+
+
 class WrongMethod(BrainMVPError):
     """The call is not made by that method."""
 

@@ -49,6 +49,33 @@ def test_openapi_describes_the_upload_and_every_answer(service: Service) -> None
     assert service.http.get("/docs").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/models/tiny/jobs"),
+        ("GET", "/v1/jobs"),
+        ("GET", "/v1/jobs/1234"),
+        ("HEAD", "/v1/jobs/1234"),
+        ("DELETE", "/v1/jobs/1234"),
+        ("GET", "/v1/jobs/1234/results/mask.nii.gz"),
+    ],
+)
+def test_a_service_without_jobs_says_how_to_have_them(
+    service: Service, method: str, path: str
+) -> None:
+    answer = service.http.request(method, path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    if method != "HEAD":
+        assert answer.json()["type"] == "urn:brainmvp:problem:no-jobs"
+        assert "--jobs-storage" in answer.json()["remedy"]
+
+
+def test_a_service_without_jobs_does_not_offer_them(service: Service) -> None:
+    paths = service.http.get("/openapi.json").json()["paths"]
+    assert not [path for path in paths if "jobs" in path]
+
+
 def test_what_nobody_foresaw_is_a_problem_and_its_message_stays_out_of_answer_and_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
