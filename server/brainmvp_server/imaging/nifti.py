@@ -41,14 +41,16 @@ _MAX_HEADER = 16 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """How large one volume may be, and how little of a head it may show without a warning.
+    """How large one volume may be, and how little of a head it may show.
 
     Attributes:
-        head_ml: head that a series shows at least, in mL.
-        cover: share of the study's head that a resampled series covers at least.
+        field_mm: width of the field of view along each axis at least; from less there is no result.
+        head_ml: head that a series shows without a warning, in mL.
+        cover: share of the study's head that a resampled series covers without a warning.
     """
 
     voxels: int = 512**3
+    field_mm: float = 0.0
     head_ml: float = 250.0
     cover: float = 0.9
 

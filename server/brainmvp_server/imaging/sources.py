@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
-from brainmvp_models.errors import VolumeTooLarge
+from brainmvp_models.errors import InvalidVolume, VolumeTooLarge
 from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.nifti import Limits, Outline, outline_nifti, read_nifti
 from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.imaging.volume import Volume
@@ -26,8 +27,14 @@ def outline(
     """How large a source's volume is, by its headers.
 
     Raises:
-        InvalidVolume, VolumeTooLarge: see :func:`read_nifti`.
+        InvalidVolume, VolumeTooLarge: see :func:`read_nifti`; or it shows too thin a slab.
     """
+    found = _outline(source, modality, limits, form)
+    _check_field(found.grid, modality, limits)
+    return found
+
+
+def _outline(source: Source, modality: Modality, limits: Limits, form: Form) -> Outline:
     if isinstance(source, Path):
         return outline_nifti(source, modality, limits, form)
     voxels = math.prod(source.grid.shape)
@@ -38,6 +45,24 @@ def outline(
             subject=modality.value,
         )
     return Outline(source.grid, _STACK_VOXEL_BYTES)
+
+
+def _check_field(grid: Grid, modality: Modality, limits: Limits) -> None:
+    """Refuse a field of view in which no network sees a head.
+
+    Raises:
+        InvalidVolume: it is thinner along an axis than the limit.
+    """
+    widths = [count * edge for count, edge in zip(grid.shape, grid.nominal_spacing, strict=True)]
+    if min(widths) < limits.field_mm:
+        size = " × ".join(f"{width:.4g}" for width in widths)
+        raise InvalidVolume(
+            f"its field of view is {size} mm, thinner than the {limits.field_mm:g} mm that a "
+            "result needs",
+            remedy="Send the whole series, or leave it out; the setting least_field_mm is the "
+            "limit",
+            subject=modality.value,
+        )
 
 
 def read_volume(

@@ -84,6 +84,12 @@ class LimitSettings(Group):
         default=20_000, ge=1, description="Most files to be identified a request may have."
     )
     volume_mvoxels: int = Field(default=135, ge=1, description="Largest volume, in million voxels.")
+    least_field_mm: float = Field(
+        default=30,
+        ge=0,
+        description="Width of a series' field of view along each axis at least, in mm; a series "
+        "that shows less is refused.",
+    )
     least_head_ml: float = Field(
         default=250,
         ge=0,
@@ -127,6 +133,7 @@ class LimitSettings(Group):
         """How large one volume may be, and how little of a head it may show."""
         return Limits(
             voxels=self.volume_mvoxels * 1_000_000,
+            field_mm=self.least_field_mm,
             head_ml=self.least_head_ml,
             cover=self.least_cover,
         )

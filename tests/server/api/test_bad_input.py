@@ -43,7 +43,7 @@ def image(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> nib.Nifti1Image:
 def with_voxel(value: float) -> bytes:
     voxels = np.asarray(image().dataobj).copy()
     voxels[1, 2, 3] = value
-    return nib.Nifti1Image(voxels, np.eye(4)).to_bytes()
+    return nib.Nifti1Image(voxels, image().affine).to_bytes()
 
 
 def with_header(**fields: object) -> bytes:
@@ -79,10 +79,16 @@ FILES: dict[str, tuple[Callable[[], bytes], str, int]] = {
     "NaN": (lambda: with_voxel(np.nan), "NaN or infinite", 422),
     "infinity": (lambda: with_voxel(np.inf), "NaN or infinite", 422),
     "all zeros": (
-        lambda: nib.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4)).to_bytes(),
+        lambda: nib.Nifti1Image(np.zeros(SHAPE, np.int16), image().affine).to_bytes(),
         "zero",
         422,
     ),
+    "two slices": (
+        lambda: image((24, 24, 2)).to_bytes(),
+        "48 × 48 × 4 mm, thinner than the 30 mm",
+        422,
+    ),
+    "a cube of 16 mm": (lambda: image((8, 8, 8)).to_bytes(), "least_field_mm", 422),
     "singular affine": (
         lambda: with_header(sform_code=1, srow_x=[0, 0, 0, 0], qform_code=0),
         "singular",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import warnings
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -279,6 +280,20 @@ def test_a_heap_of_formats_is_told_apart_by_its_names(tmp_path: Path) -> None:
     for modality, path in found.sources().items():
         assert isinstance(path, Path)
         np.testing.assert_array_equal(read_nifti(path, modality).stored, voxels())
+
+
+@pytest.mark.parametrize("bits", ["7f800001", "7f800000", "7fc00000"])
+def test_an_mgh_header_of_numbers_that_are_none_is_refused_in_silence(
+    tmp_path: Path, bits: str
+) -> None:
+    body = bytearray(nib.MGHImage(voxels(), AFFINE).to_bytes())
+    body[30:90] = bytes.fromhex(bits) * 15  # spacing, cosines and centre
+    path = tmp_path / "odd.mgh"
+    path.write_bytes(body)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InvalidVolume, match="singular"):
+            read_nifti(path, Modality.T1)
 
 
 @pytest.mark.parametrize("base", ["mgh", "nrrd", "nrrd gzip"])

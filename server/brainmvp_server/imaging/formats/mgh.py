@@ -35,7 +35,8 @@ def read_mgh(start: bytes, file: IO[bytes]) -> Front:
         header = MGHHeader(block[:_FIELDS], check=False)
         shape = tuple(int(n) for n in header["dims"])
         dtype = np.dtype(header.get_data_dtype()).newbyteorder(">")
-        affine = np.asarray(header.get_affine(), dtype=np.float64)
+        with np.errstate(all="ignore"):  # what is not finite is refused as singular
+            affine = np.asarray(header.get_affine(), dtype=np.float64)
     except (MGHError, HeaderDataError, ValueError, KeyError):
         raise Unusable(
             "its MGH header is damaged", "Convert it anew, for example with mri_convert"
