@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 
 Segmentation = Literal["binary", "labelmap"]
 Frames = Literal["sparse", "all"]
 
-_ASSIGNMENT = re.compile(r"([^:\s]+):([A-Za-z0-9]+)")
+_ASSIGNMENT = re.compile(r"(file [0-9]+|[^:\s]+):([A-Za-z0-9]+)")
+_IN_A_QUERY = re.compile(rf"\bassign=({_ASSIGNMENT.pattern})")
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class DicomOptions:
 
     Attributes:
         assign: ``SERIES:MODALITY``, whatever the header says, or ``SERIES:none`` to leave the
-            series out; a series number, a volume's label (``5.2``) or a Series Instance UID.
+            series out; a series number, a volume's label (``5.2``) or a Series Instance UID; of
+            a file that is no DICOM its label (``file 1``).
         b_value: the diffusion weighting that is preferred, s/mm².
         seg: how the segmentation is encoded.
         seg_frames: whether frames without a segment are kept.
@@ -53,6 +56,11 @@ class DicomOptions:
         objects = {name: value for name, value in wanted.items() if value is not None}
         overlay = {"overlay": "true"} if self.overlay else {}
         return {**self.reading, **objects, **overlay}
+
+
+def as_option(text: str) -> str:
+    """A server's advice, which is written for its query, as the option of a command."""
+    return _IN_A_QUERY.sub(lambda found: f"--assign {shlex.quote(found[1])}", text)
 
 
 AS_SERVED = DicomOptions()

@@ -148,9 +148,17 @@ def address(server: str) -> httpx.URL:
         url = httpx.URL(server)
     except httpx.InvalidURL:
         url = httpx.URL("")
-    if url.query or url.fragment:
+    if url.userinfo:
         raise ServerUnreachable(
-            "has a query, which no call would keep",
+            "has credentials in it, which lists of processes would show",
+            remedy="Give the address alone, http://HOST:PORT, and the key in BRAINMVP_API_KEY; "
+            "whatever else a proxy asks for goes into the headers of a Client",
+            subject=shown(url),
+        )
+    if url.query or url.fragment:
+        part = "query" if url.query else "fragment"
+        raise ServerUnreachable(
+            f"has a {part}, which no call would keep",
             remedy="Give the address alone, http://HOST:PORT; options such as --fill and "
             "--resample say the rest",
             subject=shown(url),

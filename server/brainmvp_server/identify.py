@@ -25,7 +25,7 @@ def identify(
     Raises:
         BrainMVPError: one of its kinds.
     """
-    paths = [study] if study.is_file() else sorted(p for p in study.rglob("*") if p.is_file())
+    paths = [study] if study.is_file() else _below(study)
     assigned = dict(map(assignment, assign))
     wishes = Wishes(assigned, 1000.0 if b_value is None else b_value, rules)
     scratch = Scratch()
@@ -33,3 +33,14 @@ def identify(
     with scratch.folder() as folder:
         files = [Unpacked(path, path.name) for path in paths]
         return Findings.of_all(take_in(files, folder, wishes)).model_dump_json(indent=2)
+
+
+def _below(folder: Path) -> list[Path]:
+    """A folder's files as a client would send them: neither hidden ones nor an index."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.name.upper() != "DICOMDIR"
+        and not any(step.startswith(".") for step in path.relative_to(folder).parts)
+    ]

@@ -84,6 +84,23 @@ def test_people_see_what_is_used_and_why(brainmvp: Brainmvp, identifying: Any, s
     assert "2 other and 1 unreadable files" in said
 
 
+def test_what_the_server_advises_can_be_typed_here(
+    brainmvp: Brainmvp, identifying: Any, reply: Any, study: Path
+) -> None:
+    said_so = "say what it is with assign=file 1:MODALITY"
+    one = {"label": "file 1", "kind": "nifti", "modality": None, "confidence": "none",
+           "evidence": [], "used": False, "reason": said_so}  # fmt: skip
+    found = {**FOUND, "volumes": [one]}
+    identifying.says("/v1/studies/identify", reply(body=json.dumps(found).encode()))
+    code, said, _ = brainmvp("identify", study, "--server", identifying.url)
+    assert code == 0 and "--assign 'file 1:MODALITY'" in " ".join(said.split())
+    code, _, err = brainmvp(
+        "identify", study, "--server", identifying.url, "--assign", "file 1:t1c"
+    )
+    assert (code, err) == (0, "")
+    assert identifying.requests[-1].query == {"assign": ["file 1:t1c"]}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

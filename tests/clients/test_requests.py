@@ -180,17 +180,34 @@ def test_address_that_is_none_is_refused_at_once(server: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "rest", ["?resample=true", "/?fill=zeros", "/brain?x=y", "#top", "/?t=s#u"]
+    ("rest", "part"),
+    [
+        ("?resample=true", "query"),
+        ("/?fill=zeros", "query"),
+        ("/brain?x=y", "query"),
+        ("#top", "fragment"),
+        ("/?t=s#u", "query"),
+    ],
 )
-def test_a_query_in_the_address_is_refused_not_dropped(rest: str) -> None:
-    with pytest.raises(ServerUnreachable, match="has a query") as caught:
+def test_a_query_in_the_address_is_refused_not_dropped(rest: str, part: str) -> None:
+    with pytest.raises(ServerUnreachable, match=f"has a {part}") as caught:
         Client(f"http://host:1{rest}")
     assert "?" not in caught.value.subject and "--resample" in caught.value.remedy
 
 
-def test_credentials_in_the_address_stay_out_of_messages() -> None:
-    with Client("http://user:secret@host:1/x/") as client:
-        assert client.server == "http://host:1/x"
+@pytest.mark.parametrize("form", ["user:secret@host:1", "secret@host:1", "user:secret@host:1/?q=1"])
+def test_credentials_in_the_address_are_refused_and_stay_out_of_messages(form: str) -> None:
+    with pytest.raises(ServerUnreachable, match="credentials") as caught:
+        Client(f"http://{form}")
+    assert "BRAINMVP_API_KEY" in caught.value.remedy
+    assert "secret" not in str(caught.value) and "user" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["ftp://user:secret@host", "http://user:secret@host:99999"])
+def test_credentials_in_an_address_that_is_none_stay_out_of_messages(form: str) -> None:
+    with pytest.raises(ServerUnreachable) as caught:
+        Client(form)
+    assert "secret" not in str(caught.value)
 
 
 def _reply(peer: Any) -> Any:

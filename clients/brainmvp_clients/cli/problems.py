@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from brainmvp_clients.dicom import as_option
 from brainmvp_clients.errors import ClientError, one_line, sentence
 
 
@@ -32,11 +33,11 @@ class MissingExtra(ClientError):
 def explained(error: Exception) -> str | None:
     """The line for an error that a user can mend; none for a fault of the program."""
     if isinstance(error, ClientError):
-        return str(error)
+        return as_option(str(error))
     if isinstance(error, typer.TyperException):
         return _usage(error)
     parts = user_error(error)
-    return sentence(*parts) if parts else None
+    return as_option(sentence(*parts)) if parts else None
 
 
 def user_error(error: BaseException) -> tuple[str, str, str] | None:

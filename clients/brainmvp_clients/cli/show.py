@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from brainmvp_clients.answers import Catalogue, ExpectedQuality, Finding, Findings, Model, Summary
+from brainmvp_clients.dicom import as_option
 from brainmvp_clients.errors import one_line, sentence
 
 DEMO = "Demo model: it shows the software. Its results mean nothing."
@@ -89,7 +90,7 @@ def _finding_row(finding: Finding) -> tuple[Text, ...]:
         _plain(f"{finding.modality or '-'}{'*' if finding.used else ''}"),
         _plain(finding.confidence),
         _plain(finding.description or ""),
-        _plain("; ".join(filter(None, (finding.reason, *finding.evidence)))),
+        _plain("; ".join(filter(None, (as_option(finding.reason), *finding.evidence)))),
     )
 
 

@@ -8,16 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from brainmvp_clients.errors import LocalFileError
+from brainmvp_clients.score import dicom_start
 from brainmvp_clients.score.modality import by_modality, is_volume
 from brainmvp_clients.score.study import Material, Study, UnusableStudy
-
-_PREAMBLE = 128
-_FIRST_ELEMENTS = tuple(
-    group + element
-    for group in (b"\x02\0", b"\x08\0")
-    for element in (b"\0\0", b"\x01\0", b"\x05\0", b"\x08\0", b"\x16\0")
-)
-"""What a file without preamble begins with: its meta information, or its data set's group 0008."""
 
 
 class FolderSource:
@@ -99,11 +92,9 @@ def is_dicom(path: Path) -> bool:
     if path.name.upper() == "DICOMDIR":
         return False
     try:
-        with path.open("rb") as file:
-            start = file.read(_PREAMBLE + 4)
+        return dicom_start.is_dicom(path)
     except OSError:
         return False
-    return start[_PREAMBLE:] == b"DICM" or start[:4] in _FIRST_ELEMENTS
 
 
 def fingerprint(name: str, files: list[Path]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainmvp_clients.answers import Summary
+from brainmvp_clients.dicom import as_option
 from brainmvp_clients.errors import (
     ClientError,
     LocalFileError,
@@ -231,7 +232,7 @@ def reason_of(error: ClientError) -> str:
     if isinstance(error, LocalFileError):
         return f"A file {one_line(error.problem)}."
     part = error.part if isinstance(error, Refused) else None
-    return sentence(part or "", error.problem, error.remedy)
+    return as_option(sentence(part or "", error.problem, error.remedy))
 
 
 def _check_objects(summary: Summary) -> None:

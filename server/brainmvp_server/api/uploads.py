@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from brainmvp_models.errors import DuplicateModality, UnknownModality
 from brainmvp_models.modality import Modality, parse_modality
+from brainmvp_models.nearest import nearest
 from brainmvp_server.api.problems import (
     InvalidQuery,
     MalformedUpload,
@@ -243,11 +244,22 @@ def part_modality(name: str, parameters: Collection[str]) -> Modality:
         if (bare != name and bare == FILES) or bare.lower() in _LIKE_FILES:
             raise _misnamed(FILES) from None
         raise UnknownModality(
-            error.problem, remedy=f"{error.remedy}; or call it {FILES} to have it identified"
+            error.problem,
+            remedy=f"{_meant(bare, parameters)}{error.remedy}; or call it {FILES} to have it "
+            "identified",
         ) from None
     if bare != name:
         raise _misnamed(bare)
     return modality
+
+
+def _meant(name: str, parameters: Collection[str]) -> str:
+    """A question after the parameter or the modality that a name is like; else nothing."""
+    near = nearest(name.lower(), [*parameters, *(modality.value for modality in Modality)])
+    if near is None:
+        return ""
+    place = f", in the address: ?{near}=VALUE" if near in parameters else ""
+    return f"Did you mean {near}{place}? "
 
 
 def _misnamed(name: str) -> UnknownModality:

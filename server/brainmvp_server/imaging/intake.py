@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from brainmvp_models.dicom_start import PREAMBLE_BYTES, has_preamble, is_dicom
 from brainmvp_models.errors import DuplicateModality, InvalidVolume, NothingIdentified
 from brainmvp_models.modality import Modality
 from brainmvp_models.names import told
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 Check = Callable[[], None]
 """Raises the reason why a study may not go on."""
 _ANY_SIZE = Limits(voxels=1 << 62)
-_PREAMBLE = 132
 _LOOK = 4096
 """Bytes of a compressed file that unpack to more than a preamble."""
 _GZIP = b"\x1f\x8b"
@@ -145,9 +145,12 @@ def take_in(
     unread: list[DamagedFile] = []
     assigned = dict(wishes.assigned)
     unpacked = paired(_unpacked(files, folder, limits, check), folder)
-    for place, file in enumerate(unpacked, start=1):
+    place = 0  # among images alone: what else lies in a folder is not always sent
+    for file in unpacked:
         check()
-        if not _is_nifti(file.path):
+        volume = _is_nifti(file.path)
+        place += volume or is_dicom(file.path)
+        if not volume:
             rest[file.path] = place
         elif _is_packed_dicom(file.path):
             unread.append(DamagedFile(place, "it is compressed by gzip; decompress it (gunzip)"))
@@ -271,7 +274,6 @@ def one_series(
         InvalidArchive, ArchiveTooLarge, MixedStudy: see :func:`take_in`.
         InvalidVolume: it holds no volume, or several.
     """
-    from brainmvp_server.imaging.dicom.dataset import is_dicom
     from brainmvp_server.imaging.dicom.files import scan
 
     if is_zip(part):
@@ -359,10 +361,10 @@ def _is_packed_dicom(path: Path) -> bool:
     if start[:2] != _GZIP:
         return False
     try:
-        unpacked = zlib.decompressobj(wbits=31).decompress(start, _PREAMBLE)
+        unpacked = zlib.decompressobj(wbits=31).decompress(start, PREAMBLE_BYTES)
     except zlib.error:
         return False
-    return unpacked[128:] == b"DICM"
+    return has_preamble(unpacked)
 
 
 def _put(found: dict[Modality, Source], modality: Modality, source: Source) -> None:

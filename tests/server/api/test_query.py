@@ -84,6 +84,13 @@ UPLOADS: dict[str, tuple[Mapping[str, Any], int, str, tuple[str, ...]]] = {
         {"files": {"t1": scan()}, "data": {"fill": "zeros"}},
         422, "invalid-query", ("'fill'", "?fill=VALUE"),
     ),
+    "an option misspelt as a field": (
+        {"files": {"t1": scan()}, "data": {"fil": "zeros"}},
+        422, "unknown-modality", ("'fil'", "Did you mean fill", "?fill=VALUE"),
+    ),
+    "a modality misspelt": (
+        {"files": {"flare": scan()}}, 422, "unknown-modality", ("Did you mean flair?",),
+    ),
     "files[]": (
         {"files": {"files[]": scan()}}, 422, "unknown-modality", ("Call the part 'files'",),
     ),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import zlib
 from pathlib import Path
-from typing import Literal
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -22,19 +21,13 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from brainmvp_models.dicom_start import PREAMBLE_BYTES, has_preamble, starts_a_data_set
 from brainmvp_server.imaging.dicom.extent import check_content
 
-_PREAMBLE = 132
 _META_LENGTH_ELEMENT = 12
 _MOST_INFLATED = 512 << 20
 _MOST_RATIO = 250
 """Bytes that a deflated byte may unpack to, as in zips; deflate could reach 1032."""
-_FIRST_GROUPS = (0x0002, 0x0008)
-"""File meta information, or where that is missing too, identification."""
-_LAST_ELEMENT = 0x1000
-_TYPES = {b"UL", b"OB", b"UI", b"CS", b"DA", b"TM", b"DT", b"SH", b"LO", b"SQ"}
-_LONGEST_FIRST = 64
-"""Bytes of the first value, where no type is given."""
 
 
 class UnreadableFile(Exception):
@@ -42,29 +35,6 @@ class UnreadableFile(Exception):
 
     It says nothing of what the file holds.
     """
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file starts as DICOM files do, with a preamble or without."""
-    with path.open("rb") as file:
-        start = file.read(_PREAMBLE)
-    return start[128:] == b"DICM" or _starts_a_data_set(start)
-
-
-def _starts_a_data_set(start: bytes) -> bool:
-    """Whether bytes without a preamble are the first element of a data set (PS3.5, 7.1)."""
-    if len(start) < _PREAMBLE:
-        return False
-    order: Literal["little", "big"]
-    for order in ("little", "big"):
-        group, element = (int.from_bytes(start[at : at + 2], order) for at in (0, 2))
-        if group not in _FIRST_GROUPS or element > _LAST_ELEMENT:
-            continue
-        if start[4:6] in _TYPES:
-            return True
-        length = int.from_bytes(start[4:8], "little")
-        return order == "little" and group == _FIRST_GROUPS[1] and length <= _LONGEST_FIRST
-    return False
 
 
 def open_dataset(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
@@ -75,7 +45,7 @@ def open_dataset(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
         TooMuch: it is deflated and holds too much.
     """
     with path.open("rb") as file:
-        whole = file.read(_PREAMBLE)[128:] == b"DICM"
+        whole = has_preamble(file.read(PREAMBLE_BYTES))
     if not whole:
         return _without_preamble(path, stop_before_pixels)
     try:
@@ -90,7 +60,7 @@ def open_dataset(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
 
 def _without_preamble(path: Path, stop_before_pixels: bool) -> Dataset:
     content = path.read_bytes()
-    if not _starts_a_data_set(content[:_PREAMBLE]):
+    if not starts_a_data_set(content[:PREAMBLE_BYTES]):
         raise UnreadableFile("it is no DICOM")
     # pydicom would inflate it to whatever it unpacks to.
     if DeflatedExplicitVRLittleEndian.encode() in content:
@@ -105,7 +75,7 @@ def _inflated(path: Path, meta: FileMetaDataset, stop_before_pixels: bool) -> Da
     if length is None:
         raise UnreadableFile("it is deflated, and does not say from where (0002,0000)")
     with path.open("rb") as file:
-        file.seek(_PREAMBLE + _META_LENGTH_ELEMENT + int(length))
+        file.seek(PREAMBLE_BYTES + _META_LENGTH_ELEMENT + int(length))
         packed = file.read()
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     try:

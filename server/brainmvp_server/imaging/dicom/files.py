@@ -17,7 +17,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from brainmvp_server.imaging.dicom.dataset import UnreadableFile, is_dicom, open_dataset
+from brainmvp_models.dicom_start import is_dicom
+from brainmvp_server.imaging.dicom.dataset import UnreadableFile, open_dataset
 from brainmvp_server.imaging.dicom.extent import TooMuch, check_extent
 from brainmvp_server.imaging.dicom.header import (
     Attributes,
