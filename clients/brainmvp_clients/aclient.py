@@ -17,8 +17,8 @@ from brainmvp_clients.answers import Catalogue, Findings, Job, JobList, Model, S
 from brainmvp_clients.archive import unpack
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import ServerUnreachable
-from brainmvp_clients.storage import append, check_gzip, scratch, staged_file, staged_folder
-from brainmvp_clients.upload import OnUpload, Study, StudyPath, Upload, opened
+from brainmvp_clients.result_files import append, check_gzip, scratch, staged_file, staged_folder
+from brainmvp_clients.upload import ModalityFiles, OnUpload, StudyPath, Upload, opened
 from brainmvp_clients.wire import Call
 
 
@@ -83,7 +83,7 @@ class AsyncClient:
 
     async def identify(
         self,
-        study: Study,
+        study: ModalityFiles,
         *,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
@@ -96,7 +96,7 @@ class AsyncClient:
     async def predict(
         self,
         model: str,
-        study: Study,
+        study: ModalityFiles,
         *,
         version: str | None = None,
         fill: str | None = None,
@@ -112,7 +112,7 @@ class AsyncClient:
     async def mask(
         self,
         model: str,
-        study: Study,
+        study: ModalityFiles,
         to: StudyPath,
         *,
         version: str | None = None,
@@ -139,7 +139,7 @@ class AsyncClient:
     async def results(
         self,
         model: str,
-        study: Study,
+        study: ModalityFiles,
         into: StudyPath,
         *,
         probabilities: bool = False,
@@ -180,7 +180,7 @@ class AsyncClient:
     async def submit(
         self,
         model: str,
-        study: Study,
+        study: ModalityFiles,
         *,
         probabilities: bool = False,
         interactive: bool = False,

@@ -13,7 +13,7 @@ from typing import IO
 
 from brainmvp_clients.answers import Summary, parse
 from brainmvp_clients.errors import UnexpectedAnswer
-from brainmvp_clients.storage import (
+from brainmvp_clients.result_files import (
     CHANNELS,
     DICOM_OBJECT,
     MASK,

@@ -16,8 +16,8 @@ from brainmvp_clients.answers import Catalogue, Findings, Job, JobList, Model, S
 from brainmvp_clients.archive import unpack
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import ServerUnreachable
-from brainmvp_clients.storage import append, check_gzip, scratch, staged_file, staged_folder
-from brainmvp_clients.upload import OnUpload, Study, StudyPath, Upload, opened
+from brainmvp_clients.result_files import append, check_gzip, scratch, staged_file, staged_folder
+from brainmvp_clients.upload import ModalityFiles, OnUpload, StudyPath, Upload, opened
 from brainmvp_clients.wire import Call
 
 
@@ -89,7 +89,7 @@ class Client:
 
     def identify(
         self,
-        study: Study,
+        study: ModalityFiles,
         *,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
@@ -102,7 +102,7 @@ class Client:
     def predict(
         self,
         model: str,
-        study: Study,
+        study: ModalityFiles,
         *,
         version: str | None = None,
         fill: str | None = None,
@@ -118,7 +118,7 @@ class Client:
     def mask(
         self,
         model: str,
-        study: Study,
+        study: ModalityFiles,
         to: StudyPath,
         *,
         version: str | None = None,
@@ -143,7 +143,7 @@ class Client:
     def results(
         self,
         model: str,
-        study: Study,
+        study: ModalityFiles,
         into: StudyPath,
         *,
         probabilities: bool = False,
@@ -182,7 +182,7 @@ class Client:
     def submit(
         self,
         model: str,
-        study: Study,
+        study: ModalityFiles,
         *,
         probabilities: bool = False,
         interactive: bool = False,

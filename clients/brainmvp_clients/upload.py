@@ -20,7 +20,7 @@ from anyio import to_thread
 from brainmvp_clients.errors import LocalFileError
 
 StudyPath = str | os.PathLike[str]
-Study = Mapping[str, StudyPath]
+ModalityFiles = Mapping[str, StudyPath]
 """Modality name to NIfTI file; or ``files`` to one zip, NIfTI or DICOM file to be identified."""
 
 OnUpload = Callable[[int, int], None]
@@ -104,7 +104,7 @@ class Upload:
 
 
 @contextmanager
-def opened(study: Study, on_upload: OnUpload | None = None) -> Iterator[Upload]:
+def opened(study: ModalityFiles, on_upload: OnUpload | None = None) -> Iterator[Upload]:
     """The study's files, open for the time of one request.
 
     Raises:

@@ -18,7 +18,7 @@ PROGRAM = "brainmvp"
 
 
 @dataclass(frozen=True)
-class Listed:
+class Command:
     """A command as ``--help`` shows it; ``extras`` are what a command of another package needs."""
 
     name: str
@@ -27,27 +27,27 @@ class Listed:
 
 
 OWN = (
-    Listed("predict", "Segment or classify one study, here or on a server."),
-    Listed("identify", "Tell which series of a study is which modality, here or on a server."),
-    Listed("models", "List the models of a server or of a folder of bundles."),
-    Listed("dicom-listen", "Take studies that a PACS sends, score them, send results on."),
-    Listed("score", "Score many studies from folders, a worklist or a PACS, resumable."),
+    Command("predict", "Segment or classify one study, here or on a server."),
+    Command("identify", "Tell which series of a study is which modality, here or on a server."),
+    Command("models", "List the models of a server or of a folder of bundles."),
+    Command("dicom-listen", "Take studies that a PACS sends, score them, send results on."),
+    Command("score", "Score many studies from folders, a worklist or a PACS, resumable."),
 )
 KNOWN = (
-    Listed("serve", "Serve a folder of bundles over HTTP.", "server,cpu"),
-    Listed("keys", "Make, list and revoke API keys of a server.", "server"),
-    Listed("fetch", "Fetch bundles from an archive, checked by its digest.", "server"),
-    Listed("doctor", "Say which engines can run here, and what is missing.", "server"),
-    Listed("export", "Turn a checkpoint into a bundle.", "export"),
-    Listed("build-engines", "Build what a GPU needs to run bundles, and prove it.", "server,gpu"),
-    Listed("synthesize", "Make synthetic studies with gliomas from a real anatomy.", "train"),
-    Listed("pretrain", "Learn an encoder and templates from studies without labels.", "train"),
-    Listed("finetune", "Fine-tune a network for a task.", "train"),
-    Listed("evaluate", "Measure a bundle on a list of cases.", "train,cpu"),
+    Command("serve", "Serve a folder of bundles over HTTP.", "server,cpu"),
+    Command("keys", "Make, list and revoke API keys of a server.", "server"),
+    Command("fetch", "Fetch bundles from an archive, checked by its digest.", "server"),
+    Command("doctor", "Say which engines can run here, and what is missing.", "server"),
+    Command("export", "Turn a checkpoint into a bundle.", "export"),
+    Command("build-engines", "Build what a GPU needs to run bundles, and prove it.", "server,gpu"),
+    Command("synthesize", "Make synthetic studies with gliomas from a real anatomy.", "train"),
+    Command("pretrain", "Learn an encoder and templates from studies without labels.", "train"),
+    Command("finetune", "Fine-tune a network for a task.", "train"),
+    Command("evaluate", "Measure a bundle on a list of cases.", "train,cpu"),
 )
 
 
-class Commands(TyperGroup):
+class LazyGroup(TyperGroup):
     """Lists every command by its table entry and loads the one that is run."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -58,7 +58,7 @@ class Commands(TyperGroup):
 
 def build() -> TyperGroup:
     """The whole command line."""
-    app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode="rich")
+    app = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode="rich")
     app.callback(invoke_without_command=True)(start)
     group = get_command(app)
     assert isinstance(group, TyperGroup)
@@ -79,12 +79,12 @@ def start(
         raise typer.Exit(2)
 
 
-def listed() -> tuple[Listed, ...]:
+def listed() -> tuple[Command, ...]:
     """Every command there is: our own, the known ones, and what else is installed."""
     table = (*OWN, *KNOWN)
     known = {entry.name for entry in table}
     others = (name for name in plugins.names(plugins.COMMANDS) if name not in known)
-    return (*table, *(Listed(name, f"See '{PROGRAM} {name} --help'.") for name in others))
+    return (*table, *(Command(name, f"See '{PROGRAM} {name} --help'.") for name in others))
 
 
 def load(name: str) -> TyperCommand:

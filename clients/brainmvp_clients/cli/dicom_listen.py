@@ -12,11 +12,11 @@ import typer
 
 from brainmvp_clients import wire
 from brainmvp_clients.cli import options as o
-from brainmvp_clients.cli.places import Goals, Ways, delivered
+from brainmvp_clients.cli.endpoints import Goals, Ways, delivered
 from brainmvp_clients.cli.problems import UsageProblem
 from brainmvp_clients.score.batch import SPOOL, Batch, stopped_by_signals
-from brainmvp_clients.score.pace import Backoff
-from brainmvp_clients.score.run import Pace
+from brainmvp_clients.score.retry import Backoff
+from brainmvp_clients.score.run import RunPolicy
 
 LISTEN, INTERRUPTED = "Listening", 130
 
@@ -70,14 +70,14 @@ def dicom_listen(
             "nobody may send", remedy="Name senders with --allow TITLE, or give --anyone"
         )
     with o.needs_pacs("brainmvp dicom-listen"):
-        from brainmvp_clients.pacs.discretion import be_discreet
+        from brainmvp_clients.pacs.library_logging import silence_libraries
         from brainmvp_clients.pacs.spool import Spool
-        from brainmvp_clients.pacs.storage import opened, storage_entity
-    be_discreet()
+        from brainmvp_clients.pacs.storage_scp import opened, storage_entity
+    silence_libraries()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     ways = Ways(aet, credentials, ca, cert, key, dimse_tls)
     goals = Goals(tuple(send_dicomweb or ()), tuple(send_dimse or ()), deidentify)
-    pace = Pace(concurrency, rate, Backoff(attempts))
+    policy = RunPolicy(concurrency, rate, Backoff(attempts))
     dicom = o.dicom_options(assign, b_value, seg, seg_frames, overlay)
     stop = threading.Event()
     with ExitStack() as stack:
@@ -85,14 +85,14 @@ def dicom_listen(
         spool = Spool(out / SPOOL, stop, quiet=quiet_for, keep=keep)
         source, sinks, pseudonyms = delivered(spool, goals, ways, stack)
         batch = Batch(
-            model, version, source, sinks, out, pace, fill, probabilities, pseudonyms,
+            model, version, source, sinks, out, policy, fill, probabilities, pseudonyms,
             resume=True, dicom=dicom, stop=stop, resample=resample, form=form,
         )  # fmt: skip
         client = stack.enter_context(ways.client(server))
         batch.served(client)
-        tls = ways.doors().caller.tls
+        tls = ways.access().caller.tls
         titles = () if anyone else tuple(allow or ())
-        door = opened(storage_entity(aet, titles), host, port, tls, spool.store)
-        stack.callback(door.close)
-        typer.echo(f"listening as {aet} on {host}:{door.port}")
+        gate = opened(storage_entity(aet, titles), host, port, tls, spool.store)
+        stack.callback(gate.close)
+        typer.echo(f"listening as {aet} on {host}:{gate.port}")
         batch.run(client, batch.source.studies(), spool.ended)

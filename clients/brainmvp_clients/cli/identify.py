@@ -16,11 +16,11 @@ from brainmvp_clients.cli.problems import UsageProblem
 from brainmvp_clients.cli.show import show_findings
 from brainmvp_clients.dicom import DicomOptions
 from brainmvp_clients.errors import LocalFileError
+from brainmvp_clients.result_files import writing
 from brainmvp_clients.score.folders import files_below, is_dicom
-from brainmvp_clients.score.modality import is_volume
 from brainmvp_clients.score.names import told
-from brainmvp_clients.score.study import FILES
-from brainmvp_clients.storage import writing
+from brainmvp_clients.score.study_files import FILES
+from brainmvp_clients.score.volume_files import is_volume
 from brainmvp_clients.upload import open_volume
 
 
@@ -48,16 +48,16 @@ def identify(
             "there is no such study", remedy="Give a folder or a zip", subject=str(study)
         )
     try:
-        wishes = DicomOptions(tuple(assign or ()), b_value)
+        options = DicomOptions(tuple(assign or ()), b_value)
     except ValueError as error:
         raise UsageProblem(
             str(error).partition(":")[0], remedy="Write it as 5:t1c", subject="--assign"
         ) from None
     if server is None:
-        text = _here(study, wishes, rules)
+        text = _locally(study, options, rules)
         findings = parse(Findings, text, subject=str(study))
     else:
-        findings = _on_server(study, wishes, server)
+        findings = _on_server(study, options, server)
         text = findings.model_dump_json(indent=2)
     if not findings.volumes:
         damaged = f"; {findings.unreadable} files are damaged" if findings.unreadable else ""
@@ -70,22 +70,22 @@ def identify(
         show_findings(findings)
 
 
-def _here(study: Path, wishes: DicomOptions, rules: Path | None) -> str:
+def _locally(study: Path, options: DicomOptions, rules: Path | None) -> str:
     run = plugins.load(
         plugins.LOCAL,
         "identify",
         needed_for="brainmvp identify without --server",
         extras="server",
     )
-    return str(run(study, wishes.assign, wishes.b_value, rules))
+    return str(run(study, options.assign, options.b_value, rules))
 
 
-def _on_server(study: Path, wishes: DicomOptions, server: str) -> Findings:
+def _on_server(study: Path, options: DicomOptions, server: str) -> Findings:
     with tempfile.TemporaryDirectory(prefix="brainmvp-") as scratch, connected(server) as client:
         sent = study
         if study.is_dir() or is_volume(study):
             sent = packed(study, Path(scratch))
-        return client.identify({FILES: sent}, dicom=wishes)
+        return client.identify({FILES: sent}, dicom=options)
 
 
 def packed(study: Path, scratch: Path) -> Path:

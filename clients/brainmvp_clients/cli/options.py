@@ -20,7 +20,7 @@ def option(metavar: str | None, description: str, panel: str, *names: str) -> An
     return typer.Option(*names, metavar=metavar, help=description, rich_help_panel=panel)
 
 
-RUN, SEND, DOORS, DICOM = "Run", "Results", "Doors", "Studies as DICOM"
+RUN, SEND, CONNECTION, DICOM = "Run", "Results", "Doors", "Studies as DICOM"
 
 _NUMBERED = re.compile(r"[0-9]+(\.[0-9]+)?:[A-Za-z0-9]+")
 
@@ -72,14 +72,14 @@ SegFrames = Annotated[
 Overlay = Annotated[
     bool, option(None, "Secondary captures with the mask in colour, too.", DICOM, "--overlay")
 ]
-Aet = Annotated[str, option("TITLE", "Our application entity title.", DOORS)]
+Aet = Annotated[str, option("TITLE", "Our application entity title.", CONNECTION)]
 File = Annotated[
-    Path | None, option("FILE", "NAME=VALUE lines that override the environment's.", DOORS)
+    Path | None, option("FILE", "NAME=VALUE lines that override the environment's.", CONNECTION)
 ]
-Ca = Annotated[Path | None, option("FILE", "Authorities to trust, PEM.", DOORS)]
-Cert = Annotated[Path | None, option("FILE", "Our certificate, PEM.", DOORS)]
-Key = Annotated[Path | None, option("FILE", "Its key, PEM.", DOORS)]
-DimseTls = Annotated[bool, option(None, "TLS for DIMSE.", DOORS, "--dimse-tls")]
+Ca = Annotated[Path | None, option("FILE", "Authorities to trust, PEM.", CONNECTION)]
+Cert = Annotated[Path | None, option("FILE", "Our certificate, PEM.", CONNECTION)]
+Key = Annotated[Path | None, option("FILE", "Its key, PEM.", CONNECTION)]
+DimseTls = Annotated[bool, option(None, "TLS for DIMSE.", CONNECTION, "--dimse-tls")]
 Json = Annotated[bool, option(None, "Print the report as JSON.", RUN, "--json")]
 Quiet = Annotated[bool, option(None, "Print nothing but errors.", RUN, "--quiet")]
 

@@ -15,11 +15,11 @@ from brainmvp_clients.archive import read_summary
 from brainmvp_clients.cli import plugins
 from brainmvp_clients.cli.connection import connected
 from brainmvp_clients.cli.problems import UsageProblem, naming
-from brainmvp_clients.cli.progress import Progress, progress
+from brainmvp_clients.cli.progress import ProgressDisplay, progress
 from brainmvp_clients.cli.show import show_summary
 from brainmvp_clients.client import Client
 from brainmvp_clients.errors import ClientError
-from brainmvp_clients.storage import SUMMARY, check_folder, staged_folder
+from brainmvp_clients.result_files import SUMMARY, check_folder, staged_folder
 from brainmvp_clients.upload import open_volume
 
 Files = list[Path] | None
@@ -93,18 +93,18 @@ def predict(
         "flair": flair, "t1": t1, "t1c": t1c, "t2": t2, "mra": mra,
         "pd": pd, "dwi": dwi, "adc": adc, "t1ir": t1ir,
     }  # fmt: skip
-    order = Order(
+    request = PredictRequest(
         model, _study(given), out, version, fill, resample, form, engine, probabilities, overwrite,
         server, as_job,
     )  # fmt: skip
-    with naming(order.study), progress(shown=not (quiet or as_json)) as bars:
+    with naming(request.study), progress(shown=not (quiet or as_json)) as bars:
         if server:
-            work = _as_job if as_job else _at_once
+            work = _as_job if as_job else _on_server
             with connected(server) as client:
-                summary = work(order, client, bars)
+                summary = work(request, client, bars)
             text = (out / SUMMARY).read_text(encoding="utf-8")
         else:
-            summary, text = _here(order, bars)
+            summary, text = _locally(request, bars)
     if as_json:
         typer.echo(text.rstrip())
     elif not quiet:
@@ -112,8 +112,8 @@ def predict(
 
 
 @dataclass(frozen=True)
-class Order:
-    """What was asked for."""
+class PredictRequest:
+    """What the command line asks for."""
 
     model: str
     study: Mapping[str, Path]
@@ -155,32 +155,32 @@ def _study(given: Mapping[str, Files]) -> dict[str, Path]:
     return study
 
 
-def _at_once(order: Order, client: Client, bars: Progress) -> Summary:
+def _on_server(request: PredictRequest, client: Client, bars: ProgressDisplay) -> Summary:
     return client.results(
-        order.model,
-        order.study,
-        order.out,
-        probabilities=order.probabilities,
-        version=order.version,
-        fill=order.fill,
-        resample=order.resample,
-        form=order.form,
-        overwrite=order.overwrite,
+        request.model,
+        request.study,
+        request.out,
+        probabilities=request.probabilities,
+        version=request.version,
+        fill=request.fill,
+        resample=request.resample,
+        form=request.form,
+        overwrite=request.overwrite,
         on_upload=bars.upload,
     )
 
 
-def _as_job(order: Order, client: Client, bars: Progress) -> Summary:
-    check_folder(order.out.resolve(), order.overwrite)
+def _as_job(request: PredictRequest, client: Client, bars: ProgressDisplay) -> Summary:
+    check_folder(request.out.resolve(), request.overwrite)
     job = client.submit(
-        order.model,
-        order.study,
-        probabilities=order.probabilities,
+        request.model,
+        request.study,
+        probabilities=request.probabilities,
         interactive=True,
-        version=order.version,
-        fill=order.fill,
-        resample=order.resample,
-        form=order.form,
+        version=request.version,
+        fill=request.fill,
+        resample=request.resample,
+        form=request.form,
         on_upload=bars.upload,
     )
     try:
@@ -194,14 +194,14 @@ def _as_job(order: Order, client: Client, bars: Progress) -> Summary:
     if job.state != "done":
         error = job.error or JobError(detail=f"the job was {job.state}", remedy="Post it again")
         raise ClientError(error.detail, remedy=error.remedy)
-    return client.job_results(job.id, order.out, overwrite=order.overwrite)
+    return client.job_results(job.id, request.out, overwrite=request.overwrite)
 
 
-def _here(order: Order, bars: Progress) -> tuple[Summary, str]:
-    for modality, path in order.study.items():
+def _locally(request: PredictRequest, bars: ProgressDisplay) -> tuple[Summary, str]:
+    for modality, path in request.study.items():
         open_volume(path, modality).close()
-    bundle = Path(order.model) / (order.version or "")
-    with staged_folder(order.out, overwrite=order.overwrite) as folder:
+    bundle = Path(request.model) / (request.version or "")
+    with staged_folder(request.out, overwrite=request.overwrite) as folder:
         run = plugins.load(
             plugins.LOCAL,
             "predict",
@@ -210,13 +210,13 @@ def _here(order: Order, bars: Progress) -> tuple[Summary, str]:
         )
         text = run(
             bundle,
-            order.study,
+            request.study,
             folder,
-            fill=order.fill,
-            resample=order.resample,
-            form=order.form,
-            probabilities=order.probabilities,
-            engine=order.engine,
+            fill=request.fill,
+            resample=request.resample,
+            form=request.form,
+            probabilities=request.probabilities,
+            engine=request.engine,
             progress=bars.stage,
         )
         return read_summary(folder, server=str(bundle)), text

@@ -27,8 +27,8 @@ STUDIES = "studies"
 WINDOWS = "windows"
 
 
-class Progress:
-    """What long work reports to; without bars it listens and says nothing."""
+class ProgressDisplay:
+    """What long work reports to; without bars it shows nothing."""
 
     def __init__(self, bars: Bars | None = None) -> None:
         self._bars = bars
@@ -65,10 +65,10 @@ class Progress:
 
 
 @contextmanager
-def progress(*, shown: bool) -> Iterator[Progress]:
+def progress(*, shown: bool) -> Iterator[ProgressDisplay]:
     """Bars for the time of the block."""
     if not (shown and sys.stderr.isatty()):
-        yield Progress()
+        yield ProgressDisplay()
         return
     with Bars(
         SpinnerColumn(),
@@ -79,4 +79,4 @@ def progress(*, shown: bool) -> Iterator[Progress]:
         console=Console(stderr=True),
         transient=True,
     ) as bars:
-        yield Progress(bars)
+        yield ProgressDisplay(bars)

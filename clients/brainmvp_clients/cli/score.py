@@ -15,16 +15,16 @@ import typer
 
 from brainmvp_clients import wire
 from brainmvp_clients.cli import options as o
-from brainmvp_clients.cli.places import Goals, Wanted, Ways, places
+from brainmvp_clients.cli.endpoints import Goals, Wanted, Ways, places
 from brainmvp_clients.cli.progress import progress
-from brainmvp_clients.cli.show_score import show_plans, show_report
+from brainmvp_clients.cli.show_score import show_dry_run, show_report
 from brainmvp_clients.client import Client
 from brainmvp_clients.score.batch import Batch, stopped_by_signals
-from brainmvp_clients.score.ledger import State
-from brainmvp_clients.score.pace import Backoff
-from brainmvp_clients.score.plan import plans
-from brainmvp_clients.score.run import Pace
-from brainmvp_clients.score.study import Study
+from brainmvp_clients.score.dry_run import dry_run as dry_run_entries
+from brainmvp_clients.score.ledger import StudyState
+from brainmvp_clients.score.retry import Backoff
+from brainmvp_clients.score.run import RunPolicy
+from brainmvp_clients.score.study_files import Study
 
 FROM, SOME_FAILED, INTERRUPTED = "Studies", 1, 130
 _DAY = ["%Y-%m-%d"]
@@ -102,14 +102,14 @@ def score(
     dicom = o.dicom_options(assign, b_value, seg, seg_frames, overlay)
     with ExitStack() as stack:
         source, sinks, pseudonyms = places(wanted, goals, ways, stack)
-        pace = Pace(concurrency, rate, Backoff(attempts), retry_refused)
+        policy = RunPolicy(concurrency, rate, Backoff(attempts), retry_refused)
         batch = Batch(
             model,
             version,
             source,
             sinks,
             out,
-            pace,
+            policy,
             fill,
             probabilities,
             pseudonyms,
@@ -120,7 +120,7 @@ def score(
         )
         client = stack.enter_context(ways.client(server))
         if dry_run:
-            show_plans(plans(batch, client), as_json=as_json)
+            show_dry_run(dry_run_entries(batch, client), as_json=as_json)
             return
         code = run(batch, client, limit, as_json=as_json, quiet=quiet)
     raise typer.Exit(code)
@@ -136,7 +136,7 @@ def run(batch: Batch, client: Client, limit: int | None, *, as_json: bool, quiet
         stopped_by_signals(batch.stop, lambda: os._exit(INTERRUPTED)),
     ):
 
-        def count(_: Study, __: State) -> None:
+        def count(_: Study, __: StudyState) -> None:
             nonlocal ended
             ended += 1
             bars.studies(ended, len(studies))

@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from brainmvp_clients.errors import one_line
-from brainmvp_clients.score.plan import Plan
-from brainmvp_clients.score.run import Report
+from brainmvp_clients.score.dry_run import DryRunEntry
+from brainmvp_clients.score.run import RunReport
 from brainmvp_clients.score.table import CSV
 
 
-def show_report(report: Report, out: Path) -> None:
+def show_report(report: RunReport, out: Path) -> None:
     """How a run ended, and where its table is."""
     parts = [
         f"{report.done} done",
@@ -35,23 +35,23 @@ def show_report(report: Report, out: Path) -> None:
     console.print(Text(f"Results: {out / CSV}"), soft_wrap=True)
 
 
-def show_plans(plans: Iterable[Plan], *, as_json: bool) -> None:
+def show_dry_run(entries: Iterable[DryRunEntry], *, as_json: bool) -> None:
     """What a run would do, a study at a time; as JSON a line each."""
     if as_json:
-        for plan in plans:
-            typer.echo(plan.model_dump_json())
+        for entry in entries:
+            typer.echo(entry.model_dump_json())
         return
     table = Table("Study", "Modality", "Taken from", "Why")
-    for plan in plans:
-        first = plan.study
-        for use in plan.uses:
+    for entry in entries:
+        first = entry.study
+        for use in entry.uses:
             table.add_row(*map(_text, (first, use.modality, use.source, use.reason)))
             first = ""
-        for modality in plan.filled:
+        for modality in entry.filled:
             table.add_row(*map(_text, (first, modality, "filled", "")))
             first = ""
-        if plan.problem or first:
-            table.add_row(*map(_text, (first, "", plan.state, plan.problem)))
+        if entry.problem or first:
+            table.add_row(*map(_text, (first, "", entry.state, entry.problem)))
     Console().print(table)
 
 

@@ -21,7 +21,7 @@ KNOWN = (USER, PASSWORD, TOKEN, API_KEY, PSEUDONYM_KEY)
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
-    """What opens the doors. It is never printed."""
+    """Secrets for the server and a PACS; they are never printed."""
 
     user: str | None = None
     password: str | None = None

@@ -25,7 +25,7 @@ from brainmvp_clients.pacs.profile import EDITION, SAFE_PRIVATE, Action, action_
 from brainmvp_clients.pacs.pseudonyms import Pseudonyms
 from brainmvp_clients.score.nifti import without_text
 from brainmvp_clients.score.protocols import Sink, Source
-from brainmvp_clients.score.study import Material, Study, UnusableStudy
+from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +72,8 @@ class Identity:
     uids: dict[str, str] = field(default_factory=dict)
 
 
-class Deidentification:
-    """The two sides of one curtain: a source in front of a source, a sink in front of a sink."""
+class Pseudonymizer:
+    """Wraps a source, so that its studies come under pseudonyms, and sinks, which restore names."""
 
     def __init__(self, pseudonyms: Pseudonyms) -> None:
         self._pseudonyms = pseudonyms
@@ -82,7 +82,7 @@ class Deidentification:
 
     def source(self, inner: Source) -> Source:
         """The source, its studies under pseudonyms."""
-        return _DeidentifiedSource(inner, self)
+        return _PseudonymizedSource(inner, self)
 
     def sink(self, inner: Sink) -> Sink:
         """The sink, fed with results under their real names."""
@@ -92,25 +92,27 @@ class Deidentification:
         """What a study is called."""
         return self._pseudonyms.name(name, "study")
 
-    def hide(self, study: Study, material: Material, into: Path) -> Material:
+    def pseudonymize(self, study: Study, study_files: StudyFiles, into: Path) -> StudyFiles:
         """De-identified copies of a study's files.
 
         Raises:
             UnusableStudy: nothing is left.
         """
         identity = Identity()
-        if material.dicom:
-            files = tuple(self._hidden(path, into, n, identity) for n, path in _numbered(material))
-            material = Material(files=tuple(path for path in files if path), dicom=True)
+        if study_files.dicom:
+            files = tuple(
+                self._pseudonymized(path, into, n, identity) for n, path in _numbered(study_files)
+            )
+            study_files = StudyFiles(files=tuple(path for path in files if path), dicom=True)
         else:
-            volumes = {name: without_text(path, into) for name, path in material.volumes.items()}
-            material = Material(volumes=volumes)
+            volumes = {name: without_text(path, into) for name, path in study_files.volumes.items()}
+            study_files = StudyFiles(volumes=volumes)
         with self._lock:
             self._identities[study.key] = identity
             self._identities.move_to_end(study.key)
             while len(self._identities) > _REMEMBERED:
                 self._identities.popitem(last=False)
-        return material
+        return study_files
 
     def restore(self, study: Study, dataset: Dataset) -> None:
         """Give an object back its patient, study and UIDs."""
@@ -127,19 +129,21 @@ class Deidentification:
         dataset.SpecificCharacterSet = "ISO_IR 192"
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
 
-    def _hidden(self, path: Path, into: Path, number: int, identity: Identity) -> Path | None:
+    def _pseudonymized(
+        self, path: Path, into: Path, number: int, identity: Identity
+    ) -> Path | None:
         dataset = dcmread(path)
         if dataset.get("BurnedInAnnotation") == "YES":
             return None
         if not identity.values:
             identity.values = {word: _value(dataset, word) for word in RESTORED}
-        hide(dataset, self._pseudonyms, identity.uids)
+        pseudonymize(dataset, self._pseudonyms, identity.uids)
         target = into / f"{number:06d}.dcm"
         dataset.save_as(target, enforce_file_format=True)
         return target
 
 
-def hide(dataset: Dataset, pseudonyms: Pseudonyms, uids: dict[str, str]) -> None:
+def pseudonymize(dataset: Dataset, pseudonyms: Pseudonyms, uids: dict[str, str]) -> None:
     """De-identify a dataset in place; ``uids`` gains the real UID behind each pseudonym."""
     patient = str(dataset.get("PatientID", "") or dataset.get("PatientName", ""))
     syntax = dataset.file_meta.TransferSyntaxUID
@@ -230,8 +234,8 @@ def _value(dataset: Dataset, keyword: str) -> str | None:
     return str(dataset.get(keyword) or "") if keyword in dataset else None
 
 
-def _numbered(material: Material) -> Iterator[tuple[int, Path]]:
-    return enumerate(material.files, start=1)
+def _numbered(study_files: StudyFiles) -> Iterator[tuple[int, Path]]:
+    return enumerate(study_files.files, start=1)
 
 
 def _item(code: Code) -> Dataset:
@@ -240,9 +244,9 @@ def _item(code: Code) -> Dataset:
     return item
 
 
-class _DeidentifiedSource:
-    def __init__(self, inner: Source, curtain: Deidentification) -> None:
-        self._inner, self._curtain = inner, curtain
+class _PseudonymizedSource:
+    def __init__(self, inner: Source, pseudonymizer: Pseudonymizer) -> None:
+        self._inner, self._pseudonymizer = inner, pseudonymizer
         self._real: dict[str, Study] = {}
 
     @property
@@ -254,14 +258,14 @@ class _DeidentifiedSource:
         """The same studies, in the same order."""
         for study in self._inner.studies():
             self._real[study.key] = study
-            yield Study(study.key, self._curtain.name(study.name))
+            yield Study(study.key, self._pseudonymizer.name(study.name))
 
-    def fetch(self, study: Study, into: Path) -> Material:
+    def fetch(self, study: Study, into: Path) -> StudyFiles:
         """De-identified copies; the originals are gone when this returns."""
         with tempfile.TemporaryDirectory(dir=into.parent) as behind:
-            material = self._inner.fetch(self._real[study.key], Path(behind))
+            study_files = self._inner.fetch(self._real[study.key], Path(behind))
             try:
-                return self._curtain.hide(study, material, into)
+                return self._pseudonymizer.pseudonymize(study, study_files, into)
             except ClientError:
                 raise
             except Exception as error:
@@ -277,8 +281,8 @@ class _DeidentifiedSource:
 
 
 class _RestoringSink:
-    def __init__(self, inner: Sink, curtain: Deidentification) -> None:
-        self._inner, self._curtain = inner, curtain
+    def __init__(self, inner: Sink, pseudonymizer: Pseudonymizer) -> None:
+        self._inner, self._pseudonymizer = inner, pseudonymizer
         self.label = inner.label
 
     @property
@@ -293,7 +297,7 @@ class _RestoringSink:
             shutil.copytree(result, copy)
             for path in sorted(copy.glob("*.dcm")):
                 dataset = dcmread(path)
-                self._curtain.restore(study, dataset)
+                self._pseudonymizer.restore(study, dataset)
                 dataset.save_as(path, enforce_file_format=True)
             self._inner.deliver(study, copy)
 

@@ -14,7 +14,9 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from brainmvp_clients.errors import ClientError
 from brainmvp_clients.pacs.credentials import Credentials, without_credentials
-from brainmvp_clients.pacs.objects import (
+from brainmvp_clients.pacs.query import Query, is_uid
+from brainmvp_clients.pacs.tls import Tls
+from brainmvp_clients.pacs.transfer import (
     MR,
     Instance,
     PacsRefused,
@@ -23,11 +25,9 @@ from brainmvp_clients.pacs.objects import (
     fetched,
     instances_of,
 )
-from brainmvp_clients.pacs.query import Query, is_uid
-from brainmvp_clients.pacs.tls import Tls
-from brainmvp_clients.score.pace import PASSING, Unavailable
-from brainmvp_clients.score.study import Material, Study
-from brainmvp_clients.storage import writing
+from brainmvp_clients.result_files import writing
+from brainmvp_clients.score.retry import RETRYABLE_STATUSES, Unavailable
+from brainmvp_clients.score.study_files import Study, StudyFiles
 from brainmvp_clients.wire import seconds_asked
 
 TIMEOUT = (10.0, 300.0)
@@ -131,7 +131,7 @@ class DicomwebSource:
         for uid in uids[: self._query.limit]:
             yield Study(uid, uid)
 
-    def fetch(self, study: Study, into: Path) -> Material:
+    def fetch(self, study: Study, into: Path) -> StudyFiles:
         """Every MR series, whole."""
         for number, series in enumerate(self._web.series(study.key), start=1):
             folder = into / f"{number:03d}"
@@ -240,7 +240,7 @@ def translated() -> Iterator[None]:
 
 def _refusal(answer: requests.Response | None) -> ClientError:
     status = answer.status_code if answer is not None else 0
-    if answer is not None and status in PASSING:
+    if answer is not None and status in RETRYABLE_STATUSES:
         return Unavailable(
             f"the PACS is busy (HTTP {status})",
             remedy="Send fewer studies at once",

@@ -19,7 +19,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from brainmvp_clients.errors import ClientError
-from brainmvp_clients.pacs.objects import (
+from brainmvp_clients.pacs.query import Query, is_uid
+from brainmvp_clients.pacs.storage_scp import IMAGES, SYNTAXES, Receiver, StorageScp
+from brainmvp_clients.pacs.tls import Tls
+from brainmvp_clients.pacs.transfer import (
     MR,
     Instance,
     PacsRefused,
@@ -28,11 +31,8 @@ from brainmvp_clients.pacs.objects import (
     fetched,
     instances_of,
 )
-from brainmvp_clients.pacs.query import Query, is_uid
-from brainmvp_clients.pacs.storage import IMAGES, SYNTAXES, Receiver, StorageScp
-from brainmvp_clients.pacs.tls import Tls
-from brainmvp_clients.score.pace import Unavailable
-from brainmvp_clients.score.study import Material, Study
+from brainmvp_clients.score.retry import Unavailable
+from brainmvp_clients.score.study_files import Study, StudyFiles
 
 FIND = StudyRootQueryRetrieveInformationModelFind
 GET = StudyRootQueryRetrieveInformationModelGet
@@ -212,7 +212,7 @@ class DimseSource:
         for uid in uids[: self._query.limit]:
             yield Study(uid, uid)
 
-    def fetch(self, study: Study, into: Path) -> Material:
+    def fetch(self, study: Study, into: Path) -> StudyFiles:
         """Every MR series, whole."""
         for number, series in enumerate(self._pacs.series(study.key), start=1):
             folder = into / f"{number:03d}"

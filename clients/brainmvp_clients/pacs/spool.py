@@ -21,11 +21,11 @@ from pydicom import dcmread
 from pynetdicom import evt
 
 from brainmvp_clients.pacs.query import is_uid
-from brainmvp_clients.pacs.storage import NO_ROOM, UNEXPECTED, durably, file_name, written
-from brainmvp_clients.score.disk import make_private
-from brainmvp_clients.score.ledger import State
-from brainmvp_clients.score.study import Material, Study
-from brainmvp_clients.storage import sync, writing
+from brainmvp_clients.pacs.storage_scp import NO_ROOM, UNEXPECTED, durably, file_name, written
+from brainmvp_clients.result_files import sync, writing
+from brainmvp_clients.score.ledger import StudyState
+from brainmvp_clients.score.private_files import make_private
+from brainmvp_clients.score.study_files import Study, StudyFiles
 
 _LOOK = 0.5
 _HOUR = 3600.0
@@ -91,14 +91,14 @@ class Spool:
                     return
             self._stop.wait(_LOOK)
 
-    def ended(self, study: Study, state: State) -> None:
+    def ended(self, study: Study, state: StudyState) -> None:
         """Hear that a study has a result, or will never have one."""
-        if state in (State.DONE, State.REFUSED):
+        if state in (StudyState.DONE, StudyState.REFUSED):
             self._ended.add(study.key)
 
-    def fetch(self, study: Study, into: Path) -> Material:
+    def fetch(self, study: Study, into: Path) -> StudyFiles:
         """The images where they lie."""
-        return Material(files=tuple(_images(self._folder(study.name))), dicom=True)
+        return StudyFiles(files=tuple(_images(self._folder(study.name))), dicom=True)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -13,14 +13,15 @@ from types import FrameType
 from brainmvp_clients.client import Client
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import OutputExists
-from brainmvp_clients.score.disk import FolderSink, make_private
+from brainmvp_clients.result_files import writing
+from brainmvp_clients.score.folder_sink import FolderSink
 from brainmvp_clients.score.ledger import Ledger
+from brainmvp_clients.score.private_files import make_private
 from brainmvp_clients.score.protocols import Sink, Source
-from brainmvp_clients.score.run import OnStudy, Pace, Report, Scorer
-from brainmvp_clients.score.server import ServedModel, Settings
-from brainmvp_clients.score.study import Study
+from brainmvp_clients.score.run import BatchRunner, OnStudy, RunPolicy, RunReport
+from brainmvp_clients.score.served_model import ResultSettings, ServedModel
+from brainmvp_clients.score.study_files import Study
 from brainmvp_clients.score.table import Table
-from brainmvp_clients.storage import writing
 
 LEDGER, STUDIES, SPOOL = "ledger.sqlite", "studies", "spool"
 
@@ -34,7 +35,7 @@ class Batch:
     source: Source
     sinks: tuple[Sink, ...]
     out: Path
-    pace: Pace = field(default_factory=Pace)
+    policy: RunPolicy = field(default_factory=RunPolicy)
     fill: str | None = None
     probabilities: bool = False
     pseudonyms: str = ""
@@ -54,7 +55,7 @@ class Batch:
             client,
             self.model,
             self.version,
-            Settings(
+            ResultSettings(
                 self.fill,
                 self.probabilities,
                 self.pseudonyms,
@@ -70,7 +71,7 @@ class Batch:
         client: Client,
         studies: Iterable[Study],
         on_study: OnStudy | None = None,
-    ) -> Report:
+    ) -> RunReport:
         """Score the studies; the folder holds the ledger, the table and the results.
 
         Raises:
@@ -84,7 +85,7 @@ class Batch:
             stack.callback(ledger.close)
             table = Table(self.out)
             stack.callback(table.close)
-            scorer = Scorer(
+            scorer = BatchRunner(
                 served.model.name,
                 served.model.version,
                 self.source,
@@ -93,7 +94,7 @@ class Batch:
                 table,
                 self.out,
                 served.predict,
-                self.pace,
+                self.policy,
                 on_study,
                 self.stop,
             )

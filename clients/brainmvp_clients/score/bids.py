@@ -13,7 +13,7 @@ from pathlib import Path
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score.folders import existing, fingerprint
 from brainmvp_clients.score.names import told
-from brainmvp_clients.score.study import Material, Study
+from brainmvp_clients.score.study_files import Study, StudyFiles
 
 SUFFIXES = {
     "T1w": "t1",
@@ -53,9 +53,9 @@ class BidsSource:
                 if volumes and fnmatch.fnmatchcase(name, self._only):
                     yield Study(fingerprint(name, list(volumes.values())), name)
 
-    def fetch(self, study: Study, into: Path) -> Material:
+    def fetch(self, study: Study, into: Path) -> StudyFiles:
         """The volumes where they lie."""
-        return Material(volumes=volumes_of(self._root / study.name))
+        return StudyFiles(volumes=volumes_of(self._root / study.name))
 
     def close(self) -> None:
         """Nothing is held."""

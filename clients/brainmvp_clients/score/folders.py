@@ -9,8 +9,8 @@ from pathlib import Path
 
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score import dicom_start
-from brainmvp_clients.score.modality import by_modality, is_volume
-from brainmvp_clients.score.study import Material, Study, UnusableStudy
+from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
+from brainmvp_clients.score.volume_files import by_modality, is_volume
 
 
 class FolderSource:
@@ -32,15 +32,15 @@ class FolderSource:
             if files:
                 yield Study(fingerprint(folder.name, files), folder.name)
 
-    def fetch(self, study: Study, into: Path) -> Material:
+    def fetch(self, study: Study, into: Path) -> StudyFiles:
         """The files where they lie."""
-        return material_of(self._root / study.name)
+        return study_files_in(self._root / study.name)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def material_of(folder: Path) -> Material:
+def study_files_in(folder: Path) -> StudyFiles:
     """What a folder holds: volumes (NIfTI, MGH, NRRD) by their names, else DICOM files.
 
     Raises:
@@ -60,8 +60,8 @@ def material_of(folder: Path) -> Material:
                 "no file's name tells its modality",
                 remedy="Name them such as t1.nii.gz, flair.nii.gz, or write a worklist",
             )
-        return Material(volumes=named)
-    return Material(files=dicom, dicom=True)
+        return StudyFiles(volumes=named)
+    return StudyFiles(files=dicom, dicom=True)
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from brainmvp_clients.errors import LocalFileError, OutputExists
-from brainmvp_clients.score.disk import touch_private
+from brainmvp_clients.score.private_files import touch_private
 
 SCHEMA = 1
 _TABLES = """
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS study (
 """
 
 
-class State(str, Enum):
+class StudyState(str, Enum):
     """What became of a study."""
 
     WORKING = "working"
@@ -45,7 +45,7 @@ class State(str, Enum):
 
 
 @dataclass(frozen=True)
-class Run:
+class RunKey:
     """What, beside the study, makes a result the same."""
 
     bundle: str
@@ -53,10 +53,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """A study's line."""
 
-    state: State
+    state: StudyState
     attempts: int
     reason: str
 
@@ -69,7 +69,7 @@ class Ledger:
         LocalFileError: it cannot be opened, or is no ledger of this version.
     """
 
-    def __init__(self, path: Path, run: Run) -> None:
+    def __init__(self, path: Path, run: RunKey) -> None:
         self._run, self._path = run, path
         self._lock = threading.Lock()
         self._held = _hold(path.with_suffix(".lock"))
@@ -89,15 +89,15 @@ class Ledger:
         """What a study is called here and in every log: 16 hexadecimal digits."""
         return hashlib.blake2b(key.encode(), key=self._key, digest_size=8).hexdigest()
 
-    def entry(self, token: str) -> Entry | None:
+    def entry(self, token: str) -> LedgerEntry | None:
         """A study's line, if there is one."""
         row = self._execute(
             "SELECT state, attempts, reason FROM study WHERE token=? AND bundle=? AND settings=?",
             (token, self._run.bundle, self._run.settings),
         ).fetchone()
-        return Entry(State(row[0]), int(row[1]), str(row[2])) if row else None
+        return LedgerEntry(StudyState(row[0]), int(row[1]), str(row[2])) if row else None
 
-    def write(self, token: str, state: State, *, attempts: int = 0, reason: str = "") -> None:
+    def write(self, token: str, state: StudyState, *, attempts: int = 0, reason: str = "") -> None:
         """Set a study's line; when this returns it is on disk."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._execute(
@@ -105,13 +105,13 @@ class Ledger:
             (token, self._run.bundle, self._run.settings, state.value, attempts, reason, now),
         )
 
-    def count(self) -> dict[State, int]:
+    def count(self) -> dict[StudyState, int]:
         """How many studies of this run are in which state."""
         rows = self._execute(
             "SELECT state, COUNT(*) FROM study WHERE bundle=? AND settings=? GROUP BY state",
             (self._run.bundle, self._run.settings),
         ).fetchall()
-        return {State(state): int(number) for state, number in rows}
+        return {StudyState(state): int(number) for state, number in rows}
 
     def close(self) -> None:
         """Close the file and let others have it."""

@@ -8,8 +8,8 @@ import struct
 from pathlib import Path
 from typing import IO
 
-from brainmvp_clients.score.study import UnusableStudy
-from brainmvp_clients.storage import writing
+from brainmvp_clients.result_files import writing
+from brainmvp_clients.score.study_files import UnusableStudy
 
 # Offset and length (nifti1.h and nifti2.h of nifti.nimh.nih.gov).
 _TEXTS = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from brainmvp_clients.score.study import Material, Study
+from brainmvp_clients.score.study_files import Study, StudyFiles
 
 
 class Source(Protocol):
@@ -23,7 +23,7 @@ class Source(Protocol):
             ClientError: the source cannot be read.
         """
 
-    def fetch(self, study: Study, into: Path) -> Material:
+    def fetch(self, study: Study, into: Path) -> StudyFiles:
         """Bring a study's images into the empty folder ``into``, or tell where they lie.
 
         Raises:

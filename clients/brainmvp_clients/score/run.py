@@ -23,13 +23,14 @@ from brainmvp_clients.errors import (
     one_line,
     sentence,
 )
-from brainmvp_clients.score.disk import make_private
-from brainmvp_clients.score.ledger import Ledger, State
-from brainmvp_clients.score.pace import Backoff, Rate, may_pass
+from brainmvp_clients.result_files import writing
+from brainmvp_clients.score.ledger import Ledger, StudyState
+from brainmvp_clients.score.private_files import make_private
 from brainmvp_clients.score.protocols import Sink, Source
-from brainmvp_clients.score.study import Material, Study, UnusableStudy
+from brainmvp_clients.score.rate_limit import RateLimit
+from brainmvp_clients.score.retry import Backoff, is_retryable
+from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
 from brainmvp_clients.score.table import Row, Table
-from brainmvp_clients.storage import writing
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +39,15 @@ WORK = ".work"
 
 _INVALID_QUERY = "urn:brainmvp:problem:invalid-query"
 
-Predict = Callable[[Material, Path], Summary]
+Predict = Callable[[StudyFiles, Path], Summary]
 """Sends a study's files and writes its result into a new folder."""
 
-OnStudy = Callable[[Study, State], None]
+OnStudy = Callable[[Study, StudyState], None]
 """Called when a study has ended, or is seen to have ended in an earlier run."""
 
 
 @dataclass(frozen=True)
-class Pace:
+class RunPolicy:
     """How fast: studies at once, studies a minute, and what is tried again."""
 
     concurrency: int = 2
@@ -56,7 +57,7 @@ class Pace:
 
 
 @dataclass
-class Report:
+class RunReport:
     """How a run ended. ``skipped`` studies were done by an earlier run."""
 
     model: str
@@ -75,7 +76,7 @@ class Report:
 
 
 @dataclass
-class Scorer:
+class BatchRunner:
     """One run. ``stop`` ends it early: studies at work are finished, no other is begun."""
 
     model: str
@@ -86,13 +87,13 @@ class Scorer:
     table: Table
     folder: Path
     predict: Predict
-    pace: Pace = field(default_factory=Pace)
+    policy: RunPolicy = field(default_factory=RunPolicy)
     on_study: OnStudy | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _running: set[str] = field(default_factory=set)
 
-    def run(self, studies: Iterable[Study]) -> Report:
+    def run(self, studies: Iterable[Study]) -> RunReport:
         """Score the studies that are not done yet, in their order.
 
         ``studies`` may go on for ever; no more than ``concurrency`` of them are held at a time.
@@ -102,9 +103,9 @@ class Scorer:
                 refuses what is asked about every study.
         """
         start = time.monotonic()
-        report = Report(self.model, self.version)
-        rate = Rate(self.pace.rate)
-        free = threading.Semaphore(self.pace.concurrency)
+        report = RunReport(self.model, self.version)
+        rate = RateLimit(self.policy.rate)
+        free = threading.Semaphore(self.policy.concurrency)
         faults: list[BaseException] = []
 
         def ended(future: Future[None]) -> None:
@@ -114,7 +115,7 @@ class Scorer:
                 self.stop.set()
 
         clear_work(self.folder)
-        with ThreadPoolExecutor(self.pace.concurrency, "score") as pool:
+        with ThreadPoolExecutor(self.policy.concurrency, "score") as pool:
             for study in studies:
                 if self._skip(study, report):
                     continue
@@ -129,25 +130,29 @@ class Scorer:
         report.seconds = time.monotonic() - start
         return report
 
-    def _skip(self, study: Study, report: Report) -> bool:
+    def _skip(self, study: Study, report: RunReport) -> bool:
         """Whether the study needs no work, or is at work already."""
         token = self.ledger.token(study.key)
         entry = self.ledger.entry(token)
         with self._lock:
             if token in self._running:
                 return True
-            if entry is not None and entry.state is State.DONE:
+            if entry is not None and entry.state is StudyState.DONE:
                 report.skipped += 1
-                self._tell(study, State.DONE)
+                self._notify(study, StudyState.DONE)
                 return True
-            if entry is not None and entry.state is State.REFUSED and not self.pace.retry_refused:
+            if (
+                entry is not None
+                and entry.state is StudyState.REFUSED
+                and not self.policy.retry_refused
+            ):
                 report.refused += 1
-                self._tell(study, State.REFUSED)
+                self._notify(study, StudyState.REFUSED)
                 return True
             self._running.add(token)
         return False
 
-    def _work(self, study: Study, report: Report) -> None:
+    def _work(self, study: Study, report: RunReport) -> None:
         token = self.ledger.token(study.key)
         start = time.monotonic()
         try:
@@ -156,39 +161,39 @@ class Scorer:
             with self._lock:
                 self._running.discard(token)
         with self._lock:
-            report.done += state is State.DONE
-            report.refused += state is State.REFUSED
-            report.failed += state in (State.FAILED, State.WORKING)
-            self._tell(study, state)
+            report.done += state is StudyState.DONE
+            report.refused += state is StudyState.REFUSED
+            report.failed += state in (StudyState.FAILED, StudyState.WORKING)
+            self._notify(study, state)
 
-    def _attempts(self, study: Study, token: str, start: float) -> State:
+    def _attempts(self, study: Study, token: str, start: float) -> StudyState:
         """Try until it is done, cannot succeed, or the attempts are used up."""
-        for attempt in range(1, self.pace.backoff.attempts + 1):
-            self.ledger.write(token, State.WORKING, attempts=attempt)
+        for attempt in range(1, self.policy.backoff.attempts + 1):
+            self.ledger.write(token, StudyState.WORKING, attempts=attempt)
             try:
                 summary = self._once(study)
             except ClientError as error:
-                if of_the_run(error):
+                if refuses_every_study(error):
                     raise
-                again = may_pass(error)
+                again = is_retryable(error)
                 log.warning("study %s, attempt %d: %s", token, attempt, reason_of(error))
-                if again and attempt < self.pace.backoff.attempts and not self.stop.is_set():
-                    self.stop.wait(self.pace.backoff.wait(attempt, error))
+                if again and attempt < self.policy.backoff.attempts and not self.stop.is_set():
+                    self.stop.wait(self.policy.backoff.wait(attempt, error))
                     continue
                 faulty = isinstance(error, ServerFault)  # it is not the study that was refused
-                state = State.FAILED if again or faulty else State.REFUSED
+                state = StudyState.FAILED if again or faulty else StudyState.REFUSED
                 return self._end(study, token, state, attempt, reason_of(error))
             except Exception as error:
                 reason = f"internal error ({type(error).__name__})"
                 log.error("study %s, attempt %d: %s", token, attempt, reason)
-                return self._end(study, token, State.FAILED, attempt, reason)
+                return self._end(study, token, StudyState.FAILED, attempt, reason)
             # The line first, the ledger last: a kill in between repeats the study, and its line
             # and its results replace the earlier ones.
             self.table.add(Row.of(study.name, token, summary, time.monotonic() - start))
-            self.ledger.write(token, State.DONE, attempts=attempt)
+            self.ledger.write(token, StudyState.DONE, attempts=attempt)
             log.info("study %s: done", token)
-            return State.DONE
-        return State.FAILED
+            return StudyState.DONE
+        return StudyState.FAILED
 
     def _once(self, study: Study) -> Summary:
         work = self.folder / WORK
@@ -198,8 +203,8 @@ class Scorer:
             images, result = Path(scratch, "images"), Path(scratch, "result")
             with writing(images):
                 images.mkdir()
-            material = self.source.fetch(study, images)
-            summary = self.predict(material, result)
+            study_files = self.source.fetch(study, images)
+            summary = self.predict(study_files, result)
             for sink in self.sinks:
                 if not (sink.dicom and summary.missing):
                     sink.deliver(study, result)
@@ -207,7 +212,9 @@ class Scorer:
                 _check_objects(summary)
         return summary
 
-    def _end(self, study: Study, token: str, state: State, attempts: int, reason: str) -> State:
+    def _end(
+        self, study: Study, token: str, state: StudyState, attempts: int, reason: str
+    ) -> StudyState:
         row = Row(
             study=study.name,
             token=token,
@@ -220,7 +227,7 @@ class Scorer:
         self.ledger.write(token, state, attempts=attempts, reason=reason)
         return state
 
-    def _tell(self, study: Study, state: State) -> None:
+    def _notify(self, study: Study, state: StudyState) -> None:
         if self.on_study is not None:
             self.on_study(study, state)
 
@@ -250,7 +257,7 @@ def _check_objects(summary: Summary) -> None:
         )
 
 
-def of_the_run(error: ClientError) -> bool:
+def refuses_every_study(error: ClientError) -> bool:
     """Whether the server refuses what is asked about every study alike."""
     return isinstance(error, Refused) and error.details.type == _INVALID_QUERY
 

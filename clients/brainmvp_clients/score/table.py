@@ -14,9 +14,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from brainmvp_clients.answers import Summary
-from brainmvp_clients.score.disk import touch_private
-from brainmvp_clients.score.ledger import State
-from brainmvp_clients.storage import writing
+from brainmvp_clients.result_files import writing
+from brainmvp_clients.score.ledger import StudyState
+from brainmvp_clients.score.private_files import touch_private
 
 JSONL, CSV = "results.jsonl", "results.csv"
 
@@ -28,7 +28,7 @@ class Row(BaseModel):
 
     study: str
     token: str
-    state: State
+    state: StudyState
     model: str
     version: str
     real: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Row(BaseModel):
         return cls(
             study=study,
             token=token,
-            state=State.DONE,
+            state=StudyState.DONE,
             model=summary.model,
             version=summary.version,
             real=tuple(entry.modality for entry in summary.real),

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainmvp_clients.errors import LocalFileError
-from brainmvp_clients.score.folders import files_below, fingerprint, material_of
+from brainmvp_clients.score.folders import files_below, fingerprint, study_files_in
 from brainmvp_clients.score.names import MODALITIES
-from brainmvp_clients.score.study import Material, Study, UnusableStudy
+from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
 
 UID = "study_instance_uid"
 _OTHER = frozenset({"study", "folder", UID})
@@ -54,17 +54,17 @@ class WorklistSource:
             present = [path for path in files if path.is_file()]
             yield Study(fingerprint(line.study, present), line.study)
 
-    def fetch(self, study: Study, into: Path) -> Material:
+    def fetch(self, study: Study, into: Path) -> StudyFiles:
         """The files where they lie."""
         line = self._lines[study.name]
         if line.folder:
-            return material_of(line.folder)
+            return study_files_in(line.folder)
         for modality, path in line.volumes.items():
             if not path.is_file():
                 raise UnusableStudy(
                     f"the file of {modality} is not there", remedy="Check the worklist's paths"
                 )
-        return Material(volumes=line.volumes)
+        return StudyFiles(volumes=line.volumes)
 
     def close(self) -> None:
         """Nothing is held."""

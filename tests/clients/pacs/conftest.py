@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from brainmvp_clients.pacs.access import PacsAccess
 from brainmvp_clients.pacs.credentials import Credentials
-from brainmvp_clients.pacs.places import Doors
 from dicom_studies import Study, write_study
 from orthanc import PASSWORD, USER, Orthanc, modality, orthanc
 from ports import free_port
@@ -24,7 +24,7 @@ class Pacs:
     orthanc: Orthanc
     studies: tuple[Study, ...]
     scp_port: int
-    doors: Doors
+    access: PacsAccess
 
 
 @pytest.fixture(scope="session")
@@ -50,5 +50,5 @@ def pacs(
     with orthanc(program, folder, DicomModalities=modality(TITLE, port)) as running:
         for study in dicom_files:
             running.add(study.files)
-        doors = Doors(TITLE, credentials=Credentials(user=USER, password=PASSWORD))
-        yield Pacs(running, dicom_files, port, doors)
+        access = PacsAccess(TITLE, credentials=Credentials(user=USER, password=PASSWORD))
+        yield Pacs(running, dicom_files, port, access)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from pydicom.uid import UID
 
-from brainmvp_clients.pacs.dimse import FIND, GET, MOVE
-from brainmvp_clients.pacs.door import (
-    ASKED_WITHIN_S,
-    MOST_OF_ONE,
-    MOST_REQUEST_BYTES,
-    MOST_UNKNOWN,
+from brainmvp_clients.pacs.association_gate import (
+    MAX_ASSOCIATIONS_PER_ADDRESS,
+    MAX_PENDING_CONNECTIONS,
+    MAX_REQUEST_BYTES,
+    REQUEST_TIMEOUT_S,
 )
-from brainmvp_clients.pacs.storage import IMAGES, SYNTAXES, storage_entity
+from brainmvp_clients.pacs.dimse import FIND, GET, MOVE
+from brainmvp_clients.pacs.storage_scp import IMAGES, SYNTAXES, storage_entity
 
 PAGE = Path(__file__).parents[3] / "docs" / "dicom.md"
 STATEMENT = PAGE.read_text().partition("## Conformance")[2]
@@ -46,8 +46,9 @@ def test_every_transfer_syntax_that_is_taken_is_stated() -> None:
 def test_the_limits_that_are_stated_are_the_entitys() -> None:
     entity = storage_entity("X")
     limits = (
-        entity.maximum_pdu_size, entity.maximum_associations, MOST_OF_ONE, entity.network_timeout,
-        ASKED_WITHIN_S, MOST_REQUEST_BYTES >> 10, MOST_UNKNOWN,
+        entity.maximum_pdu_size, entity.maximum_associations, MAX_ASSOCIATIONS_PER_ADDRESS,
+        entity.network_timeout,
+        REQUEST_TIMEOUT_S, MAX_REQUEST_BYTES >> 10, MAX_PENDING_CONNECTIONS,
     )  # fmt: skip
     stated = re.findall(
         r"PDU ([\d,]+) bytes; up to (\d+) assoc.*? (\d+) of one address.*?after (\d+) s"

@@ -17,11 +17,11 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import UID
 
 from brainmvp_clients.errors import ClientError
-from brainmvp_clients.pacs.deidentify import Deidentification, hide
+from brainmvp_clients.pacs.deidentify import Pseudonymizer, pseudonymize
 from brainmvp_clients.pacs.profile import cleaned
 from brainmvp_clients.pacs.pseudonyms import Pseudonyms
 from brainmvp_clients.score.nifti import without_text
-from brainmvp_clients.score.study import Material, Study, UnusableStudy
+from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
 from dicom_studies import PLANTED, write_study
 from dicom_studies import Study as Written
 
@@ -46,8 +46,8 @@ def _elements(dataset: Dataset) -> Iterator[Any]:
 def test_no_planted_word_and_no_uid_is_left_in_any_file(written: Written, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     study = Study(written.uid, "x")
-    material = Material(files=written.files, dicom=True)
-    hidden = Deidentification(PSEUDONYMS).hide(study, material, tmp_path / "out")
+    study_files = StudyFiles(files=written.files, dicom=True)
+    hidden = Pseudonymizer(PSEUDONYMS).pseudonymize(study, study_files, tmp_path / "out")
     assert len(hidden.files) == len(written.files)
     uids = {written.uid, written.frame, *(series.uid for series in written.series.values())}
     for path in (hidden.files[0], hidden.files[-1]):
@@ -65,8 +65,8 @@ def test_no_planted_word_and_no_uid_is_left_in_any_file(written: Written, tmp_pa
 
 def test_what_tells_a_modality_and_the_geometry_stays(written: Written, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    material = Material(files=written.files, dicom=True)
-    hidden = Deidentification(PSEUDONYMS).hide(Study("k", "x"), material, tmp_path / "out")
+    study_files = StudyFiles(files=written.files, dicom=True)
+    hidden = Pseudonymizer(PSEUDONYMS).pseudonymize(Study("k", "x"), study_files, tmp_path / "out")
     kept = (
         "Modality", "ImageType", "ScanningSequence", "SequenceVariant", "EchoTime",
         "RepetitionTime", "InversionTime", "FlipAngle", "DiffusionBValue",
@@ -85,8 +85,8 @@ def test_what_tells_a_modality_and_the_geometry_stays(written: Written, tmp_path
 
 def test_series_of_one_study_stay_one_study_on_one_frame(written: Written, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    material = Material(files=written.files, dicom=True)
-    hidden = Deidentification(PSEUDONYMS).hide(Study("k", "x"), material, tmp_path / "out")
+    study_files = StudyFiles(files=written.files, dicom=True)
+    hidden = Pseudonymizer(PSEUDONYMS).pseudonymize(Study("k", "x"), study_files, tmp_path / "out")
     datasets = [dcmread(path, stop_before_pixels=True) for path in hidden.files]
     assert len({d.StudyInstanceUID for d in datasets}) == 1
     assert len({d.FrameOfReferenceUID for d in datasets}) == 1
@@ -100,8 +100,10 @@ def test_an_object_that_returns_has_the_patient_and_every_reference_again(
     written: Written, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
-    curtain, study = Deidentification(PSEUDONYMS), Study("k", "x")
-    hidden = curtain.hide(study, Material(files=written.files, dicom=True), tmp_path / "out")
+    pseudonymizer, study = Pseudonymizer(PSEUDONYMS), Study("k", "x")
+    hidden = pseudonymizer.pseudonymize(
+        study, StudyFiles(files=written.files, dicom=True), tmp_path / "out"
+    )
     source, original = dcmread(hidden.files[0]), dcmread(written.files[0])
     result = dcmread(hidden.files[0])
     result.SOPInstanceUID = "1.2.3.4"
@@ -111,7 +113,7 @@ def test_an_object_that_returns_has_the_patient_and_every_reference_again(
     series.SeriesInstanceUID = source.SeriesInstanceUID
     series.ReferencedInstanceSequence = [reference]
     result.ReferencedSeriesSequence = [series]
-    curtain.restore(study, result)
+    pseudonymizer.restore(study, result)
     assert result.SOPInstanceUID == result.file_meta.MediaStorageSOPInstanceUID == "1.2.3.4"
     back = result.ReferencedSeriesSequence[0]
     assert back.SeriesInstanceUID == original.SeriesInstanceUID
@@ -130,7 +132,7 @@ def test_private_attributes_and_burned_in_text_do_not_pass(tmp_path: Path) -> No
     other.add_new(0x0C, "LO", "Plantedname")
     dataset.file_meta.SourceApplicationEntityTitle = "Plantedclinic"
     dataset.add_new(0x60004000, "LT", "Plantedname")
-    hide(dataset, PSEUDONYMS, {})
+    pseudonymize(dataset, PSEUDONYMS, {})
     dataset.save_as(tmp_path / "x.dcm", enforce_file_format=True)
     assert b"Planted" not in (tmp_path / "x.dcm").read_bytes()
 
@@ -138,9 +140,9 @@ def test_private_attributes_and_burned_in_text_do_not_pass(tmp_path: Path) -> No
     burned.BurnedInAnnotation = "YES"
     burned.save_as(tmp_path / "burned.dcm")
     (tmp_path / "out").mkdir()
-    material = Material(files=(tmp_path / "burned.dcm",), dicom=True)
+    study_files = StudyFiles(files=(tmp_path / "burned.dcm",), dicom=True)
     with pytest.raises(UnusableStudy):
-        Deidentification(PSEUDONYMS).hide(Study("k", "x"), material, tmp_path / "out")
+        Pseudonymizer(PSEUDONYMS).pseudonymize(Study("k", "x"), study_files, tmp_path / "out")
 
 
 @given(st.text(max_size=64))

@@ -21,9 +21,9 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import MRImageStorage, Verification
 
 from brainmvp_clients.pacs.dimse import Caller, Dimse, Peer
-from brainmvp_clients.pacs.objects import Instance, PacsRefused
 from brainmvp_clients.pacs.tls import Tls
-from brainmvp_clients.score.pace import Unavailable
+from brainmvp_clients.pacs.transfer import Instance, PacsRefused
+from brainmvp_clients.score.retry import Unavailable
 from certificates import Certificates, certificates
 from dicom_studies import PLANTED
 from dicom_studies import Study as Written

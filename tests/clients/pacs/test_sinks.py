@@ -13,12 +13,12 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from brainmvp_clients.errors import ClientError
-from brainmvp_clients.pacs.deidentify import Deidentification, hide
-from brainmvp_clients.pacs.places import open_sinks
+from brainmvp_clients.pacs.access import open_sinks
+from brainmvp_clients.pacs.deidentify import Pseudonymizer, pseudonymize
 from brainmvp_clients.pacs.pseudonyms import Pseudonyms
-from brainmvp_clients.score.disk import FolderSink
+from brainmvp_clients.score.folder_sink import FolderSink
 from brainmvp_clients.score.protocols import Sink
-from brainmvp_clients.score.study import Material, Study
+from brainmvp_clients.score.study_files import Study, StudyFiles
 from dicom_studies import PLANTED
 from dicom_studies import Study as Written
 
@@ -81,18 +81,18 @@ def case(
             return [path.read_bytes() for path in (tmp_path / "out").rglob("*.dcm")]
 
     elif request.param == "c-store":
-        (sink,) = open_sinks(pacs.doors, dicomweb=[], dimse=[pacs.orthanc.peer])
-        (broken,) = open_sinks(pacs.doors, dicomweb=[], dimse=[nowhere.peer])
+        (sink,) = open_sinks(pacs.access, dicomweb=[], dimse=[pacs.orthanc.peer])
+        (broken,) = open_sinks(pacs.access, dicomweb=[], dimse=[nowhere.peer])
     else:
-        (sink,) = open_sinks(pacs.doors, **web)
-        (broken,) = open_sinks(pacs.doors, **no_web)
+        (sink,) = open_sinks(pacs.access, **web)
+        (broken,) = open_sinks(pacs.access, **no_web)
     if request.param.startswith("restoring"):
-        curtain = Deidentification(PSEUDONYMS)
+        pseudonymizer = Pseudonymizer(PSEUDONYMS)
         into = tmp_path / "hidden"
         into.mkdir()
-        curtain.hide(study, Material(files=written.files[:2], dicom=True), into)
-        sink, broken = curtain.sink(sink), curtain.sink(broken)
-        hide(dataset, PSEUDONYMS, {})
+        pseudonymizer.pseudonymize(study, StudyFiles(files=written.files[:2], dicom=True), into)
+        sink, broken = pseudonymizer.sink(sink), pseudonymizer.sink(broken)
+        pseudonymize(dataset, PSEUDONYMS, {})
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID.format(number)
     dataset.save_as(result / "capture.dcm", enforce_file_format=True)
     yield Case(sink, broken, study, result, there)

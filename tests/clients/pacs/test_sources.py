@@ -20,16 +20,16 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
 from brainmvp_clients.errors import ClientError
-from brainmvp_clients.pacs.deidentify import Deidentification
+from brainmvp_clients.pacs.access import open_source
+from brainmvp_clients.pacs.deidentify import Pseudonymizer
 from brainmvp_clients.pacs.dimse import Caller, Dimse, DimseSource, Peer
-from brainmvp_clients.pacs.objects import PacsRefused
-from brainmvp_clients.pacs.places import open_source
 from brainmvp_clients.pacs.pseudonyms import Pseudonyms
 from brainmvp_clients.pacs.query import Query
+from brainmvp_clients.pacs.transfer import PacsRefused
 from brainmvp_clients.score.bids import BidsSource
 from brainmvp_clients.score.folders import FolderSource
 from brainmvp_clients.score.protocols import Source
-from brainmvp_clients.score.study import Material, Study
+from brainmvp_clients.score.study_files import Study, StudyFiles
 from brainmvp_clients.score.worklist import WorklistSource
 from dicom_studies import PLANTED
 from dicom_studies import Study as Written
@@ -49,12 +49,12 @@ def _pixels(path: Path) -> str:
     return hashlib.sha256(dcmread(path).PixelData).hexdigest()
 
 
-def _contents(material: Material) -> Contents:
+def _contents(study_files: StudyFiles) -> Contents:
     """What a study holds, whoever brought it: pixels, or modality and voxels."""
-    if material.dicom:
-        return frozenset(map(_pixels, material.files))
+    if study_files.dicom:
+        return frozenset(map(_pixels, study_files.files))
     return frozenset(
-        (name, nib.load(path).get_fdata().tobytes()) for name, path in material.volumes.items()
+        (name, nib.load(path).get_fdata().tobytes()) for name, path in study_files.volumes.items()
     )
 
 
@@ -114,7 +114,7 @@ def _jsonl(files: tuple[Written, ...], root: Path, _: Any) -> Source:
 
 def _pacs(files: Any, root: Path, pacs: Any, **how: Any) -> Source:
     options = {"dicomweb": None, "dimse": None, "retrieve": "get", "port": pacs.scp_port, **how}
-    return open_source(pacs.doors, Query(), **options)
+    return open_source(pacs.access, Query(), **options)
 
 
 def _dicomweb(files: Any, root: Path, pacs: Any) -> Source:
@@ -130,13 +130,13 @@ def _move(files: Any, root: Path, pacs: Any) -> Source:
 
 
 def _hidden(files: Any, root: Path, pacs: Any) -> Source:
-    curtain = Deidentification(Pseudonyms(b"0123456789abcdef"))
-    return curtain.source(_dicomweb(files, root, pacs))
+    pseudonymizer = Pseudonymizer(Pseudonyms(b"0123456789abcdef"))
+    return pseudonymizer.source(_dicomweb(files, root, pacs))
 
 
 def _hidden_nifti(files: Any, root: Path, pacs: Any) -> Source:
-    curtain = Deidentification(Pseudonyms(b"0123456789abcdef"))
-    return curtain.source(_nifti_folder(files, root, pacs))
+    pseudonymizer = Pseudonymizer(Pseudonyms(b"0123456789abcdef"))
+    return pseudonymizer.source(_nifti_folder(files, root, pacs))
 
 
 Make = Callable[[tuple[Written, ...], Path, Any], Source]
@@ -220,7 +220,7 @@ def test_a_query_finds_what_it_asks_for_and_nothing_else(
 ) -> None:
     address = pacs.orthanc.dicomweb if way == "dicomweb" else pacs.orthanc.peer
     how: Any = {"dicomweb": None, "dimse": None, way: address}
-    source = open_source(pacs.doors, query, retrieve="get", port=0, **how)
+    source = open_source(pacs.access, query, retrieve="get", port=0, **how)
     assert len(list(source.studies())) == found
     source.close()
 
@@ -233,7 +233,7 @@ def test_a_wrong_address_is_told_from_a_pacs_that_is_down(
     pacs: Any, web: str, path: str, words: str
 ) -> None:
     url = f"{web}://127.0.0.1:{pacs.orthanc.http}{path}"
-    source = open_source(pacs.doors, Query(), dicomweb=url, dimse=None, retrieve="get", port=0)
+    source = open_source(pacs.access, Query(), dicomweb=url, dimse=None, retrieve="get", port=0)
     with pytest.raises(PacsRefused) as caught:
         list(source.studies())
     source.close()

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from brainmvp_clients.pacs.spool import Spool
-from brainmvp_clients.pacs.storage import durably
-from brainmvp_clients.score.ledger import State
+from brainmvp_clients.pacs.storage_scp import durably
+from brainmvp_clients.score.ledger import StudyState
 from dicom_studies import Study as Written
 
 
@@ -121,7 +121,7 @@ def test_an_old_study_goes_whole_and_only_once_it_has_ended(
     rounds = 0
     for study in spool.studies():
         if study.name == old.uid:
-            spool.ended(study, State.DONE)
+            spool.ended(study, StudyState.DONE)
         else:
             rounds += 1
         if rounds == 2:

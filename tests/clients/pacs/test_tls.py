@@ -14,10 +14,10 @@ from brainmvp_clients.errors import ClientError, LocalFileError, ServerUnreachab
 from brainmvp_clients.pacs.credentials import Credentials, without_credentials
 from brainmvp_clients.pacs.dicomweb import Dicomweb, DicomwebSource
 from brainmvp_clients.pacs.dimse import Caller, Dimse, DimseSource, Peer
-from brainmvp_clients.pacs.objects import PacsRefused
 from brainmvp_clients.pacs.query import Query
 from brainmvp_clients.pacs.tls import Tls
-from brainmvp_clients.score.pace import Unavailable
+from brainmvp_clients.pacs.transfer import PacsRefused
+from brainmvp_clients.score.retry import Unavailable
 from certificates import Certificates, certificates
 from dicom_studies import Study as Written
 from orthanc import PASSWORD, USER, Orthanc, orthanc

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from brainmvp_clients.score.folders import is_dicom, material_of
+from brainmvp_clients.score.folders import is_dicom, study_files_in
 from dicom_studies import write_study
 
 
@@ -20,7 +20,7 @@ def test_every_slice_of_a_series_is_sent_whatever_its_file_begins_with(
         meta = 144 + int.from_bytes(whole[140:144], "little")
         start = {"whole": 0, "without preamble": 132, "without file meta information": meta}[form]
         path.write_bytes(whole[start:])
-    assert set(material_of(tmp_path / "study").files) == set(study.files)
+    assert set(study_files_in(tmp_path / "study").files) == set(study.files)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08", b"GIF89a", b"\x08\x00\x99\x00" * 40, b"{}" * 99])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from brainmvp_clients.score.ledger import Ledger, Run
+from brainmvp_clients.score.ledger import Ledger, RunKey
 
 Score = Callable[..., tuple[int, str, str]]
 PROBLEM = "application/problem+json"
@@ -176,7 +176,7 @@ def test_two_runs_in_one_folder_at_a_time_are_refused(
     score: Score, out: Path, predicted: Callable[[], int]
 ) -> None:
     score("--quiet", "--limit", "1")
-    ledger = Ledger(out / "ledger.sqlite", Run("bundle", "settings"))
+    ledger = Ledger(out / "ledger.sqlite", RunKey("bundle", "settings"))
     try:
         code, _, err = score("--resume", "--quiet")
     finally:

@@ -9,14 +9,14 @@ from brainmvp_clients.pacs.credentials import Credentials
 from brainmvp_clients.pacs.dicomweb import Dicomweb, DicomwebSink, DicomwebSource
 from brainmvp_clients.pacs.dimse import Caller, Dimse, DimseSink, DimseSource, Peer
 from brainmvp_clients.pacs.query import Query
-from brainmvp_clients.pacs.storage import StorageScp
+from brainmvp_clients.pacs.storage_scp import StorageScp
 from brainmvp_clients.pacs.tls import Tls
 from brainmvp_clients.score.protocols import Sink, Source
 
 
 @dataclass(frozen=True)
-class Doors:
-    """How we enter: our title, TLS and what we show."""
+class PacsAccess:
+    """How we reach a PACS: our title, TLS and credentials."""
 
     title: str = "BRAINMVP"
     tls: Tls = field(default_factory=Tls)
@@ -46,7 +46,13 @@ class Doors:
 
 
 def open_source(
-    doors: Doors, query: Query, *, dicomweb: str | None, dimse: str | None, retrieve: str, port: int
+    access: PacsAccess,
+    query: Query,
+    *,
+    dicomweb: str | None,
+    dimse: str | None,
+    retrieve: str,
+    port: int,
 ) -> Source:
     """The one PACS to fetch from.
 
@@ -54,22 +60,22 @@ def open_source(
         ClientError: it is written wrongly, or our own port cannot be had.
     """
     if dicomweb is not None:
-        return DicomwebSource(doors.dicomweb(dicomweb), query)
+        return DicomwebSource(access.dicomweb(dicomweb), query)
     if retrieve not in ("get", "move"):
         raise ClientError("is neither get nor move", remedy="Give one", subject="--retrieve")
-    pacs = doors.dimse(dimse or "")
+    pacs = access.dimse(dimse or "")
     if retrieve == "get":
         return DimseSource(pacs, query)
-    return DimseSource(pacs, query, StorageScp(doors.title, port, tls=doors.caller.tls))
+    return DimseSource(pacs, query, StorageScp(access.title, port, tls=access.caller.tls))
 
 
-def open_sinks(doors: Doors, *, dicomweb: list[str], dimse: list[str]) -> tuple[Sink, ...]:
+def open_sinks(access: PacsAccess, *, dicomweb: list[str], dimse: list[str]) -> tuple[Sink, ...]:
     """Every PACS that results are sent to.
 
     Raises:
         ClientError: one is written wrongly.
     """
     return (
-        *(DicomwebSink(doors.dicomweb(url)) for url in dicomweb),
-        *(DimseSink(doors.dimse(peer)) for peer in dimse),
+        *(DicomwebSink(access.dicomweb(url)) for url in dicomweb),
+        *(DimseSink(access.dimse(peer)) for peer in dimse),
     )

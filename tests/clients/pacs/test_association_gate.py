@@ -1,4 +1,4 @@
-"""The listener's door: junk costs nothing, keeps no place, and never shuts out who really sends."""
+"""The listener's gate: junk costs nothing, keeps no place, and never shuts out who really sends."""
 
 from __future__ import annotations
 
@@ -25,12 +25,16 @@ from pynetdicom.pdu_primitives import (
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import MRImageStorage, Verification
 
-from brainmvp_clients.pacs import door as door_module
+from brainmvp_clients.pacs import association_gate as gate_module
+from brainmvp_clients.pacs.association_gate import (
+    MAX_ASSOCIATIONS_PER_ADDRESS,
+    MAX_PENDING_CONNECTIONS,
+    AssociationGate,
+)
 from brainmvp_clients.pacs.dimse import Caller, Dimse, Peer
-from brainmvp_clients.pacs.door import MOST_OF_ONE, MOST_UNKNOWN, Door
-from brainmvp_clients.pacs.objects import Instance
-from brainmvp_clients.pacs.storage import Receiver, opened, storage_entity
+from brainmvp_clients.pacs.storage_scp import Receiver, opened, storage_entity
 from brainmvp_clients.pacs.tls import Tls
+from brainmvp_clients.pacs.transfer import Instance
 from certificates import Certificates, certificates
 from dicom_studies import Study as Written
 
@@ -45,18 +49,18 @@ def receiver(tmp_path: Path) -> Receiver:
 
 
 @contextmanager
-def listening(receiver: Receiver, tls: Tls | None = None) -> Iterator[Door]:
-    door = opened(storage_entity("BRAINMVP", (SENDER,)), "127.0.0.1", 0, tls, receiver.store)
+def listening(receiver: Receiver, tls: Tls | None = None) -> Iterator[AssociationGate]:
+    gate = opened(storage_entity("BRAINMVP", (SENDER,)), "127.0.0.1", 0, tls, receiver.store)
     try:
-        yield door
+        yield gate
     finally:
-        door.close()
+        gate.close()
 
 
 @pytest.fixture
-def door(receiver: Receiver) -> Iterator[Door]:
-    with listening(receiver) as door:
-        yield door
+def gate(receiver: Receiver) -> Iterator[AssociationGate]:
+    with listening(receiver) as gate:
+        yield gate
 
 
 @pytest.fixture
@@ -98,8 +102,8 @@ JUNK: dict[str, bytes] = {
 }
 
 
-def connected(door: Door) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", door.port), timeout=WAIT_S)
+def connected(gate: AssociationGate) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", gate.port), timeout=WAIT_S)
 
 
 def end_of(connection: socket.socket) -> bytes:
@@ -111,17 +115,17 @@ def end_of(connection: socket.socket) -> bytes:
     return said
 
 
-def send(door: Door, files: tuple[Path, ...], tls: Tls | None = None) -> None:
-    target = Dimse(Peer("BRAINMVP", "127.0.0.1", door.port), Caller(SENDER, tls))
+def send(gate: AssociationGate, files: tuple[Path, ...], tls: Tls | None = None) -> None:
+    target = Dimse(Peer("BRAINMVP", "127.0.0.1", gate.port), Caller(SENDER, tls))
     target._there = lambda _: True  # type: ignore[method-assign]  # we answer no query
     target.store(tuple(Instance(path, "", "", "", MRImageStorage, "1.2.840.10008.1.2.1")
                        for path in files))  # fmt: skip
 
 
-def associated(door: Door, address: str = "127.0.0.1") -> Association:
+def associated(gate: AssociationGate, address: str = "127.0.0.1") -> Association:
     entity = AE(SENDER)
     entity.add_requested_context(Verification)
-    return entity.associate("127.0.0.1", door.port, ae_title="BRAINMVP", bind_address=(address, 0))
+    return entity.associate("127.0.0.1", gate.port, ae_title="BRAINMVP", bind_address=(address, 0))
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
@@ -131,33 +135,33 @@ def test_a_study_arrives_whole_beside_a_thousand_junk_connections(
     tls = Tls(pem.ca, pem.cert, pem.key) if secure else None
     files = dicom_files[0].files
     threads = threading.active_count()
-    with listening(receiver, tls) as door, ThreadPoolExecutor(1) as pool, ExitStack() as stack:
-        sent = pool.submit(send, door, files, tls)
+    with listening(receiver, tls) as gate, ThreadPoolExecutor(1) as pool, ExitStack() as stack:
+        sent = pool.submit(send, gate, files, tls)
         most = 0
         for number in range(1000):
             junk = [*JUNK.values()][number % len(JUNK)]
             with suppress(OSError):
-                connection = stack.enter_context(connected(door))
+                connection = stack.enter_context(connected(gate))
                 connection.sendall(junk)
                 if number % 3 or junk == request():  # the others stay
                     connection.close()
             most = max(most, threading.active_count())
         sent.result(timeout=120)
-        until(lambda: not door._server.active_associations)
-        send(door, files[:1], tls)
+        until(lambda: not gate._server.active_associations)
+        send(gate, files[:1], tls)
     assert receiver.count == len(files)
-    assert most - threads < 2 * MOST_OF_ONE + 10
+    assert most - threads < 2 * MAX_ASSOCIATIONS_PER_ADDRESS + 10
 
 
 @pytest.mark.parametrize("junk", JUNK)
-def test_a_connection_that_closes_is_forgotten_at_once(door: Door, junk: str) -> None:
-    for _ in range(MOST_UNKNOWN + MOST_OF_ONE):
-        with connected(door) as connection, suppress(OSError):
+def test_a_connection_that_closes_is_forgotten_at_once(gate: AssociationGate, junk: str) -> None:
+    for _ in range(MAX_PENDING_CONNECTIONS + MAX_ASSOCIATIONS_PER_ADDRESS):
+        with connected(gate) as connection, suppress(OSError):
             connection.sendall(JUNK[junk])
     began = time.monotonic()
-    until(lambda: not door._server.active_associations and not door._visitors)
+    until(lambda: not gate._server.active_associations and not gate._pending)
     assert time.monotonic() - began < 10
-    association = associated(door)
+    association = associated(gate)
     assert association.is_established
     association.release()
 
@@ -171,8 +175,10 @@ def until(true: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("junk", ["another protocol", "4 GiB", "data before anything",
                                   "no request inside"])  # fmt: skip
-def test_what_is_no_request_is_hung_up_on_without_being_read(door: Door, junk: str) -> None:
-    with connected(door) as connection:
+def test_what_is_no_request_is_hung_up_on_without_being_read(
+    gate: AssociationGate, junk: str
+) -> None:
+    with connected(gate) as connection:
         connection.sendall(JUNK[junk][:600])
         assert end_of(connection) == b""
 
@@ -180,11 +186,11 @@ def test_what_is_no_request_is_hung_up_on_without_being_read(door: Door, junk: s
 def test_who_does_not_ask_in_time_is_hung_up_on(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door_module, "ASKED_WITHIN_S", 0.2)
-    with listening(receiver) as door, connected(door) as silent, connected(door) as slow:
+    monkeypatch.setattr(gate_module, "REQUEST_TIMEOUT_S", 0.2)
+    with listening(receiver) as gate, connected(gate) as silent, connected(gate) as slow:
         slow.sendall(request()[:50])
         assert end_of(silent) == end_of(slow) == b""
-        with connected(door) as prompt:
+        with connected(gate) as prompt:
             prompt.sendall(request())
             assert prompt.recv(1) == b"\2"
 
@@ -192,62 +198,64 @@ def test_who_does_not_ask_in_time_is_hung_up_on(
 def test_a_silent_partner_in_tls_is_hung_up_on(
     receiver: Receiver, pem: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door_module, "ASKED_WITHIN_S", 0.2)
+    monkeypatch.setattr(gate_module, "REQUEST_TIMEOUT_S", 0.2)
     tls = Tls(pem.ca, pem.cert, pem.key)
-    with listening(receiver, tls) as door, connected(door) as silent:
+    with listening(receiver, tls) as gate, connected(gate) as silent:
         assert end_of(silent) == b""
         with (
             suppress(ssl.SSLError, ConnectionError),
-            connected(door) as plain,
+            connected(gate) as plain,
             tls.client().wrap_socket(plain, server_hostname="127.0.0.1") as secured,
         ):
             assert end_of(secured) == b""
 
 
-def test_a_stranger_is_told_why(door: Door) -> None:
-    with connected(door) as connection:
+def test_a_stranger_is_told_why(gate: AssociationGate) -> None:
+    with connected(gate) as connection:
         connection.sendall(request("STRANGER"))
         assert end_of(connection) == bytes([3, 0, 0, 0, 0, 4, 0, 1, 1, 3])
 
 
 @pytest.mark.parametrize("length", [16_383, 1 << 20, 0xFFFFFFFF])
-def test_no_pdu_of_a_sender_is_larger_than_was_negotiated(door: Door, length: int) -> None:
-    with connected(door) as connection:
+def test_no_pdu_of_a_sender_is_larger_than_was_negotiated(
+    gate: AssociationGate, length: int
+) -> None:
+    with connected(gate) as connection:
         connection.sendall(request())
         assert connection.recv(1) == b"\2"
         with suppress(OSError):
             connection.sendall(header(4, length) + bytes(1 << 20))
         end_of(connection)
-        until(lambda: not door._server.active_associations)
+        until(lambda: not gate._server.active_associations)
 
 
-def test_one_sender_cannot_take_the_places_of_another(door: Door) -> None:
+def test_one_sender_cannot_take_the_places_of_another(gate: AssociationGate) -> None:
     held: list[Any] = []
     try:
-        held += [associated(door) for _ in range(MOST_OF_ONE)]
+        held += [associated(gate) for _ in range(MAX_ASSOCIATIONS_PER_ADDRESS)]
         assert all(one.is_established for one in held)
-        assert associated(door).is_rejected
-        held.append(associated(door, "127.0.0.2"))
+        assert associated(gate).is_rejected
+        held.append(associated(gate, "127.0.0.2"))
         assert held[-1].is_established
         held.pop(0).release()
-        until(lambda: len(door._server.active_associations) <= MOST_OF_ONE)
-        held.append(associated(door))
+        until(lambda: len(gate._server.active_associations) <= MAX_ASSOCIATIONS_PER_ADDRESS)
+        held.append(associated(gate))
         assert held[-1].is_established
     finally:
         for one in held:
             one.abort()
 
 
-def test_connections_from_one_address_do_not_shut_out_another(door: Door) -> None:
+def test_connections_from_one_address_do_not_shut_out_another(gate: AssociationGate) -> None:
     with ExitStack() as stack:
         first = stack.enter_context(
             socket.create_connection(
-                ("127.0.0.1", door.port), timeout=WAIT_S, source_address=("127.0.0.2", 0)
+                ("127.0.0.1", gate.port), timeout=WAIT_S, source_address=("127.0.0.2", 0)
             )
         )
-        until(lambda: len(door._visitors) == 1)
-        for _ in range(3 * MOST_UNKNOWN):
-            stack.enter_context(connected(door))
-        until(lambda: len(door._visitors) == MOST_UNKNOWN)
+        until(lambda: len(gate._pending) == 1)
+        for _ in range(3 * MAX_PENDING_CONNECTIONS):
+            stack.enter_context(connected(gate))
+        until(lambda: len(gate._pending) == MAX_PENDING_CONNECTIONS)
         first.sendall(request())
         assert first.recv(1) == b"\2"

@@ -1,15 +1,13 @@
-"""Results on this disk: a folder a study, in place whole and on the platter before it counts.
-
-They are a patient's: folders and files are open to nobody but their owner.
-"""
+"""Results on this disk: a folder a study, in place whole and on the platter before it counts."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from brainmvp_clients.score.study import Study
-from brainmvp_clients.storage import staged_folder, sync, writing
+from brainmvp_clients.result_files import staged_folder, sync, writing
+from brainmvp_clients.score.private_files import make_private
+from brainmvp_clients.score.study_files import Study
 
 
 class FolderSink:
@@ -33,27 +31,6 @@ class FolderSink:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder that nobody but its owner may enter; one that is there stays as it is.
-
-    Raises:
-        Unwritable: it cannot be made.
-    """
-    with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def touch_private(path: Path) -> Path:
-    """Make a file that nobody but its owner may open, if it is not there; the path again.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    path.touch(mode=0o600)
-    return path
 
 
 def _keep(folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from brainmvp_clients.score.names import told
-from brainmvp_clients.score.study import UnusableStudy
+from brainmvp_clients.score.study_files import UnusableStudy
 
 _ENDINGS = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd")
 

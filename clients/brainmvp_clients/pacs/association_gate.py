@@ -1,4 +1,4 @@
-"""The door of our storage SCP: who has not asked for an association yet costs next to nothing.
+"""Guards our storage SCP: a connection costs next to nothing until it asks for an association.
 
 pynetdicom gives a thread and a place to every connection for half a minute, and believes whatever
 length a PDU claims. So one thread of ours holds the connections until an association is asked for
@@ -27,17 +27,17 @@ from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHa
 
 log = logging.getLogger(__name__)
 
-ASKED_WITHIN_S = 5.0
+REQUEST_TIMEOUT_S = 5.0
 """From the connection's first moment until the association is asked for, TLS included."""
-MOST_REQUEST_BYTES = 1 << 17
+MAX_REQUEST_BYTES = 1 << 17
 """128 contexts with every transfer syntax that there is fit."""
-MOST_UNKNOWN = 64
+MAX_PENDING_CONNECTIONS = 64
 """Connections that have not asked yet; then the oldest one of whoever has most of them goes."""
-MOST_KNOWN, MOST_OF_ONE = 40, 20
+MAX_ASSOCIATIONS, MAX_ASSOCIATIONS_PER_ADDRESS = 40, 20
 """Associations in all, and of one address."""
 
 _ASSOCIATE_RQ, _HEADER_BYTES = 0x01, 6
-_LOOK_S = 0.5
+_POLL_S = 0.5
 _BACKLOG = 128
 
 
@@ -52,15 +52,15 @@ class Rejection(NamedTuple):
         return struct.pack(">BBIBBBB", 0x03, 0, 4, 0, *self)
 
 
-_NO_PLACE = Rejection(2, 3, 2)
+_LOCAL_LIMIT_EXCEEDED = Rejection(2, 3, 2)
 _UNKNOWN_CALLER, _UNKNOWN_CALLED = Rejection(1, 1, 3), Rejection(1, 1, 7)
 
 
-class _Junk(Exception):
+class _NotARequest(Exception):
     """No request for an association."""
 
 
-class _Asked(NamedTuple):
+class _RequestedAssociation(NamedTuple):
     """A connection and the request that came over it."""
 
     connection: socket.socket
@@ -68,41 +68,41 @@ class _Asked(NamedTuple):
 
 
 @dataclass(eq=False)
-class _Visitor:
+class _PendingConnection:
     """A connection that has not asked for an association yet."""
 
     connection: socket.socket
     address: Any
-    until: float
-    heard: bytearray = field(default_factory=bytearray)
-    shaken: bool = False
+    deadline: float
+    received: bytearray = field(default_factory=bytearray)
+    handshake_done: bool = False
 
-    def listen(self) -> None:
-        """Hear what there is to hear; the request is whole when this returns.
+    def read_request(self) -> None:
+        """Read what has arrived; the request is whole when this returns.
 
         Raises:
             BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError: it is not, yet.
-            _Junk, OSError: it will never be.
+            _NotARequest, OSError: it will never be.
         """
-        if isinstance(self.connection, ssl.SSLSocket) and not self.shaken:
+        if isinstance(self.connection, ssl.SSLSocket) and not self.handshake_done:
             self.connection.do_handshake()
-            self.shaken = True
+            self.handshake_done = True
         while missing := self._missing():
             piece = self.connection.recv(missing)
             if not piece:
-                raise _Junk
-            self.heard += piece
+                raise _NotARequest
+            self.received += piece
 
     def _missing(self) -> int:
-        if len(self.heard) < _HEADER_BYTES:
-            return _HEADER_BYTES - len(self.heard)
-        kind, _, length = struct.unpack_from(">BBL", self.heard)
-        if kind != _ASSOCIATE_RQ or length > MOST_REQUEST_BYTES:
-            raise _Junk
-        return int(_HEADER_BYTES + length - len(self.heard))
+        if len(self.received) < _HEADER_BYTES:
+            return _HEADER_BYTES - len(self.received)
+        kind, _, length = struct.unpack_from(">BBL", self.received)
+        if kind != _ASSOCIATE_RQ or length > MAX_REQUEST_BYTES:
+            raise _NotARequest
+        return int(_HEADER_BYTES + length - len(self.received))
 
-    def dismiss(self, answer: bytes = b"") -> None:
-        """Say a last word, if there is one, and hang up."""
+    def close(self, answer: bytes = b"") -> None:
+        """Send the answer, if there is one, and hang up."""
         with suppress(OSError):
             if answer:
                 self.connection.send(answer)
@@ -110,8 +110,8 @@ class _Visitor:
         self.connection.close()
 
 
-class Door:
-    """Listens for an entity, in a thread of its own.
+class AssociationGate:
+    """Listens for an entity, in a thread of its own, and admits associations.
 
     Args:
         store: answers a C-STORE.
@@ -126,18 +126,20 @@ class Door:
     ) -> None:
         self._entity, self._tls = entity, tls
         self._server: AssociationServer = entity.make_server(
-            (host, port), evt_handlers=[(evt.EVT_C_STORE, store)], request_handler=_Handler
+            (host, port),
+            evt_handlers=[(evt.EVT_C_STORE, store)],
+            request_handler=_GatedRequestHandler,
         )
         listener = self._server.socket
         assert listener is not None
         self._listener: socket.socket = listener
         self._listener.setblocking(False)
         self._listener.listen(_BACKLOG)
-        self._visitors: dict[_Visitor, None] = {}  # the oldest first
+        self._pending: dict[_PendingConnection, None] = {}  # the oldest first
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="dicom door", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="association-gate", daemon=True)
         self._thread.start()
 
     @property
@@ -149,27 +151,27 @@ class Door:
         """Stop listening, and end what is under way."""
         self._closing.set()
         self._thread.join()
-        for visitor in [*self._visitors]:
-            self._forget(visitor)
-            visitor.dismiss()
+        for pending in [*self._pending]:
+            self._forget(pending)
+            pending.close()
         self._selector.close()
         self._server.server_close()
         self._entity.shutdown()
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            for key, _ in self._selector.select(_LOOK_S):
+            for key, _ in self._selector.select(_POLL_S):
                 if key.data is None:
                     self._accept()
-                elif key.data in self._visitors:
-                    self._hear(key.data)
+                elif key.data in self._pending:
+                    self._read(key.data)
             now = time.monotonic()
-            for visitor in [one for one in self._visitors if one.until < now]:
-                self._forget(visitor)
-                visitor.dismiss()
+            for pending in [one for one in self._pending if one.deadline < now]:
+                self._forget(pending)
+                pending.close()
 
     def _accept(self) -> None:
-        """Take everybody who waits outside."""
+        """Accept every connection that waits."""
         for _ in range(_BACKLOG):
             try:
                 connection, address = self._listener.accept()
@@ -180,57 +182,57 @@ class Door:
                 connection = self._tls.wrap_socket(
                     connection, server_side=True, do_handshake_on_connect=False
                 )
-            visitor = _Visitor(connection, address, time.monotonic() + ASKED_WITHIN_S)
-            self._visitors[visitor] = None
-            self._selector.register(connection, selectors.EVENT_READ, visitor)
-            if len(self._visitors) > MOST_UNKNOWN:
-                self._make_room()
-            if visitor in self._visitors:
-                self._hear(visitor)
+            pending = _PendingConnection(connection, address, time.monotonic() + REQUEST_TIMEOUT_S)
+            self._pending[pending] = None
+            self._selector.register(connection, selectors.EVENT_READ, pending)
+            if len(self._pending) > MAX_PENDING_CONNECTIONS:
+                self._drop_oldest()
+            if pending in self._pending:
+                self._read(pending)
 
-    def _make_room(self) -> None:
-        counted = Counter(visitor.address[0] for visitor in self._visitors)
+    def _drop_oldest(self) -> None:
+        counted = Counter(pending.address[0] for pending in self._pending)
         ((most, _),) = counted.most_common(1)
-        oldest = next(one for one in self._visitors if one.address[0] == most)
+        oldest = next(one for one in self._pending if one.address[0] == most)
         self._forget(oldest)
-        oldest.dismiss()
+        oldest.close()
 
-    def _hear(self, visitor: _Visitor) -> None:
+    def _read(self, pending: _PendingConnection) -> None:
         try:
-            visitor.listen()
+            pending.read_request()
         except (BlockingIOError, ssl.SSLWantReadError):
-            self._selector.modify(visitor.connection, selectors.EVENT_READ, visitor)
+            self._selector.modify(pending.connection, selectors.EVENT_READ, pending)
         except ssl.SSLWantWriteError:
-            self._selector.modify(visitor.connection, selectors.EVENT_WRITE, visitor)
-        except (_Junk, OSError):
-            self._forget(visitor)
-            visitor.dismiss()
+            self._selector.modify(pending.connection, selectors.EVENT_WRITE, pending)
+        except (_NotARequest, OSError):
+            self._forget(pending)
+            pending.close()
         else:
-            self._forget(visitor)
-            self._let_in(visitor)
+            self._forget(pending)
+            self._start_association(pending)
 
-    def _let_in(self, visitor: _Visitor) -> None:
-        """Give who asked a place, or say why not."""
-        request = bytes(visitor.heard)
+    def _start_association(self, pending: _PendingConnection) -> None:
+        """Hand the request to pynetdicom, or reject it with the reason."""
+        request = bytes(pending.received)
         try:
-            refusal = self._refusal(request, visitor.address[0])
+            refusal = self._refusal(request, pending.address[0])
         except Exception as error:  # whatever pynetdicom's reader trips over
             log.warning("a request for an association cannot be read: %s", type(error).__name__)
-            visitor.dismiss()
+            pending.close()
             return
         if refusal is not None:
-            visitor.dismiss(refusal.encoded())
+            pending.close(refusal.encoded())
             return
-        visitor.connection.settimeout(self._entity.network_timeout)
+        pending.connection.settimeout(self._entity.network_timeout)
         try:
             # Not in a thread: when this returns, the association has its own, and is counted.
             self._server.process_request(
-                _Asked(visitor.connection, request),  # type: ignore[arg-type]
-                visitor.address,
+                _RequestedAssociation(pending.connection, request),  # type: ignore[arg-type]
+                pending.address,
             )
         except Exception as error:
             log.error("an association cannot be begun: %s", type(error).__name__)
-            visitor.dismiss()
+            pending.close()
 
     def _refusal(self, request: bytes, address: str) -> Rejection | None:
         pdu = A_ASSOCIATE_RQ()
@@ -242,21 +244,24 @@ class Door:
         if self._entity.require_called_aet and asked.called_ae_title != self._entity.ae_title:
             return _UNKNOWN_CALLED
         under_way = [one.requestor.address for one in self._server.active_associations]
-        if len(under_way) >= MOST_KNOWN or under_way.count(address) >= MOST_OF_ONE:
+        if (
+            len(under_way) >= MAX_ASSOCIATIONS
+            or under_way.count(address) >= MAX_ASSOCIATIONS_PER_ADDRESS
+        ):
             log.warning("a sender is turned away: %d associations are open", len(under_way))
-            return _NO_PLACE
+            return _LOCAL_LIMIT_EXCEEDED
         return None
 
-    def _forget(self, visitor: _Visitor) -> None:
-        del self._visitors[visitor]
-        self._selector.unregister(visitor.connection)
+    def _forget(self, pending: _PendingConnection) -> None:
+        del self._pending[pending]
+        self._selector.unregister(pending.connection)
 
 
-class _Handler(RequestHandler):
+class _GatedRequestHandler(RequestHandler):
     """Begins an association whose request has been read."""
 
     def _create_association(self) -> Association:
-        asked: _Asked = self.request
+        asked: _RequestedAssociation = self.request
         self.request = asked.connection
         association = super()._create_association()
         association.dul.event_queue.get_nowait()  # the plain socket's "connected"; ours says it
@@ -267,7 +272,7 @@ class _Handler(RequestHandler):
 class _BoundedSocket(AssociationSocket):
     """Reads the request first, and no PDU that is larger than what was negotiated."""
 
-    def __init__(self, association: Association, asked: _Asked) -> None:
+    def __init__(self, association: Association, asked: _RequestedAssociation) -> None:
         super().__init__(association, client_socket=asked.connection)
         self._request = bytearray(asked.request)
 

@@ -31,10 +31,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from brainmvp_clients.errors import ClientError
-from brainmvp_clients.pacs.door import MOST_KNOWN, Door
+from brainmvp_clients.pacs.association_gate import MAX_ASSOCIATIONS, AssociationGate
 from brainmvp_clients.pacs.tls import Tls
-from brainmvp_clients.score.disk import touch_private
-from brainmvp_clients.storage import sync
+from brainmvp_clients.result_files import sync
+from brainmvp_clients.score.private_files import touch_private
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +87,12 @@ class StorageScp:
         self.title = title
         self._expected: dict[str, Receiver] = {}
         self._lock = threading.Lock()
-        self._door = opened(storage_entity(title), host, port, tls, self._store)
+        self._gate = opened(storage_entity(title), host, port, tls, self._store)
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return self._door.port
+        return self._gate.port
 
     @contextmanager
     def expecting(self, series: str, into: Path) -> Iterator[Receiver]:
@@ -108,7 +108,7 @@ class StorageScp:
 
     def close(self) -> None:
         """Stop listening."""
-        self._door.close()
+        self._gate.close()
 
     def _store(self, event: evt.Event) -> int:
         series = str(event.dataset.get("SeriesInstanceUID", ""))
@@ -122,7 +122,7 @@ def storage_entity(title: str, callers: tuple[str, ...] = ()) -> AE:
     entity = AE(ae_title=title)
     entity.require_called_aet = True
     entity.require_calling_aet = list(callers)
-    entity.maximum_associations = MOST_KNOWN
+    entity.maximum_associations = MAX_ASSOCIATIONS
     entity.network_timeout, entity.dimse_timeout, entity.acse_timeout = 120, 120, 30
     for image in IMAGES:
         entity.add_supported_context(image, [syntax for group in SYNTAXES for syntax in group])
@@ -132,15 +132,15 @@ def storage_entity(title: str, callers: tuple[str, ...] = ()) -> AE:
 
 def opened(
     entity: AE, host: str, port: int, tls: Tls | None, store: Callable[[evt.Event], int]
-) -> Door:
-    """The entity's door, listening.
+) -> AssociationGate:
+    """The entity, listening behind its association gate.
 
     Raises:
         ClientError: the port cannot be had.
     """
     context = tls.server() if tls else None
     try:
-        return Door(entity, host, port, context, store)
+        return AssociationGate(entity, host, port, context, store)
     except OSError as error:
         raise ClientError(
             f"port {port} cannot be listened on ({error.strerror or type(error).__name__})",

@@ -1,4 +1,4 @@
-"""What comes from a PACS and goes back to it: whole series in, objects that are there out."""
+"""Checks on what comes from a PACS and goes back to it: whole series in, confirmed objects out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 
 from brainmvp_clients.errors import ClientError
-from brainmvp_clients.score.pace import Unavailable
-from brainmvp_clients.score.study import Material, UnusableStudy
+from brainmvp_clients.score.retry import Unavailable
+from brainmvp_clients.score.study_files import StudyFiles, UnusableStudy
 
 MR = "MR"
 _CHECKS = (0.0, 0.2, 1.0, 3.0, 10.0)
@@ -80,7 +80,7 @@ def check_whole(got: int, series: Dataset) -> None:
         )
 
 
-def fetched(into: Path) -> Material:
+def fetched(into: Path) -> StudyFiles:
     """The files that came.
 
     Raises:
@@ -91,7 +91,7 @@ def fetched(into: Path) -> Material:
         raise UnusableStudy(
             "the PACS has no MR series of the study", remedy="Narrow the query, or check the UID"
         )
-    return Material(files=files, dicom=True)
+    return StudyFiles(files=files, dicom=True)
 
 
 def _instance(path: Path) -> Instance:

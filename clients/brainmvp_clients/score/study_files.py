@@ -45,7 +45,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Material:
+class StudyFiles:
     """A study's files on this disk: one a modality, or files that the server is to identify."""
 
     volumes: Mapping[str, Path] = field(default_factory=dict)

@@ -12,13 +12,13 @@ from brainmvp_clients.answers import Model, Summary
 from brainmvp_clients.client import Client
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import UnexpectedAnswer
-from brainmvp_clients.score.ledger import Run
-from brainmvp_clients.score.study import FILES, Material, UnusableStudy
-from brainmvp_clients.storage import writing
+from brainmvp_clients.result_files import writing
+from brainmvp_clients.score.ledger import RunKey
+from brainmvp_clients.score.study_files import FILES, StudyFiles, UnusableStudy
 
 
 @dataclass(frozen=True)
-class Settings:
+class ResultSettings:
     """What, beside the bundle and the study, decides what a result is and where it goes."""
 
     fill: str | None = None
@@ -47,16 +47,18 @@ class ServedModel:
         ClientError: the server does not answer, or has no such model.
     """
 
-    def __init__(self, client: Client, name: str, version: str | None, settings: Settings) -> None:
+    def __init__(
+        self, client: Client, name: str, version: str | None, settings: ResultSettings
+    ) -> None:
         self._client, self._settings = client, settings
         self.model: Model = client.model(name, version)
 
     @property
-    def run(self) -> Run:
+    def run(self) -> RunKey:
         """What a ledger tells runs apart by."""
-        return Run(self.model.digest, self._settings.digest)
+        return RunKey(self.model.digest, self._settings.digest)
 
-    def predict(self, material: Material, into: Path) -> Summary:
+    def predict(self, study_files: StudyFiles, into: Path) -> Summary:
         """Send a study and write its result into the new folder ``into``.
 
         Raises:
@@ -65,7 +67,7 @@ class ServedModel:
         """
         summary = self._client.results(
             self.model.name,
-            parts_of(self.taken(material), into.parent),
+            parts_of(self.taken(study_files), into.parent),
             into,
             probabilities=self._settings.probabilities,
             version=self.model.version,
@@ -82,34 +84,34 @@ class ServedModel:
             )
         return summary
 
-    def taken(self, material: Material) -> Material:
+    def taken(self, study_files: StudyFiles) -> StudyFiles:
         """What the model has channels for: it would refuse a study for a volume too many.
 
         Raises:
             UnusableStudy: it has a channel for none of the volumes.
         """
         channels = {channel.modality for channel in self.model.channels}
-        volumes = {name: path for name, path in material.volumes.items() if name in channels}
-        if material.volumes and not volumes:
+        volumes = {name: path for name, path in study_files.volumes.items() if name in channels}
+        if study_files.volumes and not volumes:
             raise UnusableStudy(
                 "no image is one of the model's modalities",
                 remedy=f"It takes {', '.join(sorted(channels))}",
             )
-        return Material(volumes=volumes, files=material.files, dicom=material.dicom)
+        return StudyFiles(volumes=volumes, files=study_files.files, dicom=study_files.dicom)
 
 
-def parts_of(material: Material, scratch: Path) -> dict[str, Path]:
+def parts_of(study_files: StudyFiles, scratch: Path) -> dict[str, Path]:
     """The parts to send; files to be identified travel as one zip, written into ``scratch``."""
-    if material.volumes:
-        return dict(material.volumes)
-    if len(material.files) == 1:
-        return {FILES: material.files[0]}
+    if study_files.volumes:
+        return dict(study_files.volumes)
+    if len(study_files.files) == 1:
+        return {FILES: study_files.files[0]}
     archive = scratch / "study.zip"
     with (
         writing(archive),
         zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED, strict_timestamps=False) as zipped,
     ):
-        for number, path in enumerate(material.files, start=1):
+        for number, path in enumerate(study_files.files, start=1):
             # The files' own names can hold patient data.
-            zipped.write(path, f"{number:06d}{'.dcm' if material.dicom else '.nii'}")
+            zipped.write(path, f"{number:06d}{'.dcm' if study_files.dicom else '.nii'}")
     return {FILES: archive}

@@ -1,10 +1,11 @@
-"""When to send the next study, and when to try again."""
+"""Which failures may pass, and how long to wait before the next attempt.
+
+No retry library is behind this; docs/architecture.md says why.
+"""
 
 from __future__ import annotations
 
 import random
-import threading
-import time
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -17,7 +18,7 @@ from brainmvp_clients.errors import (
     Unwritable,
 )
 
-PASSING = frozenset(
+RETRYABLE_STATUSES = frozenset(
     {
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -40,10 +41,10 @@ class Unavailable(ClientError):
         self.retry_after = retry_after
 
 
-def may_pass(error: ClientError) -> bool:
+def is_retryable(error: ClientError) -> bool:
     """Whether the same request can succeed later."""
     if isinstance(error, (Refused, ServerFault)):
-        return error.status in PASSING
+        return error.status in RETRYABLE_STATUSES
     # An answer that is cut short looks like one of no known kind.
     return isinstance(error, (ServerUnreachable, Unavailable, UnexpectedAnswer, Unwritable))
 
@@ -61,21 +62,3 @@ class Backoff:
         ceiling = min(self.longest, self.first * 2.0 ** (attempt - 1))
         asked = error.retry_after if isinstance(error, (ServerFault, Unavailable)) else None
         return (asked or 0.0) + random.uniform(ceiling / 2, ceiling)
-
-
-class Rate:
-    """At most so many studies a minute, evenly; ``None`` is no limit."""
-
-    def __init__(self, per_minute: float | None) -> None:
-        self._gap = 60.0 / per_minute if per_minute else 0.0
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self, stop: threading.Event) -> None:
-        """Return when the next study may start, or as soon as ``stop`` is set."""
-        with self._lock:
-            now = time.monotonic()
-            start = max(now, self._next)
-            self._next = start + self._gap
-        if start > now:
-            stop.wait(start - now)

@@ -13,9 +13,9 @@ from brainmvp_clients.client import Client
 from brainmvp_clients.dicom import DicomOptions
 from brainmvp_clients.errors import ClientError
 from brainmvp_clients.score.batch import Batch
-from brainmvp_clients.score.run import of_the_run, reason_of
-from brainmvp_clients.score.server import parts_of
-from brainmvp_clients.score.study import Material
+from brainmvp_clients.score.run import reason_of, refuses_every_study
+from brainmvp_clients.score.served_model import parts_of
+from brainmvp_clients.score.study_files import StudyFiles
 
 
 class Use(BaseModel):
@@ -28,7 +28,7 @@ class Use(BaseModel):
     reason: str = ""
 
 
-class Plan(BaseModel):
+class DryRunEntry(BaseModel):
     """What would happen to one study."""
 
     model_config = ConfigDict(frozen=True)
@@ -40,7 +40,7 @@ class Plan(BaseModel):
     problem: str = ""
 
 
-def plans(batch: Batch, client: Client) -> Iterator[Plan]:
+def dry_run(batch: Batch, client: Client) -> Iterator[DryRunEntry]:
     """The plan of every study, fetched and identified but not scored; nothing is written.
 
     Raises:
@@ -52,25 +52,25 @@ def plans(batch: Batch, client: Client) -> Iterator[Plan]:
             images = Path(scratch, "images")
             images.mkdir()
             try:
-                material = batch.source.fetch(study, images)
-                uses = uses_of(material, client, images.parent, batch.dicom)
-                yield planned(study.name, uses, model)
+                study_files = batch.source.fetch(study, images)
+                uses = uses_of(study_files, client, images.parent, batch.dicom)
+                yield entry_of(study.name, uses, model)
             except ClientError as error:
-                if of_the_run(error):
+                if refuses_every_study(error):
                     raise
                 problem = reason_of(error)
-                yield Plan(study=study.name, state="would be refused", problem=problem)
+                yield DryRunEntry(study=study.name, state="would be refused", problem=problem)
 
 
 def uses_of(
-    material: Material, client: Client, scratch: Path, dicom: DicomOptions
+    study_files: StudyFiles, client: Client, scratch: Path, dicom: DicomOptions
 ) -> tuple[Use, ...]:
     """Which image would be which modality: by name, or as the server identifies it."""
-    if material.volumes:
+    if study_files.volumes:
         return tuple(
-            Use(modality=name, source=path.name) for name, path in material.volumes.items()
+            Use(modality=name, source=path.name) for name, path in study_files.volumes.items()
         )
-    found = client.identify(parts_of(material, scratch), dicom=dicom)
+    found = client.identify(parts_of(study_files, scratch), dicom=dicom)
     return tuple(
         Use(
             modality=(volume.modality or "") if volume.used else "",
@@ -81,7 +81,7 @@ def uses_of(
     )
 
 
-def planned(study: str, uses: tuple[Use, ...], model: Model) -> Plan:
+def entry_of(study: str, uses: tuple[Use, ...], model: Model) -> DryRunEntry:
     """The plan for a study with these images."""
     have = {use.modality for use in uses if use.modality}
     channels = [channel.modality for channel in model.channels]
@@ -94,6 +94,6 @@ def planned(study: str, uses: tuple[Use, ...], model: Model) -> Plan:
     elif not have & set(channels):
         problem = "no image is one of the model's modalities"
     if problem:
-        return Plan(study=study, state="would be refused", uses=uses, problem=problem)
+        return DryRunEntry(study=study, state="would be refused", uses=uses, problem=problem)
     note = f"not taken by the model: {', '.join(unknown)}" if unknown else ""
-    return Plan(study=study, uses=uses, filled=filled, problem=note)
+    return DryRunEntry(study=study, uses=uses, filled=filled, problem=note)

@@ -102,6 +102,7 @@ def sync(path: Path) -> None:
 
     A file is there to stay only once the folder that holds its name was written, too.
     """
+    # The same as sync_folder of brainmvp_models.durable: the clients import no other package.
     if os.name != "posix":
         return
     handle = os.open(path, os.O_RDONLY)

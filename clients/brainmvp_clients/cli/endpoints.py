@@ -20,7 +20,7 @@ from brainmvp_clients.score.protocols import Sink, Source
 from brainmvp_clients.score.worklist import WorklistSource, read_uids
 
 if TYPE_CHECKING:
-    from brainmvp_clients.pacs.places import Doors
+    from brainmvp_clients.pacs.access import PacsAccess
     from brainmvp_clients.pacs.query import Query
 
 
@@ -99,11 +99,13 @@ class Ways:
     key: Path | None
     dimse_tls: bool
 
-    def doors(self) -> Doors:
+    def access(self) -> PacsAccess:
         """For a PACS."""
-        from brainmvp_clients.pacs.places import Doors
+        from brainmvp_clients.pacs.access import PacsAccess
 
-        return Doors(self.aet, Tls(self.ca, self.cert, self.key), self.dimse_tls, self.secrets())
+        return PacsAccess(
+            self.aet, Tls(self.ca, self.cert, self.key), self.dimse_tls, self.secrets()
+        )
 
     def secrets(self) -> Credentials:
         """From the environment, or the file that was named."""
@@ -127,12 +129,12 @@ def places(
     source = wanted.on_disk()
     if source is None:
         with needs_pacs("brainmvp score with a PACS"):
-            from brainmvp_clients.pacs.discretion import be_discreet
-            from brainmvp_clients.pacs.places import open_source
+            from brainmvp_clients.pacs.access import open_source
+            from brainmvp_clients.pacs.library_logging import silence_libraries
 
-        be_discreet()
+        silence_libraries()
         source = open_source(
-            ways.doors(), wanted.query(), dicomweb=wanted.dicomweb, dimse=wanted.dimse,
+            ways.access(), wanted.query(), dicomweb=wanted.dicomweb, dimse=wanted.dimse,
             retrieve=wanted.retrieve, port=wanted.scp_port,
         )  # fmt: skip
     stack.callback(source.close)
@@ -146,9 +148,9 @@ def delivered(
     sinks: tuple[Sink, ...] = ()
     if goals.dicomweb or goals.dimse:
         with needs_pacs("sending results to a PACS"):
-            from brainmvp_clients.pacs.places import open_sinks
+            from brainmvp_clients.pacs.access import open_sinks
 
-        sinks = open_sinks(ways.doors(), dicomweb=list(goals.dicomweb), dimse=list(goals.dimse))
+        sinks = open_sinks(ways.access(), dicomweb=list(goals.dicomweb), dimse=list(goals.dimse))
     for sink in sinks:
         stack.callback(sink.close)
     if not goals.deidentify:
@@ -160,10 +162,10 @@ def delivered(
 def hidden(
     source: Source, sinks: tuple[Sink, ...], ways: Ways
 ) -> tuple[Source, tuple[Sink, ...], str]:
-    """The same with the server behind a curtain."""
-    from brainmvp_clients.pacs.deidentify import Deidentification
+    """The same with the server behind a pseudonymizer."""
+    from brainmvp_clients.pacs.deidentify import Pseudonymizer
     from brainmvp_clients.pacs.pseudonyms import Pseudonyms
 
     pseudonyms = Pseudonyms.of(ways.secrets().pseudonym_key)
-    curtain = Deidentification(pseudonyms)
-    return curtain.source(source), tuple(map(curtain.sink, sinks)), pseudonyms.label
+    pseudonymizer = Pseudonymizer(pseudonyms)
+    return pseudonymizer.source(source), tuple(map(pseudonymizer.sink, sinks)), pseudonyms.label

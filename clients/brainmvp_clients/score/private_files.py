@@ -1,0 +1,28 @@
+"""Folders and files that nobody but their owner may open: what they hold is a patient's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from brainmvp_clients.result_files import writing
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that nobody but its owner may enter; one that is there stays as it is.
+
+    Raises:
+        Unwritable: it cannot be made.
+    """
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def touch_private(path: Path) -> Path:
+    """Make a file that nobody but its owner may open, if it is not there; the path again.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.touch(mode=0o600)
+    return path
