@@ -8,7 +8,6 @@ training (``field_of_view_mm`` of a task); docs/nifti.md has the rule.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +19,12 @@ from brainmvp_server.imaging.grid import Box, Grid, bounding_box
 from brainmvp_server.imaging.percentile import order_statistics, percentile_ranks
 from brainmvp_server.imaging.reach import measured
 from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.inference.background import Darkened, on_dark_background
 
 Array = NDArray[np.float32]
 
 _BRIGHTEST = 1e6
 """Brightest voxel that is taken, in spans of the percentiles."""
-_DARKER = 0.1
-"""Share of a head that is darker than a constant background where that lies within its values."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Turned:
         measured: (X, Y, Z) where the series has voxels; None where it has them everywhere.
         darkest: the stored value that means least.
         content: around the voxels of other values; None if there are none.
-        darker: share of the head that was darker than the background; 0 unless that was mended.
+        background: what was mended of its background.
     """
 
     volume: Volume
@@ -62,20 +60,21 @@ class Turned:
     measured: NDArray[np.bool_] | None
     darkest: Any
     content: Box | None
-    darker: float
+    background: Darkened
 
     @classmethod
     def of(cls, volume: Volume) -> Turned:
         """Turn a volume and look for its background."""
         turn = volume.grid.orientation
-        volume, darker = _on_dark_background(volume, turn.view(volume.stored))
+        background = on_dark_background(volume, turn.view(volume.stored))
+        volume = background.volume
         view, seen = turn.view(volume.stored), measured(volume)
         voxels = view if seen is None else view[seen]
         darkest = voxels.min() if volume.slope > 0 else voxels.max()
         lit = view != darkest
         if seen is not None:
             lit &= seen
-        return cls(volume, view, seen, darkest, bounding_box(lit), darker)
+        return cls(volume, view, seen, darkest, bounding_box(lit), background)
 
     def cropped(self, window: Box) -> Turned:
         """The part in a box that holds the content."""
@@ -200,42 +199,6 @@ def intensity_scale(
     ]
     span = ends[1] - ends[0]
     return IntensityScale(ends[0], span if span != 0 else None)
-
-
-def _on_dark_background(volume: Volume, view: NDArray[Any]) -> tuple[Volume, float]:
-    """The volume with its background at its darkest value, and how much of it was darker.
-
-    Z-scored brains on zeros have a background in the middle of their values. It is seen where the
-    edges of the field of view all have one value: no head lies there.
-    """
-    value = _edge_value(view)
-    if value is None:
-        return volume, 0.0
-    darker = view < value if volume.slope > 0 else view > value
-    count = int(np.count_nonzero(darker))
-    if not count:
-        return volume, 0.0
-    background = view == value
-    share = count / (view.size - int(np.count_nonzero(background)))
-    if share < _DARKER:
-        return volume, 0.0
-    stored = volume.stored.copy(order="K")
-    darkest = stored.min() if volume.slope > 0 else stored.max()
-    stored[volume.stored == value] = darkest
-    return replace(volume, stored=stored), share
-
-
-def _edge_value(view: NDArray[Any]) -> Any | None:
-    """The one stored value along the twelve edges of a volume (X, Y, Z); None if they differ."""
-    value = view[0, 0, 0]
-    ends: Sequence[slice] = (slice(0, 1), slice(-1, None))
-    whole = slice(None)
-    for first in ends:
-        for second in ends:
-            for edge in ((whole, first, second), (first, whole, second), (first, second, whole)):
-                if (view[edge] != value).any():
-                    return None
-    return value
 
 
 def _check_brightness(volume: Volume, scale: IntensityScale) -> None:

@@ -282,10 +282,16 @@ def _warnings(
 def _background_notes(part: Scaled, shown: Coverage, space: ModelSpace) -> Iterator[str]:
     """What is unusual about the background of a volume."""
     turned = part.turned
-    if turned.darker:
+    background = turned.background
+    if background.darker:
         yield (
-            f"its background is brighter than {turned.darker:.0%} of the head; it is taken as "
+            f"its background is brighter than {background.darker:.0%} of the head; it is taken as "
             "darker than all of it"
+        )
+    if background.below is not None:
+        yield (
+            f"its background is {background.below:g}, far below the rest; it is taken as the "
+            "darkest value of the rest"
         )
     if space.padded:
         sides = zip(space.turned, space.native.canonical().spacing, strict=True)

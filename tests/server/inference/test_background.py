@@ -117,6 +117,16 @@ def z_scored(voxels: np.ndarray) -> np.ndarray:
     return values
 
 
+def far(voxels: np.ndarray, background: int, dtype: str = "i4") -> Volume:
+    """The head on a background of that stored value."""
+    return volume(np.asfortranarray(np.where(head() > 0, voxels, background).astype(dtype)))
+
+
+def with_lit_corner(one: Volume) -> Volume:
+    one.stored[0, 0, 0] = 5
+    return one
+
+
 BACKGROUNDS: dict[str, tuple[Callable[[np.ndarray], Volume], str | None]] = {
     "zeros below it": (volume, None),
     "below its minimum": (lambda v: volume(np.where(v > 0, v, -20).astype(np.int16)), None),
@@ -127,11 +137,36 @@ BACKGROUNDS: dict[str, tuple[Callable[[np.ndarray], Volume], str | None]] = {
         "brighter than 5",
     ),
     "zeros below it, slope -1": (lambda v: volume(-v, None, slope=-1.0), None),
+    "-1000 outside": (lambda v: far(v, -1000), "is -1000, far below"),
+    "-32768 outside": (lambda v: far(v, -32768), "is -32768, far below"),
+    "-1000 outside, and between the two at the border": (
+        lambda v: far(np.where((v > 0) & (v < 25), -500, v), -1000),
+        "is -1000, far below",
+    ),
+    "-1000 outside in unsigned integers": (
+        lambda v: replace(far(v + 1000, 0, "u2"), intercept=-1000.0),
+        "is -1000, far below",
+    ),
+    "-1000 outside, slope -1": (lambda v: replace(far(-v, 1000), slope=-1.0), "is -1000"),
+    "-1000 outside, but a corner": (
+        lambda v: with_lit_corner(far(v, -1000)),
+        "is -1000, far below",
+    ),
+    "-30 below z-scores": (
+        lambda v: volume(np.where(v > 0, z_scored(v), np.float32(-30))),
+        "is -30, far below",
+    ),
     "a few darker voxels at its border": (
         lambda v: volume(np.where((v > 0) & (v < 25), -1, v).astype(np.int16)),
         None,
     ),
 }
+
+
+def test_a_single_voxel_far_below_is_no_background() -> None:
+    voxels = head()
+    voxels[20, 20, 20] = -1000
+    assert of(volume(voxels), RULES["1 mm"]).warnings == ()
 
 
 @pytest.mark.parametrize("name", BACKGROUNDS)
