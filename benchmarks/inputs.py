@@ -13,10 +13,10 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from brainmvp_export.export import Order, export_bundle
+from brainmvp_export.export import ExportOptions, export_bundle
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.networks import SIZES, SegmentationNetwork
 from brainmvp_models.task import load_task
+from brainmvp_training.networks import SIZES, SegmentationNetwork
 
 COLIN27 = Path(__file__).parents[1] / "examples" / "colin27" / "colin27_t1.nii.gz"
 GRID = (240, 240, 155)
@@ -70,5 +70,7 @@ def write_study(folder: Path, crop: tuple[int, int, int] | None, *, oblique: boo
 
 def write_bundle(checkpoint: Path, folder: Path) -> Bundle:
     """The checkpoint as a bundle, its parity checked on the way."""
-    order = Order(checkpoint, folder, load_task("upenn-gbm"), name="benchmark", version="1")
-    return export_bundle(order)
+    options = ExportOptions(
+        checkpoint, folder, load_task("upenn-gbm"), name="benchmark", version="1"
+    )
+    return export_bundle(options)

@@ -15,12 +15,12 @@ from memory import peak_mb
 from numpy.typing import NDArray
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_server.answer import mask_nifti
 from brainmvp_server.imaging.nifti import compress
 from brainmvp_server.inference.engines import Engine, EngineInfo
-from brainmvp_server.inference.networks import Networks
+from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Worker
+from brainmvp_server.results.files import mask_nifti
 
 MODALITIES = ("t1", "t1c", "t2", "flair")
 
@@ -47,7 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     stand_in: Engine = Copying()
     if options.no_network:
-        networks = Networks(lambda _: stand_in)
+        networks = NetworkCache(lambda _: stand_in)
         predictor = Predictor(Bundle.open(options.bundle), Worker(networks))
     else:
         predictor = Predictor.load(options.bundle)

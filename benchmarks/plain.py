@@ -41,7 +41,7 @@ MODALITIES = ("t1", "t1c", "t2", "flair")
 
 def torch_network(file: Path, bundle: Bundle) -> Any:
     """The checkpoint in PyTorch."""
-    from brainmvp_models.checkpoint import load_network, read_checkpoint
+    from brainmvp_training.checkpoint import load_network, read_checkpoint
 
     return load_network(read_checkpoint(file), bundle.task)
 

@@ -23,11 +23,11 @@ from brainmvp_export.parity import LIMITS, compared, logits_in
 from brainmvp_export.quantize import write_int8
 from brainmvp_export.rewrite import HalfPrecision, rewritten
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.checkpoint import load_network, read_checkpoint
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import load_task
 from brainmvp_models.templates import TemplateBank
 from brainmvp_server.inference.engines import load_engine
+from brainmvp_training.checkpoint import load_network, read_checkpoint
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DEMO = EXAMPLES / "bundles" / "demo-glioma"

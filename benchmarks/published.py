@@ -85,8 +85,8 @@ def load(checkpoint: Path | None) -> Network:
     """The network in PyTorch, or the stand-in."""
     if checkpoint is None:
         return copying
-    from brainmvp_models.checkpoint import load_network, read_checkpoint
     from brainmvp_models.task import load_task
+    from brainmvp_training.checkpoint import load_network, read_checkpoint
 
     return load_network(read_checkpoint(checkpoint), load_task("upenn-gbm"))
 

@@ -32,7 +32,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.inference.engines import installed_engines, load_engine
 from brainmvp_server.inference.footprint import footprint
-from brainmvp_server.inference.networks import network_bytes
+from brainmvp_server.inference.network_cache import network_bytes
 
 BATCHES = (1, 2, 4)
 SMALLEST = 32

@@ -84,9 +84,9 @@ def window_rows(checkpoint: Path, network: Path, times: int) -> list[Row]:
     """One window: PyTorch eager against each engine."""
     import torch
 
-    from brainmvp_models.checkpoint import load_network, read_checkpoint
     from brainmvp_models.task import load_task
     from brainmvp_server.inference.engines import load_engine
+    from brainmvp_training.checkpoint import load_network, read_checkpoint
 
     eager = load_network(read_checkpoint(checkpoint), load_task("upenn-gbm"))
     window = np.random.default_rng(0).random((1, 4, 96, 96, 96), dtype=np.float32)

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_export.evaluation.overlap import dice
-from brainmvp_export.evaluation.truth import read_truth
+from brainmvp_evaluation.overlap import dice
+from brainmvp_evaluation.truth import read_truth
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import RegionOutputs
-from brainmvp_models.training.case import Case
-from brainmvp_models.training.datalist import read_datalist
 from brainmvp_server.inference.postprocess import voxels_of, without_specks
 from brainmvp_server.inference.predictor import Predictor
+from brainmvp_training.case import Case
+from brainmvp_training.datalist import read_datalist
 
 THRESHOLDS = (0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9)
 SMALLEST_ML = (0.0, 0.5, 1.0, 2.5, 4.0, 6.0)

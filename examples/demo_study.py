@@ -14,8 +14,8 @@ import nibabel as nib
 import numpy as np
 
 from brainmvp_models.modality import Modality
-from brainmvp_models.training.synthetic.anatomy import from_t1
-from brainmvp_models.training.synthetic.study import Recipe, draw_study
+from brainmvp_training.synthetic.anatomy import from_t1
+from brainmvp_training.synthetic.synthetic_study import Recipe, draw_study
 
 EXAMPLES = Path(__file__).parent
 SEED = (27, 5)

@@ -15,8 +15,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from brainmvp_models.training.synthetic.anatomy import mni152_t1
 from brainmvp_server.inference.predictor import Predictor
+from brainmvp_training.synthetic.anatomy import mni152_t1
 
 COLIN27 = Path(__file__).parent / "colin27" / "colin27_t1.nii.gz"
 

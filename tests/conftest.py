@@ -40,7 +40,7 @@ def golden_weights() -> Callable[[torch.nn.Module], dict[str, torch.Tensor]]:
 @pytest.fixture(scope="session")
 def golden() -> dict[str, np.ndarray]:
     """What the published network gives on ``golden_weights`` and ``golden_image``."""
-    folder = ROOT / "tests" / "models" / "networks" / "golden"
+    folder = ROOT / "tests" / "training" / "networks" / "golden"
     with np.load(folder / "segmentation_c4_o3.npz") as file:
         return dict(file)
 

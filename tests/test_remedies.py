@@ -19,16 +19,25 @@ from fastapi import FastAPI
 from typer.core import TyperCommand
 
 import brainmvp_clients
+import brainmvp_evaluation
 import brainmvp_export
 import brainmvp_models
 import brainmvp_server
+import brainmvp_training
 from brainmvp_clients import AsyncClient, Client, DicomOptions
 from brainmvp_clients.cli.commands import listed, load
-from brainmvp_server import local
 from brainmvp_server.api.app import create_app
+from brainmvp_server.commands import local
 from brainmvp_server.settings import Settings, entries
 
-PACKAGES = (brainmvp_clients, brainmvp_export, brainmvp_models, brainmvp_server)
+PACKAGES = (
+    brainmvp_clients,
+    brainmvp_evaluation,
+    brainmvp_export,
+    brainmvp_models,
+    brainmvp_server,
+    brainmvp_training,
+)
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 _PIP = re.compile(r"pip install[^;.]*")
 
@@ -39,12 +48,12 @@ READERS = {
     "brainmvp_clients/cli/predict.py": ("predict",),
     "brainmvp_clients/score": ("score",),
     "brainmvp_export": ("export", "build-engines"),
-    "brainmvp_export/evaluation": ("evaluate",),
-    "brainmvp_models/training": ("pretrain", "finetune"),
-    "brainmvp_models/training/mixing.py": ("finetune",),
-    "brainmvp_models/training/finetuning.py": ("finetune",),
-    "brainmvp_models/training/pretrain.py": ("pretrain",),
-    "brainmvp_models/training/synthetic": ("synthesize",),
+    "brainmvp_evaluation": ("evaluate",),
+    "brainmvp_training": ("pretrain", "finetune"),
+    "brainmvp_training/mixing.py": ("finetune",),
+    "brainmvp_training/finetuning.py": ("finetune",),
+    "brainmvp_training/pretrain.py": ("pretrain",),
+    "brainmvp_training/synthetic": ("synthesize",),
     "brainmvp_server": ("serve", "export", "build-engines"),
 }
 

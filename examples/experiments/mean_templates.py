@@ -15,10 +15,10 @@ import numpy as np
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Preprocessing
 from brainmvp_models.templates import TEMPLATE_SHAPE
-from brainmvp_models.training.datalist import read_datalist
-from brainmvp_models.training.prepared import prepare_studies
-from brainmvp_models.training.published import write_templates
-from brainmvp_models.training.windows import centre_shift
+from brainmvp_training.datalist import read_datalist
+from brainmvp_training.prepared import prepare_studies
+from brainmvp_training.published import write_templates
+from brainmvp_training.windows import centre_shift
 
 
 def main() -> None:

@@ -44,11 +44,11 @@ def export(
     overwrite: Annotated[bool, typer.Option(help="Replace that version.")] = False,
 ) -> None:
     """Turn a checkpoint into a bundle, proved equal on every engine that is installed."""
-    from brainmvp_export.export import Order, export_bundle
+    from brainmvp_export.export import ExportOptions, export_bundle
 
     try:
         chosen = load_task(task)
-        order = Order(
+        options = ExportOptions(
             checkpoint=checkpoint,
             out=out,
             task=chosen,
@@ -63,7 +63,7 @@ def export(
             overwrite=overwrite,
             command=as_called(),
         )
-        bundle = export_bundle(order, say=lambda text: typer.echo(f"  {text} …", err=True))
+        bundle = export_bundle(options, say=lambda text: typer.echo(f"  {text} …", err=True))
     except BrainMVPError as error:
         typer.echo(f"brainmvp: {error}", err=True)
         raise typer.Exit(2) from None

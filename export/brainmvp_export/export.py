@@ -26,7 +26,6 @@ from brainmvp_export.reference import logits_of
 from brainmvp_export.rewrite import HalfPrecision, rewritten
 from brainmvp_models import __version__
 from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
-from brainmvp_models.checkpoint import Checkpoint, load_network, read_checkpoint
 from brainmvp_models.durable import replace_folder
 from brainmvp_models.errors import InvalidBundle, InvalidCheckpoint
 from brainmvp_models.manifest import (
@@ -42,6 +41,7 @@ from brainmvp_models.modality import Modality, printable
 from brainmvp_models.task import NAME_PATTERN, Task
 from brainmvp_models.templates import TemplateBank
 from brainmvp_server.inference.engines import EngineOptions, check_engine, check_precision
+from brainmvp_training.checkpoint import Checkpoint, load_network, read_checkpoint
 
 NETWORK_FILE, TEMPLATES_FILE, CARD_FILE = "model.onnx", "templates.nii.gz", "card.md"
 INT8_FILE, INT8_WEIGHTS = "model.xml", "model.bin"
@@ -50,7 +50,7 @@ CALIBRATION = 8
 
 
 @dataclass(frozen=True)
-class Order:
+class ExportOptions:
     """What to export, and as what.
 
     Attributes:
@@ -83,7 +83,7 @@ class Order:
     command: str = ""
 
 
-def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> Bundle:
+def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _: None) -> Bundle:
     """Export a checkpoint. The bundle appears whole, or not at all.
 
     Args:
@@ -97,33 +97,33 @@ def export_bundle(order: Order, say: Callable[[str], None] = lambda _: None) -> 
         InvalidBundle: that version exists already and may not be overwritten, or the name, the
             version or ``out`` cannot be a folder's, or the folder cannot be written.
     """
-    target = _target(order)
-    if target.exists() and not order.overwrite:
+    target = _target(options)
+    if target.exists() and not options.overwrite:
         raise InvalidBundle(
             "exists already",
             remedy="Choose another --version, or pass --overwrite",
-            subject=f"{order.name}/{order.version}",
+            subject=f"{options.name}/{options.version}",
         )
-    _check_engine(order)
+    _check_engine(options)
     say("reading the checkpoint")
-    checkpoint = read_checkpoint(order.checkpoint)
-    network = load_network(checkpoint, order.task)
-    bank = _templates(order, checkpoint)
-    order.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=order.out) as scratch:
-        folder = Path(scratch) / order.version
+    checkpoint = read_checkpoint(options.checkpoint)
+    network = load_network(checkpoint, options.task)
+    bank = _templates(options, checkpoint)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=options.out) as scratch:
+        folder = Path(scratch) / options.version
         folder.mkdir()
-        live, parity = _write_network(network, bank, order, folder, say)
+        live, parity = _write_network(network, bank, options, folder, say)
         written = Network(
-            file=INT8_FILE if order.precision == "int8" else NETWORK_FILE,
-            weights=INT8_WEIGHTS if order.precision == "int8" else None,
+            file=INT8_FILE if options.precision == "int8" else NETWORK_FILE,
+            weights=INT8_WEIGHTS if options.precision == "int8" else None,
             size=checkpoint.size.name,
             parameters=sum(p.numel() for p in network.parameters()),
-            precision=order.precision,
+            precision=options.precision,
             live_bytes=live,
         )
         say("writing the bundle")
-        _write_manifest(folder, order, checkpoint, bank, written, parity)
+        _write_manifest(folder, options, checkpoint, bank, written, parity)
         Bundle.open(folder)
         target.parent.mkdir(exist_ok=True)
         _place(folder, target, Path(scratch).with_suffix(".replaced"))
@@ -142,67 +142,67 @@ def _place(folder: Path, target: Path, aside: Path) -> None:
         ) from None
 
 
-def _check_engine(order: Order) -> None:
+def _check_engine(options: ExportOptions) -> None:
     """Refuse an engine that could not be built for, before anything is done."""
-    if order.engine is not None:
-        check_precision(order.engine, order.precision)
-        check_engine(order.engine)
+    if options.engine is not None:
+        check_precision(options.engine, options.precision)
+        check_engine(options.engine)
 
 
-def _target(order: Order) -> Path:
+def _target(options: ExportOptions) -> Path:
     """The bundle's folder; a name or version that would lie elsewhere is refused."""
-    for what, value in (("name", order.name), ("version", order.version)):
+    for what, value in (("name", options.name), ("version", options.version)):
         if not re.fullmatch(NAME_PATTERN, value):
             raise InvalidBundle(
                 f"'{printable(value)}' cannot be the {what} of a bundle",
                 remedy="Use at most 63 letters, digits, dots, dashes and underscores, "
                 "and begin with a letter or digit",
             )
-    if order.out.exists() and not order.out.is_dir():
+    if options.out.exists() and not options.out.is_dir():
         raise InvalidBundle(
-            "is no folder", remedy="Give a folder to write the bundle in", subject=order.out.name
+            "is no folder", remedy="Give a folder to write the bundle in", subject=options.out.name
         )
-    return order.out / order.name / order.version
+    return options.out / options.name / options.version
 
 
 def _write_network(
     network: nn.Module,
     bank: TemplateBank,
-    order: Order,
+    options: ExportOptions,
     folder: Path,
     say: Callable[[str], None],
 ) -> tuple[int, tuple[Parity, ...]]:
     """Write the network into ``folder``, and prove it; also what it keeps alive a window."""
     serving, opset = rewritten(network), None
-    if order.precision == "fp16":
+    if options.precision == "fp16":
         serving = HalfPrecision(serving).eval()
-    elif order.precision == "bf16":
+    elif options.precision == "bf16":
         serving, opset = HalfPrecision(serving, torch.bfloat16).eval(), BF16_OPSET
     say("exporting to ONNX")
-    path = (folder.parent if order.precision == "int8" else folder) / NETWORK_FILE
-    write_onnx(serving, len(order.task.channels), order.task.window, path, opset)
+    path = (folder.parent if options.precision == "int8" else folder) / NETWORK_FILE
+    write_onnx(serving, len(options.task.channels), options.task.window, path, opset)
     live = live_bytes(path)
-    if order.precision == "int8":
+    if options.precision == "int8":
         from brainmvp_export.quantize import write_int8
 
         say("calibrating INT8 on real windows")
-        calibration, windows = calibration_windows(order.task, bank, order.study or None)
+        calibration, windows = calibration_windows(options.task, bank, options.study or None)
         write_int8(path, calibration, folder / INT8_FILE)
         path = folder / INT8_FILE
     else:
-        windows = real_windows(order.task, bank, order.study or None)
+        windows = real_windows(options.task, bank, options.study or None)
     say("running the checkpoint on real windows")
     expected = logits_of(network, windows)
     say("comparing the engines with the checkpoint")
-    parity = check_parity(expected, path, windows, order.task, order.precision)
-    if order.engine is None:
+    parity = check_parity(expected, path, windows, options.task, options.precision)
+    if options.engine is None:
         return live, parity
-    say(f"building for {order.engine}")
-    options = EngineOptions(precision=order.precision)
-    built = logits_in(path, order.engine, windows, options)
+    say(f"building for {options.engine}")
+    engine_options = EngineOptions(precision=options.precision)
+    built = logits_in(path, options.engine, windows, engine_options)
     return live, (
         *parity,
-        judged_on_gpu(order.engine, built, expected, order.task, order.precision),
+        judged_on_gpu(options.engine, built, expected, options.task, options.precision),
     )
 
 
@@ -223,10 +223,10 @@ def calibration_windows(
     return seen, unseen
 
 
-def _templates(order: Order, checkpoint: Checkpoint) -> TemplateBank:
+def _templates(options: ExportOptions, checkpoint: Checkpoint) -> TemplateBank:
     """The templates of the task's fillable channels."""
-    wanted = [channel.filler for channel in order.task.channels if not channel.required]
-    bank = checkpoint.templates if order.templates is None else read_templates(order.templates)
+    wanted = [channel.filler for channel in options.task.channels if not channel.required]
+    bank = checkpoint.templates if options.templates is None else read_templates(options.templates)
     bank = bank or TemplateBank({})
     return bank.only(wanted)
 
@@ -251,7 +251,7 @@ def read_templates(path: Path) -> TemplateBank:
 
 def _write_manifest(
     folder: Path,
-    order: Order,
+    options: ExportOptions,
     checkpoint: Checkpoint,
     bank: TemplateBank,
     network: Network,
@@ -260,25 +260,25 @@ def _write_manifest(
     templates = None
     if bank.volumes:
         bank.save(folder / TEMPLATES_FILE)
-        origin = "rep_template" if order.templates is None else order.templates.name
+        origin = "rep_template" if options.templates is None else options.templates.name
         templates = Templates(file=TEMPLATES_FILE, modalities=bank.modalities, origin=origin)
-    write_card(folder / CARD_FILE, order.task, parity, name=order.name, demo=order.demo,
-               notes=order.notes)  # fmt: skip
+    write_card(folder / CARD_FILE, options.task, parity, name=options.name, demo=options.demo,
+               notes=options.notes)  # fmt: skip
     manifest = Manifest(
-        name=order.name,
-        version=order.version,
-        task=order.task,
+        name=options.name,
+        version=options.version,
+        task=options.task,
         network=network,
         templates=templates,
         files=tuple(describe_file(path) for path in sorted(folder.iterdir()) if path.is_file()),
         provenance=Provenance(
             checkpoint=checkpoint.digest,
             exporter=f"brainmvp {__version__}",
-            command=order.command,
+            command=options.command,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         ),
         parity=parity,
-        subset_card=order.subset_card,
-        demo=order.demo,
+        subset_card=options.subset_card,
+        demo=options.demo,
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from brainmvp_models.networks import ClassificationNetwork, SegmentationNetwork
-from brainmvp_models.networks.decoder import LEAK, Decoder, InputProjection, UpBlock
-from brainmvp_models.networks.uniformer import (
+from brainmvp_training.networks import ClassificationNetwork, SegmentationNetwork
+from brainmvp_training.networks.decoder import LEAK, Decoder, InputProjection, UpBlock
+from brainmvp_training.networks.uniformer import (
     Attention,
     AttentionBlock,
     ChannelNorm,

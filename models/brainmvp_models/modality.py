@@ -6,7 +6,7 @@ import difflib
 from enum import Enum
 
 from brainmvp_models.errors import UnknownModality
-from brainmvp_models.names import MODALITY_OF, strictly_told
+from brainmvp_models.names import MODALITY_OF, strict_modality
 
 
 class Modality(str, Enum):
@@ -48,7 +48,7 @@ def parse_modality(name: str) -> Modality:
         UnknownModality: the name is none of the known ones.
     """
     key = name.strip().lower().replace("-", "").replace("_", "")
-    found = MODALITY_OF.get(key) or strictly_told(name)
+    found = MODALITY_OF.get(key) or strict_modality(name)
     if found is None:
         known = ", ".join(modality.value for modality in Modality)
         raise UnknownModality(f"{_quoted(name)} is not a modality", remedy=f"Use one of: {known}")

@@ -82,7 +82,7 @@ _PLAIN_ENTITIES = _set(
 
 
 @dataclass(frozen=True)
-class Told:
+class NameEvidence:
     """What a name says.
 
     Attributes:
@@ -96,7 +96,7 @@ class Told:
     reason: str = ""
 
 
-def told(name: str) -> Told:
+def name_evidence(name: str) -> NameEvidence:
     """What a file's or a part's name says; folders before it and NIfTI's endings do not count.
 
     ``sub-01_ce-gadolinium_T1w.nii.gz`` is t1c, ``t1_reg_to_flair.nii`` nothing clear.
@@ -105,41 +105,41 @@ def told(name: str) -> Told:
     kept = [word for word in words if _known(word)]
     masks = [word for word in kept if word in _MASK]
     if masks:
-        return Told(None, tuple(kept), f"its name says '{masks[0]}': a mask")
+        return NameEvidence(None, tuple(kept), f"its name says '{masks[0]}': a mask")
     return _decided(words, kept)
 
 
-def _decided(words: list[str], kept: list[str]) -> Told:
+def _decided(words: list[str], kept: list[str]) -> NameEvidence:
     modalities = _modalities(words)
     said, found = tuple(kept), sorted(set(modalities))
     never = [word for word in kept if word in _NEVER]
     if "map" in words and _MAPS_OF & set(found):
         never.append("map")
     if never:
-        return Told(None, said, f"its name says '{never[0]}', which no model takes")
+        return NameEvidence(None, said, f"its name says '{never[0]}', which no model takes")
     if not found:
-        return Told(None, (), "nothing in its name tells what it is")
+        return NameEvidence(None, (), "nothing in its name tells what it is")
     if len(found) > 1:
-        return Told(None, said, f"its name says {' and '.join(found)}")
+        return NameEvidence(None, said, f"its name says {' and '.join(found)}")
     modality = found[0]
     given, not_given, otherwise = _contrast(words)
     if given and not_given:
-        return Told(None, said, "its name says with and without contrast agent")
+        return NameEvidence(None, said, "its name says with and without contrast agent")
     if modality == "t1c" and not_given:
-        return Told(None, said, "its name says t1c and without contrast agent")
+        return NameEvidence(None, said, "its name says t1c and without contrast agent")
     if modality == "mra" and given:
-        return Told(None, said, "its name says contrast angiography, which no model takes")
+        return NameEvidence(None, said, "its name says contrast angiography, which no model takes")
     if modality == "t1" and otherwise:
-        return Told(None, said, "its name says 'post', but after what is not clear")
+        return NameEvidence(None, said, "its name says 'post', but after what is not clear")
     if modality == "t1" and given:
         modality = "t1c"
-    return Told(modality, said)
+    return NameEvidence(modality, said)
 
 
-def strictly_told(name: str) -> str | None:
+def strict_modality(name: str) -> str | None:
     """The modality, where every word of the name is known; for names that somebody chose."""
     words = _words(name)
-    return told(name).modality if all(_known(w) or w == "w" for w in words) else None
+    return name_evidence(name).modality if all(_known(w) or w == "w" for w in words) else None
 
 
 def _words(name: str) -> list[str]:

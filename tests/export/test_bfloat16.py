@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from brainmvp_export.export import Order, export_bundle
+from brainmvp_export.export import ExportOptions, export_bundle
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import EngineUnavailable, ParityFailed
 from brainmvp_models.task import Task
@@ -25,25 +25,25 @@ BF16 = EngineOptions(precision="bf16")
 
 
 @pytest.fixture(scope="module")
-def order(
+def options(
     tiny_checkpoint: Path, small_task: Task, tmp_path_factory: pytest.TempPathFactory
-) -> Order:
+) -> ExportOptions:
     """The tiny network in bfloat16."""
     out = tmp_path_factory.mktemp("bf16") / "models"
-    return Order(tiny_checkpoint, out, small_task, "half", "1", precision="bf16")
+    return ExportOptions(tiny_checkpoint, out, small_task, "half", "1", precision="bf16")
 
 
 @pytest.fixture(scope="module")
-def bundle(order: Order, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(options: ExportOptions, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """One whose outputs are sure of most voxels, as a trained network's are."""
-    state = torch.load(order.checkpoint, weights_only=True)
+    state = torch.load(options.checkpoint, weights_only=True)
     (bias,) = [
         name for name in state["state_dict"] if name.startswith("decoder.out") and "bias" in name
     ]
     state["state_dict"][bias] += 5
     sure = tmp_path_factory.mktemp("sure") / "sure.pt"
     torch.save(state, sure)
-    return export_bundle(replace(order, checkpoint=sure, name="sure"))
+    return export_bundle(replace(options, checkpoint=sure, name="sure"))
 
 
 def test_the_networks_own_types_are_bfloat16(bundle: Bundle) -> None:
@@ -64,10 +64,10 @@ def test_it_is_proved_in_the_engines_that_run_it(bundle: Bundle) -> None:
     assert 1e-3 < parity.max_error < 0.5, "it is coarser than fp16, or was not in bfloat16"
 
 
-def test_a_network_that_it_is_too_coarse_for_is_refused(order: Order) -> None:
+def test_a_network_that_it_is_too_coarse_for_is_refused(options: ExportOptions) -> None:
     with pytest.raises(ParityFailed, match=r"0\.999 are allowed.*--study.*--precision fp32"):
-        export_bundle(order)
-    assert not (order.out / "half").exists()
+        export_bundle(options)
+    assert not (options.out / "half").exists()
 
 
 def test_an_engine_that_does_not_know_it_says_so(bundle: Bundle) -> None:
@@ -78,8 +78,8 @@ def test_an_engine_that_does_not_know_it_says_so(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(ENGINES) - {"tensorrt", "openvino"}))
-def test_export_builds_it_for_tensorrt_alone(order: Order, name: str) -> None:
+def test_export_builds_it_for_tensorrt_alone(options: ExportOptions, name: str) -> None:
     check_precision("tensorrt", "bf16")
     with pytest.raises(EngineUnavailable, match="does not run bf16"):
-        export_bundle(replace(order, name="other", engine=name))
-    assert not (order.out / "other").exists()
+        export_bundle(replace(options, name="other", engine=name))
+    assert not (options.out / "other").exists()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from brainmvp_export.engines import prepare_engine
-from brainmvp_export.export import Order, export_bundle
+from brainmvp_export.export import ExportOptions, export_bundle
 from brainmvp_export.parity import Array, judged, logits_in
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import EngineUnavailable, ParityFailed
@@ -54,21 +54,23 @@ def test_building_without_the_packages_is_one_line_and_exit_2(small_bundle: Bund
 def test_export_for_an_engine_that_is_not_here_begins_no_work(
     tiny_checkpoint: Path, small_task: Task, tmp_path: Path
 ) -> None:
-    order = Order(tiny_checkpoint, tmp_path / "out", small_task, "small", "1", engine="tensorrt")
+    options = ExportOptions(
+        tiny_checkpoint, tmp_path / "out", small_task, "small", "1", engine="tensorrt"
+    )
     told: list[str] = []
     with pytest.raises(EngineUnavailable, match="not installed"):
-        export_bundle(order, told.append)
+        export_bundle(options, told.append)
     assert told == []
-    assert not order.out.exists()
+    assert not options.out.exists()
 
 
 def test_int8_for_a_gpu_engine_is_refused_before_any_work(
     tiny_checkpoint: Path, small_task: Task, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    order = Order(
+    options = ExportOptions(
         tiny_checkpoint, out, small_task, "small", "1", precision="int8", engine="tensorrt"
     )
     with pytest.raises(EngineUnavailable, match="does not run int8 networks"):
-        export_bundle(order)
+        export_bundle(options)
     assert not out.exists()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from brainmvp_export.export import Order, export_bundle
+from brainmvp_export.export import ExportOptions, export_bundle
 from brainmvp_models import __version__
 from brainmvp_models.bundle import Bundle, digest_of
 from brainmvp_models.errors import (
@@ -24,17 +24,17 @@ from brainmvp_models.errors import (
     TemplateMismatch,
 )
 from brainmvp_models.modality import Modality
-from brainmvp_models.networks import TINY
 from brainmvp_models.task import Task
+from brainmvp_training.networks import TINY
 
 Weights = Callable[[torch.nn.Module], dict[str, torch.Tensor]]
 TEMPLATE = (40, 48, 56)
 
 
 @pytest.fixture
-def order(tiny_checkpoint: Path, tmp_path: Path, small_task: Task) -> Order:
+def options(tiny_checkpoint: Path, tmp_path: Path, small_task: Task) -> ExportOptions:
     """An export that would succeed."""
-    return Order(tiny_checkpoint, tmp_path / "models", small_task, "small", "1")
+    return ExportOptions(tiny_checkpoint, tmp_path / "models", small_task, "small", "1")
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def demo_bundle(
 ) -> Bundle:
     """A half-precision demonstration with templates of a folder and notes."""
     return export_bundle(
-        Order(
+        ExportOptions(
             tiny_checkpoint,
             tmp_path_factory.mktemp("demo"),
             small_task,
@@ -172,74 +172,79 @@ def pretrained_file(golden_weights: Weights, tmp_path_factory: pytest.TempPathFa
 
 
 def test_overwriting_replaces_the_version_with_the_templates_of_a_pre_trained_file(
-    order: Order, small_bundle: Bundle, pretrained_file: Path
+    options: ExportOptions, small_bundle: Bundle, pretrained_file: Path
 ) -> None:
-    target = order.out / "small" / "1"
+    target = options.out / "small" / "1"
     shutil.copytree(small_bundle.root, target)
     (target / "stale.txt").touch()
-    bundle = export_bundle(dataclasses.replace(order, templates=pretrained_file, overwrite=True))
+    bundle = export_bundle(dataclasses.replace(options, templates=pretrained_file, overwrite=True))
     assert bundle.root == target
     assert _files(target) == {"model.onnx", "card.md", "manifest.json", "templates.nii.gz"}
-    assert _files(order.out) == {"small"}
+    assert _files(options.out) == {"small"}
     volumes = bundle.templates().volumes
     assert {m.value: int(v.max()) for m, v in volumes.items()} == {
         "t1": 1, "t1c": 2, "t2": 3, "flair": 0
     }  # fmt: skip
 
 
-def test_existing_version_is_refused_and_stays(order: Order, small_bundle: Bundle) -> None:
-    target = order.out / "small" / "1"
+def test_existing_version_is_refused_and_stays(
+    options: ExportOptions, small_bundle: Bundle
+) -> None:
+    target = options.out / "small" / "1"
     shutil.copytree(small_bundle.root, target)
     with pytest.raises(InvalidBundle, match="small/1: exists already"):
-        export_bundle(order)
+        export_bundle(options)
     assert Bundle.open(target).manifest == small_bundle.manifest
 
 
 def test_export_that_fails_parity_leaves_the_old_version_and_no_other_trace(
-    order: Order, small_bundle: Bundle, tiny_checkpoint: Path, tmp_path: Path
+    options: ExportOptions, small_bundle: Bundle, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     content = torch.load(tiny_checkpoint, weights_only=True)
     content["state_dict"]["encoder.blocks1.0.conv1.weight"].fill_(float("nan"))
     torch.save(content, tmp_path / "nan.pt")
-    target = order.out / "small" / "1"
+    target = options.out / "small" / "1"
     shutil.copytree(small_bundle.root, target)
     told: list[str] = []
     with pytest.raises(ParityFailed):
         export_bundle(
-            dataclasses.replace(order, checkpoint=tmp_path / "nan.pt", overwrite=True), told.append
+            dataclasses.replace(options, checkpoint=tmp_path / "nan.pt", overwrite=True),
+            told.append,
         )
     assert told[-1] == "comparing the engines with the checkpoint"
-    assert _files(order.out) == {"small"}
-    assert _files(order.out / "small") == {"1"}
+    assert _files(options.out) == {"small"}
+    assert _files(options.out / "small") == {"1"}
     assert Bundle.open(target).manifest == small_bundle.manifest
 
 
-def test_export_without_usable_templates_writes_nothing(order: Order, tmp_path: Path) -> None:
+def test_export_without_usable_templates_writes_nothing(
+    options: ExportOptions, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(TemplateMismatch, match="holds no template"):
-        export_bundle(dataclasses.replace(order, templates=tmp_path / "empty"))
+        export_bundle(dataclasses.replace(options, templates=tmp_path / "empty"))
     with pytest.raises(InvalidCheckpoint, match=r"tiny\.pt: holds no rep_template"):
-        export_bundle(dataclasses.replace(order, templates=order.checkpoint))
-    assert not order.out.exists()
+        export_bundle(dataclasses.replace(options, templates=options.checkpoint))
+    assert not options.out.exists()
 
 
 @pytest.mark.parametrize("field", ["name", "version"])
 @pytest.mark.parametrize("value", ["../up", "a/b", "", ".hidden", "x" * 80])
 def test_name_that_would_leave_the_model_folder_is_refused_before_any_work(
-    order: Order, field: str, value: str
+    options: ExportOptions, field: str, value: str
 ) -> None:
     told: list[str] = []
     with pytest.raises(InvalidBundle, match=field):
-        export_bundle(dataclasses.replace(order, **{field: value}), told.append)
+        export_bundle(dataclasses.replace(options, **{field: value}), told.append)
     assert told == []
-    assert not order.out.exists()
+    assert not options.out.exists()
 
 
-def test_out_that_is_a_file_is_refused(order: Order) -> None:
-    order.out.write_text("not a folder", encoding="utf-8")
+def test_out_that_is_a_file_is_refused(options: ExportOptions) -> None:
+    options.out.write_text("not a folder", encoding="utf-8")
     with pytest.raises(InvalidBundle, match="models: is no folder"):
-        export_bundle(order)
-    assert order.out.read_text(encoding="utf-8") == "not a folder"
+        export_bundle(options)
+    assert options.out.read_text(encoding="utf-8") == "not a folder"
 
 
 def test_manifest_is_readable_json_with_a_schema_version(small_bundle: Bundle) -> None:
@@ -249,9 +254,9 @@ def test_manifest_is_readable_json_with_a_schema_version(small_bundle: Bundle) -
 
 
 def test_an_export_that_cannot_be_put_in_its_place_leaves_the_earlier_bundle(
-    order: Order, monkeypatch: pytest.MonkeyPatch
+    options: ExportOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    earlier = export_bundle(order).digest
+    earlier = export_bundle(options).digest
     rename = Path.rename
 
     def refusing(path: Path, target: Path) -> Path:
@@ -261,6 +266,6 @@ def test_an_export_that_cannot_be_put_in_its_place_leaves_the_earlier_bundle(
 
     monkeypatch.setattr(Path, "rename", refusing)
     with pytest.raises(InvalidBundle, match="small/1: cannot be put in its place"):
-        export_bundle(dataclasses.replace(order, overwrite=True))
-    assert Bundle.open(order.out / "small" / "1").digest == earlier
-    assert {path.name for path in order.out.iterdir()} == {"small"}
+        export_bundle(dataclasses.replace(options, overwrite=True))
+    assert Bundle.open(options.out / "small" / "1").digest == earlier
+    assert {path.name for path in options.out.iterdir()} == {"small"}

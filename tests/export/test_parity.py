@@ -16,10 +16,10 @@ from brainmvp_export.parity import Array, check_parity, packaged_study, real_win
 from brainmvp_export.rewrite import rewritten
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import ParityFailed
-from brainmvp_models.networks import RELEASED, SegmentationNetwork
 from brainmvp_models.task import Task, Window, load_task
 from brainmvp_models.templates import TemplateBank
 from brainmvp_server.inference.engines import installed_engines, load_engine
+from brainmvp_training.networks import RELEASED, SegmentationNetwork
 
 ENGINES = ("openvino", "onnxruntime")
 

@@ -9,7 +9,7 @@ import openvino as ov
 import pytest
 import torch
 
-from brainmvp_export.export import Order, export_bundle
+from brainmvp_export.export import ExportOptions, export_bundle
 from brainmvp_export.parity import Array, check_parity
 from brainmvp_export.quantize import write_int8
 from brainmvp_models.bundle import Bundle
@@ -35,7 +35,9 @@ def int8_bundle(
     decided_checkpoint: Path, small_task: Task, tmp_path_factory: pytest.TempPathFactory
 ) -> Bundle:
     out = tmp_path_factory.mktemp("int8")
-    return export_bundle(Order(decided_checkpoint, out, small_task, "small", "1", precision="int8"))
+    return export_bundle(
+        ExportOptions(decided_checkpoint, out, small_task, "small", "1", precision="int8")
+    )
 
 
 def test_bundle_vouches_for_network_and_weights_and_says_int8(int8_bundle: Bundle) -> None:

@@ -21,7 +21,7 @@ from brainmvp_export.rewrite import (
     fold_into_3,
     rewritten,
 )
-from brainmvp_models.networks import TINY, ClassificationNetwork, SegmentationNetwork
+from brainmvp_training.networks import TINY, ClassificationNetwork, SegmentationNetwork
 
 Weights = Callable[[nn.Module], dict[str, torch.Tensor]]
 

@@ -10,7 +10,6 @@ import torch
 
 from brainmvp_models.bundle import Bundle, describe_file
 from brainmvp_models.manifest import Manifest, Network, Parity, Provenance
-from brainmvp_models.networks import TINY, SegmentationNetwork
 from brainmvp_models.task import load_task
 
 State = dict[str, torch.Tensor]
@@ -41,14 +40,3 @@ def write_bundle() -> Callable[..., Path]:
         return folder
 
     return write
-
-
-@pytest.fixture(scope="session")
-def _tiny_state(golden_weights: Callable[[torch.nn.Module], State]) -> State:
-    return golden_weights(SegmentationNetwork(TINY, 4, 3))
-
-
-@pytest.fixture
-def tiny_state(_tiny_state: State) -> State:
-    """A state dict of the tiny segmentation network that a test may change."""
-    return dict(_tiny_state)

@@ -11,19 +11,19 @@ import brainmvp_models.names as models
 from brainmvp_clients.score.bids import modality_of as modality_in_bids
 from brainmvp_models.errors import UnknownModality
 from brainmvp_models.modality import Modality, parse_modality
-from brainmvp_models.names import told
-from brainmvp_models.training.case import modality_in_name
+from brainmvp_models.names import name_evidence
+from brainmvp_training.case import modality_in_name
 from everyday_names import ROWS
 
 
 @pytest.mark.parametrize(("modality", "name"), ROWS, ids=[name for _, name in ROWS])
 def test_an_everyday_name_says_its_modality_or_why_it_is_nobodys(modality: str, name: str) -> None:
     for spelt in (name, name.upper(), f"{name}.nii.gz"):
-        said = told(spelt)
+        said = name_evidence(spelt)
         assert said.modality == (None if modality == "-" else modality), said
         assert bool(said.reason) == (said.modality is None)
         # What is repeated of a name, and read again elsewhere, says the same.
-        assert told("000001_" + "_".join(said.words)).modality == said.modality
+        assert name_evidence("000001_" + "_".join(said.words)).modality == said.modality
 
 
 @pytest.mark.parametrize(("modality", "name"), ROWS, ids=[name for _, name in ROWS])
@@ -43,7 +43,7 @@ def test_parts_datalists_and_bids_read_a_name_in_the_same_way(modality: str, nam
 
 @pytest.mark.parametrize("name", ["T1-post", "T1_Gd", "T1+C", "T1 KM", "ce-T1w", "t1-precontrast"])
 def test_a_part_may_be_called_so(name: str) -> None:
-    assert parse_modality(name) == told(name).modality
+    assert parse_modality(name) == name_evidence(name).modality
 
 
 @pytest.mark.parametrize("name", ["t1_seg", "jane_doe_t1", "t1_to_flair", "t2star"])
@@ -53,7 +53,7 @@ def test_a_part_may_not_be_called_what_says_more_or_less_than_a_modality(name: s
 
 
 def test_of_a_name_only_words_of_the_vocabulary_are_repeated() -> None:
-    said = told("Doe_Jane_19700101_t1_reg_to_flair.nii.gz")
+    said = name_evidence("Doe_Jane_19700101_t1_reg_to_flair.nii.gz")
     assert "doe" not in repr(said).lower() and "1970" not in repr(said)
 
 

@@ -42,7 +42,7 @@ def silent(source: str) -> list[int]:
 # The doctor prints what failed; a file's fault is told, and counted, by whoever scans the files;
 # the command line ends with a line about it.
 ELSEWHERE = {
-    "brainmvp_server/doctor.py": "doctor",
+    "brainmvp_server/commands/doctor.py": "doctor",
     "brainmvp_server/imaging/dicom/files.py": "UnreadableFile",
     "brainmvp_clients/cli/__init__.py": "_report",
 }

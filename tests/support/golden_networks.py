@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from brainmvp_export.export import Order, export_bundle
-from brainmvp_models.networks import TINY, ClassificationNetwork, SegmentationNetwork
+from brainmvp_export.export import ExportOptions, export_bundle
 from brainmvp_models.task import load_task
+from brainmvp_training.networks import TINY, ClassificationNetwork, SegmentationNetwork
 
 
 def golden_weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -53,4 +53,4 @@ def save_classification(path: Path) -> None:
 
 def export_tiny(checkpoint: Path, models: Path, task: str, name: str) -> None:
     """Export it for a preset, without templates, as ``models/name/1``."""
-    export_bundle(Order(checkpoint, models, load_task(task), name, "1"))
+    export_bundle(ExportOptions(checkpoint, models, load_task(task), name, "1"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from brainmvp_models.training.loop import Progress
+from brainmvp_training.loop import TrainingProgress
 
 
-def stopped_at(step: int) -> Callable[[Progress], None]:
+def stopped_at(step: int) -> Callable[[TrainingProgress], None]:
     """What to call after each step, so that one of them is the last."""
 
-    def look(progress: Progress) -> None:
+    def look(progress: TrainingProgress) -> None:
         if progress.step == step:
             raise KeyboardInterrupt
 

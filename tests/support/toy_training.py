@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from brainmvp_models.training.loop import Plan, make_fabric, train
+from brainmvp_training.loop import TrainingPlan, make_fabric, train
 
-PLAN = Plan(3, learning_rate=0.3, warmup=2, accumulate=2, average=0.5, save_seconds=0)
+PLAN = TrainingPlan(3, learning_rate=0.3, warmup=2, accumulate=2, average=0.5, save_seconds=0)
 
 
 class ToyBatch(NamedTuple):

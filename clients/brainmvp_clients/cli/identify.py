@@ -18,7 +18,7 @@ from brainmvp_clients.dicom import DicomOptions
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.result_files import writing
 from brainmvp_clients.score.folders import files_below, is_dicom
-from brainmvp_clients.score.names import told
+from brainmvp_clients.score.names import name_evidence
 from brainmvp_clients.score.study_files import FILES
 from brainmvp_clients.score.volume_files import is_volume
 from brainmvp_clients.upload import open_volume
@@ -107,7 +107,7 @@ def packed(study: Path, scratch: Path) -> Path:
     ):
         for number, path in enumerate(files, start=1):
             # Of a volume's name the words that tell count; the rest can be a patient's.
-            said = told(path.name)
+            said = name_evidence(path.name)
             telling = said.modality or "_".join(said.words) or "unnamed"
             word = f"_{telling}.nii" if is_volume(path) else ".dcm"
             with open_volume(path, FILES):  # what cannot be read is named, not the archive

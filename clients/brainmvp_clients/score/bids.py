@@ -12,7 +12,7 @@ from pathlib import Path
 
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score.folders import existing, fingerprint
-from brainmvp_clients.score.names import told
+from brainmvp_clients.score.names import name_evidence
 from brainmvp_clients.score.study_files import Study, StudyFiles
 
 SUFFIXES = {
@@ -79,7 +79,7 @@ def modality_of(path: Path) -> str | None:
     modality = SUFFIXES.get(suffix)
     if modality is None or values.get("part") in _UNUSED_PARTS:
         return None
-    said = told(path.name).modality
+    said = name_evidence(path.name).modality
     if modality == "t1" and "ce" in values:
         return "t1c" if said in ("t1", "t1c") else None
     return said

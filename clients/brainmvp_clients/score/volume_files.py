@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from brainmvp_clients.score.names import told
+from brainmvp_clients.score.names import name_evidence
 from brainmvp_clients.score.study_files import UnusableStudy
 
 _ENDINGS = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd")
@@ -13,7 +13,7 @@ _ENDINGS = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd")
 
 def modality_of(path: Path) -> str | None:
     """The modality that a file's name tells, or none."""
-    return told(path.name).modality
+    return name_evidence(path.name).modality
 
 
 def is_volume(path: Path) -> bool:

@@ -9,19 +9,19 @@ from pathlib import Path
 from fastapi.responses import FileResponse, Response
 
 from brainmvp_models.task import Task
-from brainmvp_server.answer import MASK, PREVIEW, mask_nifti, summary_json, write_zip
 from brainmvp_server.api.problems import NotAcceptable
-from brainmvp_server.dicom_out.objects import (
+from brainmvp_server.imaging.nifti import compress
+from brainmvp_server.inference.result import Result
+from brainmvp_server.results.dicom.objects import (
     MissingObject,
     ObjectOptions,
     has_objects,
     object_files,
 )
-from brainmvp_server.findings import Findings
-from brainmvp_server.imaging.nifti import compress
-from brainmvp_server.inference.result import Result
-from brainmvp_server.preview import preview_png
-from brainmvp_server.report import report_html, report_policy
+from brainmvp_server.results.files import MASK, PREVIEW, mask_nifti, summary_json, write_zip
+from brainmvp_server.results.findings import Findings
+from brainmvp_server.results.preview import preview_png
+from brainmvp_server.results.report import report_html, report_policy
 
 
 class Form(str, Enum):

@@ -11,20 +11,20 @@ from fastapi import Depends, FastAPI
 from brainmvp_models import __version__
 from brainmvp_server.api import problems, security
 from brainmvp_server.api.access import AccessLog
-from brainmvp_server.api.described import PROBLEM
-from brainmvp_server.api.heads import HeadLikeGet
-from brainmvp_server.api.held import HeldUntilSent
+from brainmvp_server.api.head_method import HeadLikeGet
+from brainmvp_server.api.lifecycle import Lifecycle
 from brainmvp_server.api.metrics import build_metrics_router, readings
 from brainmvp_server.api.no_jobs import build_no_jobs_router
+from brainmvp_server.api.openapi import PROBLEM
 from brainmvp_server.api.page import build_page_router
 from brainmvp_server.api.query import only_declared
+from brainmvp_server.api.request_resources import ReleaseWhenSent
+from brainmvp_server.api.root_path import RootPath
 from brainmvp_server.api.routes import build_health_router, build_router
 from brainmvp_server.api.studies import build_study_router
 from brainmvp_server.api.study_request import StudyRequests
-from brainmvp_server.api.under import Under
-from brainmvp_server.lifetime import Life
 from brainmvp_server.observability.metrics import Metrics
-from brainmvp_server.service import Service
+from brainmvp_server.runtime.service import Service
 from brainmvp_server.settings import Settings
 
 
@@ -38,14 +38,14 @@ def create_app(settings: Settings) -> FastAPI:
     """
     metrics = Metrics()
     service = Service(settings, metrics)
-    life = Life(service)
-    metrics.read_from(readings(life))
+    lifecycle = Lifecycle(service)
+    metrics.read_from(readings(lifecycle))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await anyio.to_thread.run_sync(life.begin)
+        await anyio.to_thread.run_sync(lifecycle.begin)
         yield
-        await anyio.to_thread.run_sync(life.end)
+        await anyio.to_thread.run_sync(lifecycle.end)
 
     app = FastAPI(
         title="BrainMVP Server",
@@ -57,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         dependencies=[Depends(only_declared)],
         responses={422: PROBLEM},
     )
-    app.state.life = life
+    app.state.lifecycle = lifecycle
     app.include_router(build_health_router(service))
     app.include_router(build_metrics_router(metrics))
     if settings.jobs.role != "worker":
@@ -65,17 +65,17 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(build_page_router())
         app.include_router(build_router(service, requests))
         app.include_router(build_study_router(service, requests))
-        if life.desk is not None:
+        if lifecycle.backend is not None:
             from brainmvp_server.api.jobs import build_job_router
 
-            app.include_router(build_job_router(service, requests, life.desk.board))
+            app.include_router(build_job_router(service, requests, lifecycle.backend.store))
         else:
             app.include_router(build_no_jobs_router())
     # The last one added is the first to see a request.
-    app.add_middleware(HeldUntilSent)
+    app.add_middleware(ReleaseWhenSent)
     app.add_middleware(HeadLikeGet)
     security.install(app, settings)
     problems.install(app)
     app.add_middleware(AccessLog, metrics=metrics)
-    app.add_middleware(Under, root_path=settings.service.root_path)
+    app.add_middleware(RootPath, root_path=settings.service.root_path)
     return app

@@ -16,23 +16,23 @@ from brainmvp_models.errors import JobsUnavailable, Overloaded, UnknownJob
 from brainmvp_models.modality import printable
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.api.access import access_of
-from brainmvp_server.api.described import PROBLEM, UPLOAD, owner_of
+from brainmvp_server.api.openapi import PROBLEM, UPLOAD, owner_of
 from brainmvp_server.api.studies import (
     Assign,
     BValue,
     Objects,
     Placing,
     Resample,
+    intake_options,
     parts_of,
     received,
-    wishes_of,
 )
 from brainmvp_server.api.study_request import StudyRequests
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.footprint import footprint
-from brainmvp_server.jobs.board import JobBoard
-from brainmvp_server.jobs.job import Asked, Job, Jobs, KeptStudy, Priority
-from brainmvp_server.service import Service
+from brainmvp_server.jobs.job import Job, JobRequest, Jobs, KeptStudy, Priority
+from brainmvp_server.jobs.store import JobStore
+from brainmvp_server.runtime.service import Service
 
 T = TypeVar("T")
 
@@ -56,10 +56,10 @@ _FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_job_router(service: Service, requests: StudyRequests, board: JobBoard) -> APIRouter:
-    """The routes over one board of jobs."""
+def build_job_router(service: Service, requests: StudyRequests, store: JobStore) -> APIRouter:
+    """The routes over one store of jobs."""
     router = APIRouter(tags=["jobs"], responses={422: PROBLEM, 503: PROBLEM})
-    settings, shelf = service.settings, service.shelf
+    settings, repository = service.settings, service.repository
     # Threads of their own: a database that is away must not hold up the other calls.
     threads = CapacityLimiter(16)
 
@@ -106,11 +106,11 @@ def build_job_router(service: Service, requests: StudyRequests, board: JobBoard)
             ),
         ] = None,
     ) -> Response:
-        wishes = wishes_of(settings, assign or (), b_value)
-        bundle = shelf.bundle(name, version)
+        options = intake_options(settings, assign or (), b_value)
+        bundle = repository.bundle(name, version)
         task = bundle.task
         access_of(request.scope).about(bundle)
-        asked = Asked(
+        asked = JobRequest(
             model=bundle.manifest.name,
             version=bundle.manifest.version,
             fill=fill,
@@ -122,7 +122,7 @@ def build_job_router(service: Service, requests: StudyRequests, board: JobBoard)
             priority=priority,
         )
         incoming = await requests.admit(request)
-        if await ask(board.waiting) >= settings.jobs.jobs_queue:
+        if await ask(store.waiting) >= settings.jobs.jobs_queue:
             raise Overloaded(
                 "as many jobs wait as may wait",
                 remedy="Post it again after the seconds in Retry-After",
@@ -130,7 +130,7 @@ def build_job_router(service: Service, requests: StudyRequests, board: JobBoard)
         upload = await incoming.upload()
 
         def accept() -> Job:
-            study = received(upload, incoming, wishes, task, settings)
+            study = received(upload, incoming, options, task, settings)
             sources = study.sources(task)
             check_modalities(tuple(sources), task, fill or task.filling.policy)
             service.admission.check_size(
@@ -143,9 +143,9 @@ def build_job_router(service: Service, requests: StudyRequests, board: JobBoard)
                     templates=channels,
                 )
             )
-            incoming.stop.check()
+            incoming.cancel.check()
             kept = KeptStudy(parts_of(sources, incoming.folder), study.findings(sources))
-            return board.post(owner_of(request), asked, kept, idempotency_key)
+            return store.post(owner_of(request), asked, kept, idempotency_key)
 
         job = await ask(accept)
         return JSONResponse(
@@ -157,12 +157,12 @@ def build_job_router(service: Service, requests: StudyRequests, board: JobBoard)
     @router.get("/v1/jobs", summary="Your jobs, the newest first")
     async def jobs(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Jobs:
         owner = owner_of(request)
-        return Jobs(jobs=await ask(lambda: board.jobs(owner, limit)))
+        return Jobs(jobs=await ask(lambda: store.jobs(owner, limit)))
 
     @router.get("/v1/jobs/{job}", summary="One job", responses={404: PROBLEM})
     async def one(request: Request, job: str) -> Job:
         owner = owner_of(request)
-        return await ask(lambda: board.job(owner, job))
+        return await ask(lambda: store.job(owner, job))
 
     @router.get(
         "/v1/jobs/{job}/events",
@@ -176,7 +176,7 @@ def build_job_router(service: Service, requests: StudyRequests, board: JobBoard)
         Events are called ``progress``, and the last one ``done``, ``failed`` or ``cancelled``.
         """
         owner = owner_of(request)
-        first = await ask(lambda: board.job(owner, job))
+        first = await ask(lambda: store.job(owner, job))
 
         async def stream() -> AsyncIterator[str]:
             now, told, number, quiet = first, None, 0, 0.0
@@ -193,7 +193,7 @@ def build_job_router(service: Service, requests: StudyRequests, board: JobBoard)
                 await asyncio.sleep(_LOOK_S)
                 quiet += _LOOK_S
                 try:
-                    now = await ask(lambda: board.job(owner, job))
+                    now = await ask(lambda: store.job(owner, job))
                 except JobsUnavailable:
                     continue
                 except UnknownJob:
@@ -211,11 +211,11 @@ def build_job_router(service: Service, requests: StudyRequests, board: JobBoard)
     )
     async def results(request: Request, job: str) -> FileResponse:
         owner = owner_of(request)
-        found = await ask(lambda: board.job(owner, job))
+        found = await ask(lambda: store.job(owner, job))
         if not found.results:
             raise UnknownJob("the job has no results", remedy="Wait until its state is done")
         archive = await requests.folder(request) / "results.zip"
-        await ask(lambda: board.storage.pack(job, found.results, archive))
+        await ask(lambda: store.storage.pack(job, found.results, archive))
         return FileResponse(archive, media_type="application/zip", filename="results.zip")
 
     @router.get(
@@ -226,13 +226,13 @@ def build_job_router(service: Service, requests: StudyRequests, board: JobBoard)
     )
     async def result(request: Request, job: str, file: str) -> StreamingResponse:
         owner = owner_of(request)
-        found = await ask(lambda: board.job(owner, job))
+        found = await ask(lambda: store.job(owner, job))
         if file not in found.results:
             known = ", ".join(found.results) or "none yet"
             raise UnknownJob(f"the job has no file '{printable(file)}'", remedy=f"It has: {known}")
-        size = await ask(lambda: board.storage.size(job, file))
+        size = await ask(lambda: store.storage.size(job, file))
         return StreamingResponse(
-            board.storage.pieces(job, file),
+            store.storage.pieces(job, file),
             media_type=_MEDIA.get(Path(file).suffix, "application/octet-stream"),
             headers={
                 "content-length": str(size),
@@ -249,11 +249,11 @@ def build_job_router(service: Service, requests: StudyRequests, board: JobBoard)
     )
     async def delete(request: Request, job: str) -> Response:
         owner = owner_of(request)
-        found = await ask(lambda: board.job(owner, job))
+        found = await ask(lambda: store.job(owner, job))
         if found.state.final:
-            await ask(lambda: board.forget(owner, job))
+            await ask(lambda: store.forget(owner, job))
             return Response(status_code=status.HTTP_204_NO_CONTENT)
-        cancelled = await ask(lambda: board.cancel(owner, job))
+        cancelled = await ask(lambda: store.cancel(owner, job))
         return JSONResponse(cancelled.model_dump(mode="json"))
 
     return router

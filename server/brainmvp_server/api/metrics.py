@@ -8,16 +8,16 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from brainmvp_server.lifetime import Life
+from brainmvp_server.api.lifecycle import Lifecycle
 from brainmvp_server.observability import metrics as family
 from brainmvp_server.observability.metrics import Family, Metrics, Reading
 
 
-def readings(life: Life) -> Mapping[Family, Reading]:
+def readings(lifecycle: Lifecycle) -> Mapping[Family, Reading]:
     """What a service knows of itself and its jobs."""
-    service, desk = life.service, life.desk
+    service, backend = lifecycle.service, lifecycle.backend
     worker, admission = service.worker, service.admission
-    networks, shelf = worker.networks, service.shelf
+    networks, repository = worker.networks, service.repository
     known: dict[Family, Reading] = {
         family.WAITING: lambda: worker.waiting,
         family.ADMITTED: lambda: admission.requests,
@@ -27,13 +27,13 @@ def readings(life: Life) -> Mapping[Family, Reading]:
         family.NETWORK_LOADS: lambda: networks.loads,
         family.NETWORK_UNLOADS: lambda: networks.unloads,
         family.ENGINES_HUNG: lambda: networks.left.count,
-        family.MODELS: lambda: len(shelf.catalogue.bundles),
-        family.MODELS_REFUSED: lambda: len(shelf.refused),
-        family.READY: lambda: bool(shelf.catalogue.bundles) and shelf.warm and not service.draining,
+        family.MODELS: lambda: len(repository.catalogue.bundles),
+        family.MODELS_REFUSED: lambda: len(repository.refused),
+        family.READY: lambda: service.ready,
     }
-    if desk is not None:
-        board = desk.board
-        known[family.JOBS] = lambda: {"waiting": board.waiting(), "running": board.running()}
+    if backend is not None:
+        store = backend.store
+        known[family.JOBS] = lambda: {"waiting": store.waiting(), "running": store.running()}
     return known
 
 

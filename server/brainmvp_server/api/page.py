@@ -17,7 +17,7 @@ from fastapi.responses import Response
 from isal import igzip
 
 from brainmvp_server.api.problems import UnknownCall
-from brainmvp_server.report import style_source
+from brainmvp_server.results.report import style_source
 
 PAGE, DOCS = "index.html", "docs.html"
 

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.api.access import access_of
 from brainmvp_server.api.answers import Form, answer, negotiate
-from brainmvp_server.api.described import PROBLEM, UPLOAD
+from brainmvp_server.api.openapi import PROBLEM, UPLOAD
 from brainmvp_server.api.problems import NotLive, NotReady
 from brainmvp_server.api.studies import (
     Assign,
@@ -19,15 +19,15 @@ from brainmvp_server.api.studies import (
     Placing,
     ReceivedStudy,
     Resample,
+    intake_options,
     received,
-    wishes_of,
 )
 from brainmvp_server.api.study_request import StudyRequests
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.inference.predictor import Predictor
-from brainmvp_server.service import Service
-from brainmvp_server.summary import Model, Models, Summary
+from brainmvp_server.results.summary import Model, Models, Summary
+from brainmvp_server.runtime.service import Service
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
@@ -48,9 +48,9 @@ def build_health_router(service: Service) -> APIRouter:
         check_live()
         if service.draining:
             raise NotReady("the service is closing", remedy="Ask another replica")
-        if not service.shelf.catalogue.bundles:
+        if not service.repository.catalogue.bundles:
             raise NotReady("no model is served", remedy="Put a bundle into the model folder")
-        if not service.shelf.warm:
+        if not service.repository.warm:
             raise NotReady("networks are being loaded", remedy="Ask again in some seconds")
         return {"status": "ready"}
 
@@ -64,13 +64,13 @@ def build_health_router(service: Service) -> APIRouter:
 def build_router(service: Service, requests: StudyRequests) -> APIRouter:
     """Models, and predictions that their client waits for."""
     router = APIRouter()
-    settings, shelf = service.settings, service.shelf
+    settings, repository = service.settings, service.repository
 
     @router.get(
         "/v1/models", tags=["models"], summary="The models served, each in its latest version"
     )
     def models() -> Models:
-        return shelf.models()
+        return repository.models()
 
     @router.get(
         "/v1/models/{name}",
@@ -79,7 +79,7 @@ def build_router(service: Service, requests: StudyRequests) -> APIRouter:
         responses={404: PROBLEM, 422: PROBLEM},
     )
     def model(name: str, version: str | None = None) -> Model:
-        return shelf.model(name, version, card=True)
+        return repository.model(name, version, card=True)
 
     @router.post(
         "/v1/models/{name}/predict",
@@ -109,8 +109,8 @@ def build_router(service: Service, requests: StudyRequests) -> APIRouter:
         b_value: BValue = None,
         accept: Annotated[str | None, Header()] = None,
     ) -> Response:
-        wishes = wishes_of(settings, assign or (), b_value)
-        with shelf.lent(name, version) as bundle:
+        options = intake_options(settings, assign or (), b_value)
+        with repository.acquire(name, version) as bundle:
             access, task = access_of(request.scope), bundle.task
             access.about(bundle)
             negotiate(accept, task, probabilities=probabilities)
@@ -120,9 +120,9 @@ def build_router(service: Service, requests: StudyRequests) -> APIRouter:
                 check_modalities(tuple(upload.parts), task, fill or task.filling.policy)
 
             def work() -> Response:
-                with service.admission.place(incoming.stop):
-                    study = received(upload, incoming, wishes, task, settings)
-                    return shelf.serve(bundle, lambda predictor: predicted(predictor, study))
+                with service.admission.place(incoming.cancel):
+                    study = received(upload, incoming, options, task, settings)
+                    return repository.serve(bundle, lambda predictor: predicted(predictor, study))
 
             def predicted(predictor: Predictor, study: ReceivedStudy) -> Response:
                 """Everything that depends on the bundle, for the one that does the work."""
@@ -139,7 +139,7 @@ def build_router(service: Service, requests: StudyRequests) -> APIRouter:
                     form=form,
                     probabilities=probabilities,
                 )
-                with service.admission.memory_for(need, incoming.stop):
+                with service.admission.memory_for(need, incoming.cancel):
                     result = predictor.predict(
                         sources,
                         fill=fill,
@@ -147,7 +147,7 @@ def build_router(service: Service, requests: StudyRequests) -> APIRouter:
                         resample=resample,
                         form=form,
                         limits=settings.limits.volume,
-                        stop=incoming.stop,
+                        cancel=incoming.cancel,
                         notes=findings.warnings,
                     )
                     return answer(result, wanted, incoming.folder, objects, findings)

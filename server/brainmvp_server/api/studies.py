@@ -13,17 +13,17 @@ from fastapi import APIRouter, Depends, Query, Request
 from brainmvp_models.errors import NothingIdentified, UnknownModality
 from brainmvp_models.modality import Modality, parse_modality, printable
 from brainmvp_models.task import Task
-from brainmvp_server.api.described import PROBLEM, UPLOAD
+from brainmvp_server.api.openapi import PROBLEM, UPLOAD
 from brainmvp_server.api.problems import InvalidQuery
 from brainmvp_server.api.study_request import StudyRequest, StudyRequests
 from brainmvp_server.api.uploads import Upload
-from brainmvp_server.dicom_out.objects import Encoding, Frames, ObjectOptions
-from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.archive import ArchiveLimits
-from brainmvp_server.imaging.intake import Intake, Wishes, chosen_for, opened, take_in
+from brainmvp_server.imaging.intake import Intake, IntakeOptions, chosen_for, opened, take_in
 from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.imaging.sources import Source
-from brainmvp_server.service import Service
+from brainmvp_server.results.dicom.objects import Encoding, Frames, ObjectOptions
+from brainmvp_server.results.findings import Findings
+from brainmvp_server.runtime.service import Service
 from brainmvp_server.settings import Settings
 
 _NOT_USED = "none"
@@ -82,7 +82,7 @@ def build_study_router(service: Service, requests: StudyRequests) -> APIRouter:
         openapi_extra={"requestBody": UPLOAD},
     )
     async def identify(request: Request, assign: Assign = None, b_value: BValue = None) -> Findings:
-        wishes = wishes_of(settings, assign or (), b_value)
+        options = intake_options(settings, assign or (), b_value)
         incoming = await requests.admit(request)
         upload = await incoming.upload()
         if upload.parts:
@@ -93,13 +93,13 @@ def build_study_router(service: Service, requests: StudyRequests) -> APIRouter:
             )
 
         def work() -> Findings:
-            with service.admission.place(incoming.stop):
+            with service.admission.place(incoming.cancel):
                 found = take_in(
                     upload.files,
                     incoming.folder,
-                    wishes,
+                    options,
                     archive_limits(settings),
-                    incoming.stop.check,
+                    incoming.cancel.check,
                 )
                 return Findings.of_all(found)
 
@@ -108,14 +108,16 @@ def build_study_router(service: Service, requests: StudyRequests) -> APIRouter:
     return router
 
 
-def wishes_of(settings: Settings, assign: Sequence[str], b_value: float | None) -> Wishes:
+def intake_options(
+    settings: Settings, assign: Sequence[str], b_value: float | None
+) -> IntakeOptions:
     """How a study is to be told apart, by the query and the settings.
 
     Raises:
         InvalidQuery: an assignment that is none, or to what is no modality.
     """
     dicom = settings.dicom
-    return Wishes(
+    return IntakeOptions(
         assigned=dict(map(assignment, assign)),
         b_value=dicom.b_value if b_value is None else b_value,
         rules=dicom.identification_rules,
@@ -151,7 +153,7 @@ class ReceivedStudy:
 
 
 def received(
-    upload: Upload, incoming: StudyRequest, wishes: Wishes, task: Task, settings: Settings
+    upload: Upload, incoming: StudyRequest, options: IntakeOptions, task: Task, settings: Settings
 ) -> ReceivedStudy:
     """Look into an upload; zips are unpacked into the request's folder, and no voxel is read.
 
@@ -162,13 +164,13 @@ def received(
         InvalidInput: one of its kinds; see :func:`take_in` and :func:`one_series`.
         BrainMVPError: the reason why the request may not go on.
     """
-    named = opened(upload.parts, incoming.folder, wishes, incoming.stop.check)
+    named = opened(upload.parts, incoming.folder, options, incoming.cancel.check)
     if not upload.files:
         return ReceivedStudy(named, None)
     limits = archive_limits(settings)
-    wishes = replace(wishes, stand_ins=task.steady_states)
+    options = replace(options, stand_ins=task.steady_states)
     return ReceivedStudy(
-        named, take_in(upload.files, incoming.folder, wishes, limits, incoming.stop.check)
+        named, take_in(upload.files, incoming.folder, options, limits, incoming.cancel.check)
     )
 
 

@@ -18,12 +18,12 @@ from anyio import CapacityLimiter
 from fastapi import Request
 
 from brainmvp_models.errors import ServiceClosing, StudyCancelled
-from brainmvp_server.api.described import owner_of
-from brainmvp_server.api.held import held_by
+from brainmvp_server.api.openapi import owner_of
+from brainmvp_server.api.request_resources import resources_of
 from brainmvp_server.api.uploads import Upload, UploadLimits, receive_study
-from brainmvp_server.inference.stop import Stop
-from brainmvp_server.scratch import Scratch
-from brainmvp_server.service import Service
+from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.runtime.scratch import Scratch
+from brainmvp_server.runtime.service import Service
 
 T = TypeVar("T")
 
@@ -54,15 +54,15 @@ class StudyRequests:
         service = self._service
         if service.draining:
             raise ServiceClosing("the service is closing", remedy="Send the study again")
-        held = held_by(request)
-        held.enter_context(service.admission.request(owner_of(request)))
-        stop = held.enter_context(service.study())
-        folder = await held.enter_async_context(self._folder(service.scratch))
-        return StudyRequest(request, folder, stop, self._limits, self._disk, self._workers)
+        resources = resources_of(request)
+        resources.enter_context(service.admission.request(owner_of(request)))
+        cancel = resources.enter_context(service.study())
+        folder = await resources.enter_async_context(self._folder(service.scratch))
+        return StudyRequest(request, folder, cancel, self._limits, self._disk, self._workers)
 
     async def folder(self, request: Request) -> Path:
         """A folder for an answer that is packed from files, until it has been taken."""
-        return await held_by(request).enter_async_context(self._folder(self._service.scratch))
+        return await resources_of(request).enter_async_context(self._folder(self._service.scratch))
 
     @asynccontextmanager
     async def _folder(self, scratch: Scratch) -> AsyncIterator[Path]:
@@ -84,12 +84,12 @@ class StudyRequest:
 
     Attributes:
         folder: for its files.
-        stop: whether it may go on.
+        cancel: whether it may go on.
     """
 
     request: Request
     folder: Path
-    stop: Stop
+    cancel: CancelToken
     _limits: UploadLimits
     _disk: CapacityLimiter
     _workers: CapacityLimiter
@@ -103,7 +103,7 @@ class StudyRequest:
         return await receive_study(self.request, self.folder, self._limits, self._disk)
 
     async def work(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives, in a thread; ``stop`` is told when the client leaves.
+        """What ``work`` gives, in a thread; ``cancel`` is told when the client leaves.
 
         The upload must have been read: what comes after it is the end of the connection.
         """
@@ -116,4 +116,4 @@ class StudyRequest:
     async def _watch(self) -> None:
         while (await self.request.receive())["type"] != "http.disconnect":
             pass
-        self.stop.tell(StudyCancelled("the client left", remedy="Send the study again"))
+        self.cancel.request(StudyCancelled("the client left", remedy="Send the study again"))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from brainmvp_models.dicom_start import PREAMBLE_BYTES, has_preamble, is_dicom
 from brainmvp_models.errors import DuplicateModality, InvalidVolume, NothingIdentified
 from brainmvp_models.modality import Modality
-from brainmvp_models.names import told
+from brainmvp_models.names import name_evidence
 from brainmvp_server.imaging.archive import ArchiveLimits, Unpacked, is_zip, unpack
 from brainmvp_server.imaging.formats import STARTS
 from brainmvp_server.imaging.formats.pair import paired
@@ -25,7 +25,7 @@ from brainmvp_server.imaging.sources import Source, outline
 if TYPE_CHECKING:
     from brainmvp_server.imaging.dicom.files import Scanned
     from brainmvp_server.imaging.dicom.series import Sorted
-    from brainmvp_server.imaging.identify.study import IdentifiedStudy
+    from brainmvp_server.imaging.identify.identify_study import IdentifiedStudy
 
 Check = Callable[[], None]
 """Raises the reason why a study may not go on."""
@@ -41,7 +41,7 @@ def _goes_on() -> None:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class IntakeOptions:
     """How a study is to be told apart.
 
     Attributes:
@@ -125,7 +125,7 @@ class Intake:
 def take_in(
     files: Iterable[Unpacked],
     folder: Path,
-    wishes: Wishes = Wishes(),
+    options: IntakeOptions = IntakeOptions(),
     limits: ArchiveLimits = ArchiveLimits(),
     check: Check = _goes_on,
 ) -> Intake:
@@ -143,7 +143,7 @@ def take_in(
     nifti: list[NamedFile] = []
     rest: dict[Path, int] = {}
     unread: list[DamagedFile] = []
-    assigned = dict(wishes.assigned)
+    assigned = dict(options.assigned)
     unpacked = paired(_unpacked(files, folder, limits, check), folder)
     place = 0  # among images alone: what else lies in a folder is not always sent
     for file in unpacked:
@@ -159,18 +159,18 @@ def take_in(
     if not rest and not assigned:
         return Intake(tuple(nifti), None, tuple(unread))
     from brainmvp_server.imaging.dicom.files import scan
+    from brainmvp_server.imaging.identify.identify_study import identify_study
     from brainmvp_server.imaging.identify.rules import load_rules
-    from brainmvp_server.imaging.identify.study import identify_study
 
     scanned = scan(_checked(rest, check))
     study = None
     if scanned.instances or assigned:
         study = identify_study(
-            _sorted(scanned, folder, wishes),
-            load_rules(wishes.rules),
+            _sorted(scanned, folder, options),
+            load_rules(options.rules),
             assigned=assigned,
-            b_value=wishes.b_value,
-            stand_ins=wishes.stand_ins,
+            b_value=options.b_value,
+            stand_ins=options.stand_ins,
         )
     unread += (DamagedFile(rest[one.path], one.reason) for one in scanned.unread)
     return Intake(tuple(nifti), study, tuple(unread), scanned.other)
@@ -239,7 +239,7 @@ def _check_none_missed(intake: Intake, modality: Modality) -> None:
 def opened(
     parts: Mapping[Modality, Path],
     scratch: Path,
-    wishes: Wishes = Wishes(),
+    options: IntakeOptions = IntakeOptions(),
     check: Check = _goes_on,
 ) -> dict[Modality, Source]:
     """What parts named by their modality hold; zips among them are unpacked into ``scratch``.
@@ -254,7 +254,7 @@ def opened(
     for modality, part in parts.items():
         inside = scratch / f"{modality.value}-files"
         inside.mkdir()
-        sources[modality] = one_series(part, modality, inside, wishes, check)
+        sources[modality] = one_series(part, modality, inside, options, check)
     return sources
 
 
@@ -262,7 +262,7 @@ def one_series(
     part: Path,
     modality: Modality,
     folder: Path,
-    wishes: Wishes = Wishes(),
+    options: IntakeOptions = IntakeOptions(),
     check: Check = _goes_on,
 ) -> Source:
     """What a part named by its modality holds: a NIfTI file, or one series as a zip or one object.
@@ -294,10 +294,10 @@ def one_series(
             remedy="Send the series again, whole",
             subject=modality.value,
         )
-    study = _sorted(scanned, folder, wishes)
+    study = _sorted(scanned, folder, options)
     stacks = list(study.stacks)
     if modality == Modality.DWI:
-        stacks.sort(key=lambda s: abs((s.header.b_value or 0.0) - wishes.b_value))
+        stacks.sort(key=lambda s: abs((s.header.b_value or 0.0) - options.b_value))
         del stacks[1:]
     if len(stacks) == 1:
         return stacks[0]
@@ -309,11 +309,11 @@ def one_series(
     )
 
 
-def _sorted(scanned: Scanned, folder: Path, wishes: Wishes) -> Sorted:
+def _sorted(scanned: Scanned, folder: Path, options: IntakeOptions) -> Sorted:
     from brainmvp_server.imaging.dicom.series import sort_series
 
     study = sort_series(scanned.instances, scanned.beside)
-    if not wishes.fallback:
+    if not options.fallback:
         return study
     from brainmvp_server.imaging.dicom.fallback import with_fallback
 
@@ -322,7 +322,7 @@ def _sorted(scanned: Scanned, folder: Path, wishes: Wishes) -> Sorted:
 
 def _named_file(place: int, file: Unpacked, assigned: dict[str, Modality | None]) -> NamedFile:
     """A file as the user says, which is then taken from ``assigned``; else as its name says."""
-    said = told(file.name)
+    said = name_evidence(file.name)
     modality = Modality(said.modality) if said.modality else None
     one = NamedFile(place, modality, said.words, file.path, reason=said.reason)
     if one.label not in assigned:

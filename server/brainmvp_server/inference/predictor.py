@@ -21,18 +21,18 @@ from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.imaging.sources import Source
 from brainmvp_server.imaging.study import Study, read_study
+from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Channels, check_modalities, fill_channels
 from brainmvp_server.inference.footprint import model_voxels
 from brainmvp_server.inference.measure import Structure, measure
-from brainmvp_server.inference.networks import Networks
+from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.postprocess import Segmentation, restored, segment, softmax
 from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
 from brainmvp_server.inference.result import ClassScore, Result
-from brainmvp_server.inference.stages import Progress, Stages
-from brainmvp_server.inference.stop import Stop
+from brainmvp_server.inference.stages import ProgressCallback, Stages
 from brainmvp_server.inference.windows import Blend, ScoreMean, WindowPlan
-from brainmvp_server.inference.worker import Passage, Worker
+from brainmvp_server.inference.worker import StudyRun, Worker
 
 Array = NDArray[np.float32]
 _LARGE = 8
@@ -74,8 +74,8 @@ class Predictor:
             EngineUnavailable: the engine is not installed or refuses the network.
         """
         bundle = path if isinstance(path, Bundle) else Bundle.open(Path(path))
-        networks = Networks(engine=engine)
-        with networks.held(bundle, Stop()):
+        networks = NetworkCache(engine=engine)
+        with networks.acquire(bundle, CancelToken()):
             return cls(bundle, Worker(networks))
 
     def predict(
@@ -88,8 +88,8 @@ class Predictor:
         resample: bool = False,
         form: Form = "sform",
         limits: Limits = Limits(),
-        progress: Progress | None = None,
-        stop: Stop | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
         interactive: bool = True,
         notes: Sequence[str] = (),
     ) -> Result:
@@ -110,21 +110,25 @@ class Predictor:
         Raises:
             InvalidInput: one of its kinds, naming the modality, the problem and the remedy.
             EngineFailed: the engine failed twice on the study.
-            StudyStopped: ``stop`` said so.
+            StudyStopped: ``cancel`` said so.
         """
         policy = fill or self.bundle.task.filling.policy
         paths = _by_modality(files)
         check_modalities(tuple(paths), self.bundle.task, policy)
         voxels = model_voxels(paths, self.bundle.task, limits, form)
         large = voxels > _LARGE * self._window_voxels
-        stages = Stages(progress, stop or Stop(), gives_way=large)
+        stages = Stages(progress, cancel or CancelToken(), gives_way=large)
         study = stages.work("read", lambda: read_study(paths, limits, resample=resample, form=form))
         wanted = _Wanted(policy, probabilities, templates)
         result = self._predict(study, wanted, limits, stages, interactive)
         return replace(result, warnings=(*result.warnings, *notes))
 
     def predict_study(
-        self, study: Study, *, fill: FillPolicy | None = None, progress: Progress | None = None
+        self,
+        study: Study,
+        *,
+        fill: FillPolicy | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Result:
         """The same for a study that is read already, for example to use a part of it.
 
@@ -164,7 +168,7 @@ class Predictor:
         self.worker.study_done(self.bundle.manifest.name, stages.seconds)
         return Result(
             manifest=self.bundle.manifest,
-            bundle=self.bundle.digest,
+            bundle_digest=self.bundle.digest,
             engine=engine,
             study=study,
             filled=channels.filled,
@@ -199,9 +203,10 @@ class Predictor:
         plan = WindowPlan.of(image.shape[1:], task.window)
         kind = ScoreMean if task.kind == "classification" else Blend
         stitching = kind(plan, task.outputs.count)
-        with stages.stage("infer"), self.worker.networks.held(self.bundle, stages.stop) as network:
+        networks = self.worker.networks
+        with stages.stage("infer"), networks.acquire(self.bundle, stages.cancel) as network:
             padded = stages.part(lambda: plan.pad(image))
-            passage = Passage(network, plan, padded, stitching, stages.stop, interactive)
+            passage = StudyRun(network, plan, padded, stitching, stages.cancel, interactive)
             for done in self.worker.run(passage):
                 stages.report("infer", done, len(plan))
         return stages.work("blend", stitching.mean), len(plan), network.engine.info

@@ -32,7 +32,7 @@ class Result:
     """A study's result, with everything one must know to trust it or not.
 
     Attributes:
-        manifest: of the bundle that made it; ``bundle`` is that manifest's digest.
+        manifest: of the bundle that made it; ``bundle_digest`` is that manifest's digest.
         study: the real volumes; the first one's grid and header are the mask's.
         filled: the modalities that are not the patient's.
         segmentation, structures: of a segmentation; None and empty for a classification.
@@ -46,7 +46,7 @@ class Result:
     """
 
     manifest: Manifest
-    bundle: str
+    bundle_digest: str
     engine: EngineInfo
     study: Study
     filled: tuple[Filled, ...]

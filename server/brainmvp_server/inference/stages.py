@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from brainmvp_server.inference.aside import aside
-from brainmvp_server.inference.stop import Stop
+from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.inference.low_priority import run_low_priority
 from brainmvp_server.observability.traces import tracing
 
-Progress = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done and how much there is."""
 
 Returned = TypeVar("Returned")
@@ -27,15 +27,15 @@ class Stages:
         seconds: what each stage took.
     """
 
-    progress: Progress | None = None
-    stop: Stop = field(default_factory=Stop)
+    progress: ProgressCallback | None = None
+    cancel: CancelToken = field(default_factory=CancelToken)
     gives_way: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time what happens inside, and report its begin and end."""
-        self.stop.check()
+        self.cancel.check()
         self.report(name, 0, 1)
         start = time.perf_counter()
         with tracing.span(name):
@@ -50,7 +50,7 @@ class Stages:
 
     def part(self, work: Callable[[], Returned]) -> Returned:
         """Do a part of the stage that is open, with the study's priority."""
-        return aside(work) if self.gives_way else work()
+        return run_low_priority(work) if self.gives_way else work()
 
     def report(self, name: str, done: int, total: int) -> None:
         """Tell whoever watches."""

@@ -14,7 +14,7 @@ from brainmvp_models.task import Window
 from brainmvp_server.imaging.grid import Shape
 
 Array = NDArray[np.float32]
-Place = tuple[slice, ...]
+WindowSlices = tuple[slice, ...]
 """A window as an index into the padded volume."""
 
 
@@ -54,7 +54,7 @@ class WindowPlan:
         x, y, z = map(max, zip(self.shape, self.size, strict=True))
         return x, y, z
 
-    def slices(self) -> Iterator[Place]:
+    def slices(self) -> Iterator[WindowSlices]:
         """The windows' places, in the published order."""
         for start in product(*self.starts):
             yield tuple(slice(a, a + n) for a, n in zip(start, self.size, strict=True))
@@ -78,7 +78,7 @@ class WindowPlan:
 class Stitching(Protocol):
     """Makes one of the logits of a study's windows."""
 
-    def add(self, place: Place, logits: Array) -> None:
+    def add(self, place: WindowSlices, logits: Array) -> None:
         """Add one window's logits (O, h, w, d), or (O,) of a classification."""
         ...
 
@@ -94,7 +94,7 @@ class Blend:
         self._plan = plan
         self._sum = np.zeros((outputs, *plan.padded), dtype=np.float32)
 
-    def add(self, place: Place, logits: Array) -> None:
+    def add(self, place: WindowSlices, logits: Array) -> None:
         """Add one window's logits (O, h, w, d)."""
         self._sum[(slice(None), *place)] += logits
 
@@ -119,7 +119,7 @@ class ScoreMean:
         self._windows = len(plan)
         self._sum = np.zeros(outputs, dtype=np.float32)
 
-    def add(self, _: Place, logits: Array) -> None:
+    def add(self, _: WindowSlices, logits: Array) -> None:
         """Add one window's logits (O,)."""
         self._sum += logits
 

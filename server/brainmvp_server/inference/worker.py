@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.errors import BrainMVPError, EngineFailed, OutOfMemory, ServiceClosing
+from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.engines.guarded import Pending
-from brainmvp_server.inference.networks import Network, Networks
-from brainmvp_server.inference.stop import Stop
+from brainmvp_server.inference.network_cache import Network, NetworkCache
 from brainmvp_server.inference.turns import Turns, weight
-from brainmvp_server.inference.windows import Place, Stitching, WindowPlan
+from brainmvp_server.inference.windows import Stitching, WindowPlan, WindowSlices
 from brainmvp_server.observability.logs import kind_and_place
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class WorkerObserver(Protocol):
 
 
 @dataclass(eq=False)
-class Passage:
+class StudyRun:
     """A study on its way through the engine.
 
     Attributes:
@@ -79,17 +79,17 @@ class Passage:
     plan: WindowPlan
     padded: Array
     stitching: Stitching
-    stop: Stop
+    cancel: CancelToken
     interactive: bool = True
     turn: int = 0
     came: float = 0.0
     done: int = 0
     failed: int = 0
     error: BrainMVPError | None = None
-    _places: list[Place] = field(init=False)
+    _places: list[WindowSlices] = field(init=False)
     _taken: int = 0
-    _back: list[Place] = field(default_factory=list)
-    _yielded: list[Place] = field(default_factory=list)
+    _back: list[WindowSlices] = field(default_factory=list)
+    _yielded: list[WindowSlices] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._places = list(self.plan.slices())
@@ -114,29 +114,29 @@ class Passage:
     @property
     def gone(self) -> bool:
         """Whether nobody waits for its windows any more."""
-        return self.over or self.stop.reason is not None
+        return self.over or self.cancel.reason is not None
 
-    def take(self) -> Place:
+    def take(self) -> WindowSlices:
         """The next window's place."""
         if self._back:
             return self._back.pop(0)
         self._taken += 1
         return self._places[self._taken - 1]
 
-    def put_back(self, place: Place) -> None:
+    def put_back(self, place: WindowSlices) -> None:
         """The window that was taken last is the next one again."""
         self._back.insert(0, place)
 
-    def yielded(self, place: Place) -> None:
+    def yielded(self, place: WindowSlices) -> None:
         """Count that a window made way for another study."""
         self._yielded.append(place)
 
-    def is_spared(self, place: Place) -> bool:
+    def is_spared(self, place: WindowSlices) -> bool:
         """Whether a window made way as often as it has to."""
         return self._yielded.count(place) >= _YIELDS
 
 
-_Entry = tuple[Passage, Place]
+_Entry = tuple[StudyRun, WindowSlices]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +160,7 @@ class Worker:
 
     def __init__(
         self,
-        networks: Networks,
+        networks: NetworkCache,
         batching: Batching = Batching(),
         observer: WorkerObserver | None = None,
     ) -> None:
@@ -168,10 +168,10 @@ class Worker:
         self._batching = batching
         self._observer = observer
         self._turns = Turns()
-        self._passages: list[Passage] = []
+        self._passages: list[StudyRun] = []
         self._changed = threading.Condition()
         self._closing = False
-        self._next: Passage | None = None  # whose turn it is, whatever the order
+        self._next: StudyRun | None = None  # whose turn it is, whatever the order
         self._cut_s = 0.0  # what cutting the last batch took
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
@@ -182,12 +182,12 @@ class Worker:
         with self._changed:
             return sum(passage.left for passage in self._passages)
 
-    def run(self, passage: Passage) -> Iterator[int]:
+    def run(self, passage: StudyRun) -> Iterator[int]:
         """Bring a study through; yields how many of its windows are done, as it grows.
 
         Raises:
             EngineFailed: the engine failed twice on it.
-            BrainMVPError: the reason of its ``stop``.
+            BrainMVPError: the reason of its ``cancel``.
         """
         with self._changed:
             passage.turn, passage.came = self._turns.now(), time.monotonic()
@@ -201,7 +201,7 @@ class Worker:
                         self._changed.wait(_LOOK)
                 if passage.error is not None:
                     raise passage.error
-                passage.stop.check()
+                passage.cancel.check()
                 if self._closing:
                     raise ServiceClosing("the service is closing", remedy="Send the study again")
                 if passage.done > seen:
@@ -276,7 +276,8 @@ class Worker:
             next turn.
         """
         usual_s = batch.network.usual_s
-        until = start + usual_s - self._cut_s - _SPARE
+        # One cut that was held up says little of the next: half the time is always waited.
+        until = start + usual_s - min(self._cut_s, usual_s / 2) - _SPARE
         patience = min(until - time.monotonic(), pending.seconds_left)
 
         def over() -> bool:
@@ -291,7 +292,7 @@ class Worker:
             early = self._changed.wait_for(lambda: over() or overtaken(), max(patience, 0))
         return early and not over() and batch.network.engine.stop(pending)
 
-    def _overtaking(self, batch: _Batch, times: int) -> Passage | None:
+    def _overtaking(self, batch: _Batch, times: int) -> StudyRun | None:
         """The lightest study that came after the cut and is so many times lighter, if one did."""
         taken = Counter(passage for passage, _ in batch.entries)
         with self._changed:
@@ -395,14 +396,14 @@ class Worker:
                 passage = self._turns.pick(able)
             return passage, passage.take()
 
-    def _first(self, able: list[Passage]) -> Passage:
+    def _first(self, able: list[StudyRun]) -> StudyRun:
         """The study that gives a batch's first window."""
         if self._next is None or self._next not in able:
             return self._turns.pick(able)
         self._turns.give(self._next)
         return self._next
 
-    def _able(self, network: Network | None) -> list[Passage]:
+    def _able(self, network: Network | None) -> list[StudyRun]:
         return [
             passage
             for passage in self._passages

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dbos import DBOSClient, WorkflowStatus
 
 from brainmvp_models.errors import StudyCancelled, StudyStopped
-from brainmvp_server.inference.stop import Stop
+from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.jobs import database
-from brainmvp_server.jobs.job import Progress
+from brainmvp_server.jobs.job import JobProgress
 from brainmvp_server.jobs.leases import BegunJob
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Attempt:
         self._executor = executor
         self._beat_s = lease_s / _BEATS
         self._held: BegunJob | None = None
-        self._progress: Progress | None = None
+        self._progress: JobProgress | None = None
         self._inferring_since = 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
@@ -62,14 +62,14 @@ class Attempt:
                 "windows_done": self._progress.windows_done,
                 "windows": self._progress.windows,
             }
-        self._progress = Progress(stage=stage, seconds_left=left, **windows)
+        self._progress = JobProgress(stage=stage, seconds_left=left, **windows)
 
     @contextmanager
-    def watched(self, stop: Stop) -> Iterator[None]:
-        """Tell the database how far the job is for the time of the block, and tell ``stop`` when
+    def watched(self, cancel: CancelToken) -> Iterator[None]:
+        """Tell the database how far the job is for the time of the block, and tell ``cancel`` when
         the job is cancelled or given away there."""
         over = threading.Event()
-        thread = threading.Thread(target=self._watch, args=(stop, over), daemon=True)
+        thread = threading.Thread(target=self._watch, args=(cancel, over), daemon=True)
         thread.name = "progress"
         thread.start()
         try:
@@ -84,19 +84,19 @@ class Attempt:
         Raises:
             JobGivenAway, StudyCancelled: it is not.
         """
-        stop = Stop()
+        cancel = CancelToken()
         try:
-            self._look(stop)
+            self._look(cancel)
         except Exception as error:  # what is written down is fenced by the database itself
             log.warning("the database does not answer (%s)", type(error).__name__)
-        stop.check()
+        cancel.check()
 
-    def _watch(self, stop: Stop, over: threading.Event) -> None:
+    def _watch(self, cancel: CancelToken, over: threading.Event) -> None:
         beat, beaten, told, last = 0, 0.0, None, False
         while not last:
             last = over.wait(min(_LOOK_S, self._beat_s) if told else _FIRST_LOOK_S)
             try:
-                self._look(stop)
+                self._look(cancel)
                 new, now = self._progress, time.monotonic()
                 if new != told or not beat or now - beaten >= self._beat_s:
                     beat, beaten, told = beat + 1, now, new
@@ -104,16 +104,16 @@ class Attempt:
             except Exception as error:  # the database is away: the work goes on
                 log.warning("progress cannot be told (%s)", type(error).__name__)
 
-    def _look(self, stop: Stop) -> None:
+    def _look(self, cancel: CancelToken) -> None:
         row = self._row()
         if row is None or row.status == "CANCELLED":
-            stop.tell(StudyCancelled("the job was cancelled", remedy="Post it again"))
+            cancel.request(StudyCancelled("the job was cancelled", remedy="Post it again"))
             return
         now = database.begun_job(row)
         if self._held is None:
             self._held = now
         if now.executor != self._executor or now.attempt != self._held.attempt:
-            stop.tell(
+            cancel.request(
                 JobGivenAway("another worker has the job", remedy="Ask for the job's state again")
             )
 
@@ -123,7 +123,7 @@ class Attempt:
         )
         return rows[0] if rows else None
 
-    def _tell(self, progress: Progress | None, beat: int) -> None:
+    def _tell(self, progress: JobProgress | None, beat: int) -> None:
         shown = progress.model_dump(mode="json") if progress else {}
         self._client.update_workflow_attributes(
             self._job, {**shown, database.BEAT: beat}, merge=True

@@ -14,10 +14,10 @@ from pydantic import Field
 from brainmvp_models.bundle import digest_of
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
-from brainmvp_server.dicom_out.objects import ObjectOptions
-from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.nifti_space import Form
-from brainmvp_server.wire import Wire
+from brainmvp_server.results.dicom.objects import ObjectOptions
+from brainmvp_server.results.findings import Findings
+from brainmvp_server.results.wire import Wire
 
 
 class Priority(str, Enum):
@@ -42,7 +42,7 @@ class State(str, Enum):
         return self in (State.DONE, State.FAILED, State.CANCELLED)
 
 
-class Asked(Wire):
+class JobRequest(Wire):
     """What was asked for, without the study."""
 
     model: str
@@ -69,7 +69,7 @@ class KeptStudy:
     findings: Findings | None = None
 
 
-class Order(Wire):
+class JobSpec(Wire):
     """One accepted job: what a worker needs to know.
 
     Attributes:
@@ -79,7 +79,7 @@ class Order(Wire):
 
     id: str
     owner: str
-    asked: Asked
+    asked: JobRequest
     digest: str
     modalities: tuple[Modality, ...]
 
@@ -109,7 +109,7 @@ class Outcome(Wire):
     error: JobError | None = None
 
 
-class Progress(Wire):
+class JobProgress(Wire):
     """How far a running job is."""
 
     stage: str = Field(description="What is being done: read, preprocess, infer, …")
@@ -128,7 +128,7 @@ class Job(Wire):
     version: str
     priority: Priority
     state: State
-    progress: Progress | None = Field(
+    progress: JobProgress | None = Field(
         default=None, description="Where a running job is, and where one that is over ended."
     )
     created: datetime
@@ -146,7 +146,7 @@ class Jobs(Wire):
     jobs: tuple[Job, ...]
 
 
-def order_digest(asked: Asked, files: Mapping[Modality, Path]) -> str:
+def job_digest(asked: JobRequest, files: Mapping[Modality, Path]) -> str:
     """SHA-256 of what was asked and of every file, in the order they came."""
     hasher = hashlib.sha256(asked.model_dump_json().encode())
     for modality, path in files.items():

@@ -21,18 +21,18 @@ from brainmvp_models.errors import (
     StorageFailed,
     StudyCancelled,
 )
-from brainmvp_server.answer import write_files
-from brainmvp_server.imaging.intake import Wishes, opened
+from brainmvp_server.imaging.intake import IntakeOptions, opened
+from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.inference.predictor import Predictor
-from brainmvp_server.inference.stop import Stop
 from brainmvp_server.jobs import database
 from brainmvp_server.jobs.attempt import Attempt, JobGivenAway
-from brainmvp_server.jobs.job import UNFORESEEN, JobError, Order, Outcome, Priority, State
+from brainmvp_server.jobs.files import JobFiles
+from brainmvp_server.jobs.job import UNFORESEEN, JobError, JobSpec, Outcome, Priority, State
 from brainmvp_server.jobs.leases import Leases
-from brainmvp_server.jobs.storage import Storage
 from brainmvp_server.observability.logs import kind_and_place
-from brainmvp_server.service import Service
+from brainmvp_server.results.files import write_files
+from brainmvp_server.runtime.service import Service
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class JobRunner:
         self,
         service: Service,
         url: str,
-        storage: Storage,
+        storage: JobFiles,
         *,
         executor: str,
         keep: timedelta,
@@ -93,15 +93,15 @@ class JobRunner:
         DBOS(config=config)
 
         @DBOS.step(name="predict")
-        def predict(order: dict[str, Any]) -> dict[str, Any]:
+        def predict(spec: dict[str, Any]) -> dict[str, Any]:
             with self._counted():
-                return self._outcome(Order.model_validate(order)).model_dump(mode="json")
+                return self._outcome(JobSpec.model_validate(spec)).model_dump(mode="json")
 
         @DBOS.workflow(name=database.WORKFLOW, max_recovery_attempts=_RECOVERIES)
-        def study(order: dict[str, Any]) -> dict[str, Any]:
-            outcome = predict(order)
+        def study(spec: dict[str, Any]) -> dict[str, Any]:
+            outcome = predict(spec)
             # Only now: before the outcome is written down, another worker may still need the study.
-            self._tidy(Order.model_validate(order), Outcome.model_validate(outcome))
+            self._tidy(JobSpec.model_validate(spec), Outcome.model_validate(outcome))
             return outcome
 
         DBOS.listen_queues([database.QUEUE])
@@ -148,16 +148,16 @@ class JobRunner:
         except Exception as error:  # the lease will end, or this worker will be back
             log.warning("begun jobs could not be given back (%s)", type(error).__name__)
 
-    def _outcome(self, order: Order) -> Outcome:
+    def _outcome(self, spec: JobSpec) -> Outcome:
         """Work on one order, however it ends."""
-        attempt = Attempt(self._client, order.id, executor=self._executor, lease_s=self._lease_s)
+        attempt = Attempt(self._client, spec.id, executor=self._executor, lease_s=self._lease_s)
         try:
             with (
                 self._service.scratch.folder() as scratch,
-                self._service.study() as stop,
-                attempt.watched(stop),
+                self._service.study() as cancel,
+                attempt.watched(cancel),
             ):
-                files = self._work(order, scratch, stop, attempt)
+                files = self._work(spec, scratch, cancel, attempt)
             return Outcome(state=State.DONE, files=files)
         except ServiceClosing:
             self._wait_for_the_end()
@@ -165,7 +165,7 @@ class JobRunner:
         except JobGivenAway:
             raise  # the database refuses what this worker would write down
         except StudyCancelled:
-            self._storage.drop(order.id)
+            self._storage.drop(spec.id)
             return Outcome(state=State.CANCELLED)
         except BrainMVPError as error:
             return self._failed(error)
@@ -193,15 +193,17 @@ class JobRunner:
             with self._counting:
                 self._active -= 1
 
-    def _work(self, order: Order, scratch: Path, stop: Stop, attempt: Attempt) -> tuple[str, ...]:
-        settings, asked = self._service.settings, order.asked
+    def _work(
+        self, spec: JobSpec, scratch: Path, cancel: CancelToken, attempt: Attempt
+    ) -> tuple[str, ...]:
+        settings, asked = self._service.settings, spec.asked
         study, out = scratch / "study", scratch / "results"
         for folder in (study, out):
             folder.mkdir()
-        kept = _tried(lambda: self._storage.fetch_study(order, study))
+        kept = _tried(lambda: self._storage.fetch_study(spec, study))
         dicom = settings.dicom
-        wishes = Wishes(b_value=dicom.b_value, fallback=dicom.dicom_fallback == "dcm2niix")
-        shelf, admission = self._service.shelf, self._service.admission
+        options = IntakeOptions(b_value=dicom.b_value, fallback=dicom.dicom_fallback == "dcm2niix")
+        repository, admission = self._service.repository, self._service.admission
         interactive = asked.priority is Priority.INTERACTIVE
 
         def predicted(predictor: Predictor) -> None:
@@ -213,7 +215,7 @@ class JobRunner:
                 probabilities=asked.probabilities,
                 templates=asked.channels,
             )
-            with admission.memory_for(need, stop):
+            with admission.memory_for(need, cancel):
                 result = predictor.predict(
                     sources,
                     fill=asked.fill,
@@ -223,7 +225,7 @@ class JobRunner:
                     form=asked.form,
                     limits=settings.limits.volume,
                     progress=attempt,
-                    stop=stop,
+                    cancel=cancel,
                     interactive=interactive,
                     notes=kept.findings.warnings if kept.findings else (),
                 )
@@ -231,24 +233,24 @@ class JobRunner:
                 write_files(result, out, asked.objects, kept.findings)
 
         with (
-            admission.place(stop, interactive=interactive),
-            shelf.lent(asked.model, asked.version) as bundle,
+            admission.place(cancel, interactive=interactive),
+            repository.acquire(asked.model, asked.version) as bundle,
         ):
-            sources = opened(kept.files, scratch, wishes, stop.check)
-            shelf.serve(bundle, predicted)
-        stop.check()
+            sources = opened(kept.files, scratch, options, cancel.check)
+            repository.serve(bundle, predicted)
+        cancel.check()
         if self._given_back.is_set():
             self._wait_for_the_end()
         attempt.check()
-        return _tried(lambda: self._storage.put_results(order.id, out))
+        return _tried(lambda: self._storage.put_results(spec.id, out))
 
-    def _tidy(self, order: Order, outcome: Outcome) -> None:
+    def _tidy(self, spec: JobSpec, outcome: Outcome) -> None:
         """Remove what is not needed after a job's end is written down."""
         try:
             if outcome.state is State.DONE:
-                self._storage.drop_study(order)
+                self._storage.drop_study(spec)
             else:
-                self._storage.drop(order.id)
+                self._storage.drop(spec.id)
         except OSError as error:  # it goes when the job's time is over
             log.warning("a job's files could not be removed (%s)", type(error).__name__)
 

@@ -13,7 +13,7 @@ import pytest
 from isal import igzip
 
 from brainmvp_server.inference.predictor import Predictor
-from brainmvp_server.summary import Summary
+from brainmvp_server.results.summary import Summary
 
 from .conftest import Service
 

@@ -128,7 +128,7 @@ def test_a_full_memory_is_the_services_own_and_passes(tmp_path: Path) -> None:
 
 def test_a_service_whose_engines_hang_is_not_live_until_they_come_back(bundles: Path) -> None:
     app = create_app(Settings.of(models=bundles, warm_up=False, engines_hung=2))
-    left = app.state.life.service.worker.networks.left
+    left = app.state.lifecycle.service.worker.networks.left
     release = threading.Event()
     threads = [threading.Thread(target=release.wait, args=(60,), daemon=True) for _ in range(2)]
     with running(app) as http:

@@ -16,8 +16,8 @@ from fastapi import FastAPI
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_server.api.app import create_app
-from brainmvp_server.inference.stop import Stop
-from brainmvp_server.service import Service
+from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.runtime.service import Service
 from brainmvp_server.settings import Settings
 
 from ..conftest import rewrite_network
@@ -54,7 +54,7 @@ def app_of(models: Path, scratch: Path, **settings: Any) -> FastAPI:
 
 
 def service_of(app: FastAPI) -> Service:
-    service: Service = app.state.life.service
+    service: Service = app.state.lifecycle.service
     return service
 
 
@@ -101,7 +101,7 @@ def test_no_more_studies_are_worked_on_than_there_are_places(
     app = app_of(models, scratch, studies=1)
     admission = service_of(app).admission
     with running(app) as http:
-        with admission.place(Stop()):
+        with admission.place(CancelToken()):
             asking = threading.Thread(target=post, args=(http, call, study(scan)))
             asking.start()
             _until(lambda: admission.queued == 1)
@@ -114,7 +114,7 @@ def test_an_identification_whose_client_leaves_gives_its_place_back(
 ) -> None:
     app = app_of(models, scratch, studies=1)
     admission = service_of(app).admission
-    with running(app) as http, admission.place(Stop()):
+    with running(app) as http, admission.place(CancelToken()):
         with (
             httpx.Client(base_url=http.base_url, timeout=1) as leaving,
             pytest.raises(httpx.ReadTimeout),
@@ -128,8 +128,8 @@ def test_checks_audit_line_and_result_are_of_the_version_that_the_request_began_
     models: Path, scratch: Path, scan: Path, call: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = app_of(models, scratch)
-    shelf, rest = service_of(app).shelf, threading.Event()
-    began = shelf.bundle("swift").digest
+    repository, rest = service_of(app).repository, threading.Event()
+    began = repository.bundle("swift").digest
     answers: list[httpx.Response] = []
     with caplog.at_level(logging.INFO, "brainmvp.access"), running(app) as http:
         asking = threading.Thread(
@@ -138,7 +138,7 @@ def test_checks_audit_line_and_result_are_of_the_version_that_the_request_began_
         asking.start()
         _until(lambda: any(scratch.glob("*/*")))
         appear(models, "2")
-        assert shelf.refresh() and shelf.bundle("swift").manifest.version == "2"
+        assert repository.refresh() and repository.bundle("swift").manifest.version == "2"
         rest.set()
         asking.join()
         told = answers[0].json()

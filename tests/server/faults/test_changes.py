@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from brainmvp_server.inference import stop as stop_module
-from brainmvp_server.inference.stop import Stop
+from brainmvp_server.inference import cancel as stop_module
+from brainmvp_server.inference.cancel import CancelToken
 
 from ..conftest import Start, rewrite_network
 
@@ -51,7 +51,7 @@ def test_a_bundle_replaced_during_a_request_changes_no_answer_midway_and_serves_
 
 
 def test_a_clock_set_forward_by_a_day_times_no_study_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = Stop(seconds=60)
+    watched = CancelToken(seconds=60)
     now = time.time()
     monkeypatch.setattr(stop_module.time, "time", lambda: now + 86_400)
     assert watched.reason is None

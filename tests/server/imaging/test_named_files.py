@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from brainmvp_models.modality import Modality
-from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.archive import Unpacked
-from brainmvp_server.imaging.intake import Intake, Wishes, take_in
+from brainmvp_server.imaging.intake import Intake, IntakeOptions, take_in
+from brainmvp_server.results.findings import Findings
 
 
-def taken(folder: Path, *names: str, **wishes: object) -> Intake:
+def taken(folder: Path, *names: str, **options: object) -> Intake:
     files = []
     for name in names:
         path = folder / str(len(files))
         path.write_bytes(np.int32(348).tobytes() + bytes(400))
         files.append(Unpacked(path, name))
-    return take_in(files, folder, Wishes(**wishes))  # type: ignore[arg-type]
+    return take_in(files, folder, IntakeOptions(**options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

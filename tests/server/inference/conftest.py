@@ -23,8 +23,8 @@ from monai.transforms import (
     Spacingd,
 )
 
-from brainmvp_models.checkpoint import load_network, read_checkpoint
 from brainmvp_models.task import load_task
+from brainmvp_training.checkpoint import load_network, read_checkpoint
 
 
 @dataclass(frozen=True)

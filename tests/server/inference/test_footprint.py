@@ -24,7 +24,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.footprint import footprint
-from brainmvp_server.inference.networks import Networks
+from brainmvp_server.inference.network_cache import Networks
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Worker
 

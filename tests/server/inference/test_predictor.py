@@ -17,7 +17,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.inference.predictor import Predictor
-from brainmvp_server.summary import Summary
+from brainmvp_server.results.summary import Summary
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from brainmvp_models.errors import (
     StudyTimedOut,
 )
 from brainmvp_server.inference import worker as worker_module
+from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.engines import (
     ENGINES,
     Engine,
@@ -34,10 +35,9 @@ from brainmvp_server.inference.engines import (
     load_engine,
 )
 from brainmvp_server.inference.engines.guarded import GuardedEngine
-from brainmvp_server.inference.networks import Networks, network_bytes
-from brainmvp_server.inference.stop import Stop
+from brainmvp_server.inference.network_cache import NetworkCache, network_bytes
 from brainmvp_server.inference.windows import Blend, WindowPlan
-from brainmvp_server.inference.worker import Batching, Passage, Worker
+from brainmvp_server.inference.worker import Batching, StudyRun, Worker
 
 Array = np.ndarray
 
@@ -130,7 +130,7 @@ def faultless(_: int) -> None:
 def working(*engines: Engine, timeout_s: float = 30, windows: int = 1) -> Iterator[Worker]:
     """A worker whose networks are these engines, one a load."""
     remaining = iter(engines)
-    networks = Networks(lambda _: next(remaining), timeout_s=timeout_s, windows=windows)
+    networks = NetworkCache(lambda _: next(remaining), timeout_s=timeout_s, windows=windows)
     worker = Worker(networks)
     try:
         yield worker
@@ -143,13 +143,13 @@ def study(seed: int = 0, shape: tuple[int, int, int] = (100, 96, 96)) -> Array:
 
 
 def through(
-    worker: Worker, bundle: Bundle, image: Array, stop: Stop | None = None, **how: bool
+    worker: Worker, bundle: Bundle, image: Array, cancel: CancelToken | None = None, **how: bool
 ) -> Array:
     """The blended logits of a study."""
     plan = WindowPlan.of(image.shape[1:], bundle.task.window)
-    blend, stop = Blend(plan, 3), stop or Stop()
-    with worker.networks.held(bundle, stop) as network:
-        passage = Passage(network, plan, plan.pad(image), blend, stop, **how)
+    blend, cancel = Blend(plan, 3), cancel or CancelToken()
+    with worker.networks.acquire(bundle, cancel) as network:
+        passage = StudyRun(network, plan, plan.pad(image), blend, cancel, **how)
         counts = list(worker.run(passage))
     assert counts[-1] == len(plan) and counts == sorted(counts)
     return blend.mean()
@@ -165,7 +165,7 @@ def test_a_study_gets_the_same_logits_alone_and_among_others(
     tiny_bundle: Bundle, engine: str, windows: int
 ) -> None:
     """Windows 1: bit for bit. More: runtimes order their sums by the batch's size."""
-    worker = Worker(Networks(engine=engine, windows=windows), Batching(wait_s=0.2))
+    worker = Worker(NetworkCache(engine=engine, windows=windows), Batching(wait_s=0.2))
     studies = [study(seed, shape=(96, 96, 96)) for seed in range(2)]
     alone = [through(worker, tiny_bundle, image) for image in studies]
     with ThreadPoolExecutor(2) as pool:
@@ -423,7 +423,7 @@ def test_an_engine_that_cannot_be_loaded_again_fails_its_study_not_the_worker(
             raise EngineUnavailable("no device", remedy="Plug it in")
         return engine
 
-    worker = Worker(Networks(load))
+    worker = Worker(NetworkCache(load))
     with pytest.raises(EngineUnavailable, match="no device"):
         through(worker, tiny_bundle, study())
     np.testing.assert_array_equal(through(worker, tiny_bundle, study()), study()[:3])
@@ -434,11 +434,11 @@ def test_a_cancelled_study_leaves_at_the_next_window_and_others_go_on(tiny_bundl
     gate = Gate()
     engine = Scripted(gate)
     with working(engine) as worker, ThreadPoolExecutor(2) as pool, gate:
-        stop, large = Stop(), study(shape=(600, 96, 96))
-        running = pool.submit(through, worker, tiny_bundle, large, stop)
+        cancel, large = CancelToken(), study(shape=(600, 96, 96))
+        running = pool.submit(through, worker, tiny_bundle, large, cancel)
         until(lambda: worker.waiting > 0)
         other = pool.submit(through, worker, tiny_bundle, study(1))
-        stop.tell(StudyCancelled("no longer wanted", remedy="Send it again"))
+        cancel.request(StudyCancelled("no longer wanted", remedy="Send it again"))
         gate.open()
         with pytest.raises(StudyCancelled):
             running.result(timeout=60)
@@ -447,7 +447,7 @@ def test_a_cancelled_study_leaves_at_the_next_window_and_others_go_on(tiny_bundl
     assert engine.calls < 6  # the large one alone would have been a dozen
 
 
-class Flickering(Stop):
+class Flickering(CancelToken):
     """Ends its study between the worker's first look at it and the second."""
 
     looks = 0
@@ -478,17 +478,17 @@ def test_a_window_cut_for_a_study_that_left_holds_up_no_other_model(tiny_bundle:
         bundle.__dict__["digest"] = f"sha256:{index}"
     gate = Gate()
     engines = {"sha256:0": [Scripted(gate)], "sha256:1": [Scripted(faultless)]}
-    networks = Networks(
+    networks = NetworkCache(
         lambda bundle: engines[bundle.digest].pop(), budget=network_bytes(tiny_bundle, 1)
     )
     (first,) = engines["sha256:0"]
     worker = Worker(networks)
     with ThreadPoolExecutor(2) as pool, gate:
-        stop = Stop()
-        leaving = pool.submit(through, worker, one, study(shape=(600, 96, 96)), stop)
+        cancel = CancelToken()
+        leaving = pool.submit(through, worker, one, study(shape=(600, 96, 96)), cancel)
         windows = len(WindowPlan.of((600, 96, 96), tiny_bundle.task.window))
         until(lambda: worker.waiting == windows - 2)
-        stop.tell(StudyCancelled("no longer wanted", remedy="Send it again"))
+        cancel.request(StudyCancelled("no longer wanted", remedy="Send it again"))
         with pytest.raises(StudyCancelled):
             leaving.result()
         heavier = study(1, (700, 96, 96))
@@ -552,7 +552,7 @@ def test_a_study_over_its_time_ends_though_the_engine_hangs(tiny_bundle: Bundle)
     gate = Gate()
     with working(Scripted(gate)) as worker, gate:
         with pytest.raises(StudyTimedOut, match=r"0\.2 s"):
-            through(worker, tiny_bundle, study(), Stop(0.2))
+            through(worker, tiny_bundle, study(), CancelToken(0.2))
         assert not gate.is_open
 
 
@@ -572,17 +572,17 @@ def test_the_least_recently_used_idle_network_makes_room(tiny_bundle: Bundle) ->
         bundle.__dict__["digest"] = f"sha256:{index}"
     engines = [Scripted(faultless) for _ in range(4)]
     loaded = iter(engines)
-    networks = Networks(lambda _: next(loaded), budget=2 * network_bytes(tiny_bundle, 1))
+    networks = NetworkCache(lambda _: next(loaded), budget=2 * network_bytes(tiny_bundle, 1))
     with (
-        networks.held(bundles[0], Stop()),
-        networks.held(bundles[1], Stop()),
+        networks.acquire(bundles[0], CancelToken()),
+        networks.acquire(bundles[1], CancelToken()),
         pytest.raises(StudyTimedOut),
-        networks.held(bundles[2], Stop(0.3)),
+        networks.acquire(bundles[2], CancelToken(0.3)),
     ):
         pass  # both are in use: it waits
-    with networks.held(bundles[0], Stop()):
+    with networks.acquire(bundles[0], CancelToken()):
         pass
-    with networks.held(bundles[2], Stop()):
+    with networks.acquire(bundles[2], CancelToken()):
         assert networks.bytes == 2 * network_bytes(tiny_bundle, 1)
     until(lambda: engines[1].closed)
     assert [engine.closed for engine in engines] == [False, True, False, False]
@@ -597,7 +597,10 @@ def test_a_network_changed_on_disk_since_it_was_verified_is_not_loaded(
     bundle = Bundle.open(root)
     with bundle.network.open("ab") as file:
         file.write(b"x")
-    with pytest.raises(InvalidBundle, match="SHA-256"), Networks().held(bundle, Stop()):
+    with (
+        pytest.raises(InvalidBundle, match="SHA-256"),
+        NetworkCache().acquire(bundle, CancelToken()),
+    ):
         pass
 
 
@@ -606,8 +609,8 @@ def test_engines_that_hang_are_counted_bounded_and_forgotten_when_they_come_back
 ) -> None:
     """Each keeps a thread and a network: without a bound, every study would leak two of them."""
     with Gate() as gate:
-        networks = Networks(lambda _: Scripted(gate), timeout_s=0.1, windows=1, most_hung=2)
-        with networks.held(tiny_bundle, Stop()) as network:
+        networks = NetworkCache(lambda _: Scripted(gate), timeout_s=0.1, windows=1, most_hung=2)
+        with networks.acquire(tiny_bundle, CancelToken()) as network:
             engine, one = network.engine, networks.bytes
             for hung in (1, 2):
                 with pytest.raises(EngineFailed, match="did not answer"):
@@ -621,12 +624,12 @@ def test_engines_that_hang_are_counted_bounded_and_forgotten_when_they_come_back
             assert networks.left.full and networks.bytes == 2 * one
             with pytest.raises(EngineFailed):  # at once: nobody works on it any more
                 engine.finish(engine.start(network.room()))
-        with pytest.raises(EngineUnavailable), networks.held(tiny_bundle, Stop()):
+        with pytest.raises(EngineUnavailable), networks.acquire(tiny_bundle, CancelToken()):
             pass
         gate.open()
         until(lambda: networks.left.count == 0)
         assert networks.bytes == 0 and not networks.left.full
-        with networks.held(tiny_bundle, Stop()):
+        with networks.acquire(tiny_bundle, CancelToken()):
             assert networks.bytes == one
     networks.close()
 
@@ -636,11 +639,11 @@ def test_an_engine_that_hangs_takes_its_part_of_the_budget_but_never_the_last_ne
 ) -> None:
     with Gate() as gate:
         budget = network_bytes(tiny_bundle, 1)
-        networks = Networks(lambda _: Scripted(gate), timeout_s=0.05, windows=1, budget=budget)
-        with networks.held(tiny_bundle, Stop()) as network:
+        networks = NetworkCache(lambda _: Scripted(gate), timeout_s=0.05, windows=1, budget=budget)
+        with networks.acquire(tiny_bundle, CancelToken()) as network:
             with pytest.raises(EngineFailed):
                 network.engine.finish(network.engine.start(network.room()))
             network.engine.restart()
-        with networks.held(grade_bundle, Stop(5)):
+        with networks.acquire(grade_bundle, CancelToken(5)):
             assert networks.unloads == 1
     networks.close()

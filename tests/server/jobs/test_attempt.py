@@ -12,7 +12,7 @@ import pytest
 from dbos import DBOSClient, EnqueueOptions
 
 from brainmvp_models.errors import StudyCancelled, StudyStopped
-from brainmvp_server.inference.stop import Stop
+from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.jobs import database
 from brainmvp_server.jobs.attempt import Attempt, JobGivenAway
 
@@ -72,10 +72,10 @@ def beat(client: DBOSClient) -> int:
 def test_a_worker_that_makes_no_progress_shows_that_it_lives_all_the_same(
     client: DBOSClient,
 ) -> None:
-    stop = Stop()
-    with attempt(client).watched(stop):
+    cancel = CancelToken()
+    with attempt(client).watched(cancel):
         until(lambda: beat(client) >= 3)
-    assert stop.reason is None
+    assert cancel.reason is None
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_a_worker_that_makes_no_progress_shows_that_it_lives_all_the_same(
 def test_a_study_ends_when_its_job_is_no_longer_its_workers(
     client: DBOSClient, file: Path, change: str, reason: type[StudyStopped]
 ) -> None:
-    stop, own = Stop(), attempt(client)
-    with own.watched(stop):
+    cancel, own = CancelToken(), attempt(client)
+    with own.watched(cancel):
         until(lambda: beat(client) >= 1)
         write(file, change)
-        until(lambda: stop.reason is not None)
-    assert isinstance(stop.reason, reason)
+        until(lambda: cancel.reason is not None)
+    assert isinstance(cancel.reason, reason)
     with pytest.raises(reason):
         own.check()
 

@@ -3,9 +3,9 @@
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from brainmvp_server.api.security.described import describe
 from brainmvp_server.api.security.guard import Authenticator, Guard
 from brainmvp_server.api.security.headers import SecurityHeaders
+from brainmvp_server.api.security.openapi import describe
 from brainmvp_server.api.security.origins import Origins, Reachable
 from brainmvp_server.settings import Settings
 

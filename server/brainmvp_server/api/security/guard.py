@@ -12,6 +12,7 @@ from brainmvp_models.errors import BrainMVPError, InvalidSettings
 from brainmvp_server.api import problems
 from brainmvp_server.api.access import access_of
 from brainmvp_server.api.problems import Forbidden, HeadTooLarge, Unauthenticated
+from brainmvp_server.api.root_path import path_of
 from brainmvp_server.api.security.keys import PREFIX, KeyRing
 from brainmvp_server.api.security.scopes import (
     ANYONE,
@@ -24,7 +25,6 @@ from brainmvp_server.api.security.scopes import (
 )
 from brainmvp_server.api.security.scopes import Scope as Right
 from brainmvp_server.api.security.tokens import Issuer, TokenVerifier
-from brainmvp_server.api.under import path_of
 from brainmvp_server.settings import Settings
 
 _SEND = "Send a key or token as 'Authorization: Bearer …'"

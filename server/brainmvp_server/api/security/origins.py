@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from brainmvp_server.api import problems
 from brainmvp_server.api.access import access_of
 from brainmvp_server.api.problems import ForeignOrigin, WrongHost
-from brainmvp_server.api.under import path_of
+from brainmvp_server.api.root_path import path_of
 from brainmvp_server.settings import Settings
 
 _LOOPBACK = "localhost"

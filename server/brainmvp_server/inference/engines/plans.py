@@ -92,7 +92,7 @@ class PlanRecord(Frozen):
 
 
 @dataclass(frozen=True)
-class Plan:
+class EnginePlan:
     """A plan and its record."""
 
     record: PlanRecord
@@ -105,7 +105,7 @@ class PlanCache:
 
     folder: Path
 
-    def find(self, network: str, windows: int, here: Machine) -> Plan | str:
+    def find(self, network: str, windows: int, here: Machine) -> EnginePlan | str:
         """The plan that fits, or why none does, in words."""
         reasons = []
         for path in sorted(self.folder.glob("*.json")):
@@ -119,11 +119,11 @@ class PlanCache:
                 continue
             plan = path.with_suffix(".plan")
             if plan.is_file() and digest_of(plan) == record.plan:
-                return Plan(record, plan.read_bytes())
+                return EnginePlan(record, plan.read_bytes())
             reasons.append("it is missing or damaged")
         return reasons[-1] if reasons else "there is none"
 
-    def keep(self, plan: Plan) -> None:
+    def keep(self, plan: EnginePlan) -> None:
         """Write a plan, then its record, each whole or not at all.
 
         Raises:

@@ -90,7 +90,7 @@ class EngineOptions:
 
 
 @dataclass(frozen=True)
-class Known:
+class EngineSpec:
     """An engine that there is, whether or not it is installed here.
 
     Attributes:
@@ -120,27 +120,27 @@ class Known:
 
 
 _ORT_CUDA = "onnxruntime.capi.libonnxruntime_providers_cuda"
-ENGINES: dict[str, Known] = {
-    "tensorrt": Known(
+ENGINES: dict[str, EngineSpec] = {
+    "tensorrt": EngineSpec(
         ("tensorrt", "cuda.bindings"),
         "tensorrt_engine",
         extra="gpu",
         precisions=("fp32", "fp16", "bf16"),
         on_gpu=True,
     ),
-    "onnxruntime-tensorrt": Known(
+    "onnxruntime-tensorrt": EngineSpec(
         (_ORT_CUDA, "tensorrt", "cuda.bindings"), "onnxruntime_engine", extra="gpu", on_gpu=True
     ),
-    "onnxruntime-cuda": Known(
+    "onnxruntime-cuda": EngineSpec(
         (_ORT_CUDA, "cuda.bindings"), "onnxruntime_engine", extra="gpu", on_gpu=True
     ),
-    "openvino": Known(
+    "openvino": EngineSpec(
         ("openvino",),
         "openvino_engine",
         reads=(".onnx", ".xml"),
         precisions=("fp32", "fp16", "bf16", "int8"),
     ),
-    "onnxruntime": Known(("onnxruntime",), "onnxruntime_engine"),
+    "onnxruntime": EngineSpec(("onnxruntime",), "onnxruntime_engine"),
 }
 """Engines by name, the preferred one first. Where GPU engines are installed, one of them is chosen,
 and a missing GPU is an error: nothing falls back to the CPU that was not asked to."""

@@ -25,8 +25,8 @@ from brainmvp_server.inference.engines.cuda import (
 )
 from brainmvp_server.inference.engines.plans import (
     WINDOWS,
+    EnginePlan,
     Machine,
-    Plan,
     PlanCache,
     PlanRecord,
     pieces,
@@ -55,7 +55,7 @@ class _Lane:
 class TensorRtEngine:
     """A plan on the GPU. Everything it needs is allocated once, for its largest batch."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: EnginePlan) -> None:
         record = plan.record
         self._logger = Silent()
         self._runtime = trt.Runtime(self._logger)
@@ -166,7 +166,7 @@ def load(network: Path, _name: str, options: EngineOptions) -> TensorRtEngine:
     cache = PlanCache(options.cache_of(network) / "tensorrt")
     digest, windows = digest_of(network), options.windows or WINDOWS
     found = cache.find(digest, windows, here)
-    if isinstance(found, Plan):
+    if isinstance(found, EnginePlan):
         return TensorRtEngine(found)
     if not options.build:
         raise EngineUnavailable(
@@ -186,7 +186,7 @@ def load(network: Path, _name: str, options: EngineOptions) -> TensorRtEngine:
         version_compatible=options.version_compatible,
         plan=f"sha256:{hashlib.sha256(built.plan).hexdigest()}",
     )
-    plan = Plan(record, built.plan)
+    plan = EnginePlan(record, built.plan)
     cache.keep(plan)
     write_whole(timings, built.timings)
     return TensorRtEngine(plan)

@@ -25,11 +25,11 @@ from pydicom.sequence import Sequence
 
 from brainmvp_models.errors import InvalidInput, NothingIdentified
 from brainmvp_models.modality import Modality
-from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.archive import Unpacked
 from brainmvp_server.imaging.intake import Intake, chosen_for, take_in
 from brainmvp_server.imaging.sources import read_volume
 from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.results.findings import Findings
 
 SAMPLES = {
     "ge-jitter-t1": Modality.T1,

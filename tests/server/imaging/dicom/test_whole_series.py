@@ -28,10 +28,10 @@ from pydicom.uid import (
 
 from brainmvp_models.errors import MixedStudy, NothingIdentified
 from brainmvp_models.modality import Modality
-from brainmvp_server.findings import Findings
 from brainmvp_server.imaging.archive import Unpacked
-from brainmvp_server.imaging.intake import Intake, Wishes, chosen_for, take_in
+from brainmvp_server.imaging.intake import Intake, IntakeOptions, chosen_for, take_in
 from brainmvp_server.imaging.sources import read_volume
+from brainmvp_server.results.findings import Findings
 from dicom_studies import PLANTED, Series, Study, contrast_image, header_of, write_series
 
 SLICES = 12
@@ -72,7 +72,7 @@ def taken(files: Files, folder: Path, **assigned: Modality | None) -> Intake:
         heap.append(Unpacked(path, ""))
     unpacked = folder / "unpacked"
     unpacked.mkdir()
-    return take_in(heap, unpacked, Wishes({k.strip("_"): m for k, m in assigned.items()}))
+    return take_in(heap, unpacked, IntakeOptions({k.strip("_"): m for k, m in assigned.items()}))
 
 
 def again(dataset: Dataset, **changes: object) -> Dataset:

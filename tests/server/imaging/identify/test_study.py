@@ -17,8 +17,12 @@ from brainmvp_server.imaging.dicom.header import SeriesHeader
 from brainmvp_server.imaging.dicom.series import SetAside, Sorted, Stack, sort_series
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.identify.decide import Confidence
+from brainmvp_server.imaging.identify.identify_study import (
+    Identified,
+    IdentifiedStudy,
+    identify_study,
+)
 from brainmvp_server.imaging.identify.rules import load_rules
-from brainmvp_server.imaging.identify.study import Identified, IdentifiedStudy, identify_study
 from dicom_studies import CONTRASTS, PLANTED, VENDORS, write_study
 
 MPRAGE = SeriesHeader(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from brainmvp_models.errors import EngineUnavailable
 from brainmvp_server.inference.engines.plans import (
+    EnginePlan,
     Machine,
-    Plan,
     PlanCache,
     PlanRecord,
     Profile,
@@ -86,13 +86,13 @@ def kept(folder: Path, content: bytes = CONTENT, **other: object) -> PlanCache:
     from hashlib import sha256
 
     cache = PlanCache(folder / "tensorrt")
-    cache.keep(Plan(record(plan=f"sha256:{sha256(content).hexdigest()}", **other), content))
+    cache.keep(EnginePlan(record(plan=f"sha256:{sha256(content).hexdigest()}", **other), content))
     return cache
 
 
 def test_a_kept_plan_is_found_again_with_its_record(tmp_path: Path) -> None:
     found = kept(tmp_path).find(NETWORK, 4, H100)
-    assert isinstance(found, Plan)
+    assert isinstance(found, EnginePlan)
     assert (found.content, found.record.windows) == (CONTENT, 8)
     names = {path.suffix for path in (tmp_path / "tensorrt").iterdir()}
     assert names == {".plan", ".json"}
@@ -104,7 +104,7 @@ def test_plans_of_two_kinds_of_gpu_share_a_folder(tmp_path: Path) -> None:
     kept(tmp_path)
     for here, content in ((H100, CONTENT), (a100, b"for the A100")):
         found = cache.find(NETWORK, 8, here)
-        assert isinstance(found, Plan) and found.content == content
+        assert isinstance(found, EnginePlan) and found.content == content
 
 
 def test_a_damaged_plan_is_not_run(tmp_path: Path) -> None:

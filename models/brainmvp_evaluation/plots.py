@@ -1,0 +1,99 @@
+"""Plots of an evaluation, as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure as Canvas
+
+from brainmvp_evaluation.classification import roc_curve
+from brainmvp_evaluation.figures import by_setting
+from brainmvp_evaluation.schema import WHOLE, Evaluation, Metric
+from brainmvp_evaluation.settings import Setting
+from brainmvp_evaluation.tables import TITLES, setting_of, settings_in
+
+PLOTS = ("dice_by_subset.png", "volumes.png", "auc_by_subset.png", "roc.png")
+"""Every name that a plot can have."""
+
+_DOTS = 110
+
+
+def plot_all(evaluation: Evaluation, folder: Path) -> tuple[str, ...]:
+    """Write the plots that fit the task into ``folder``; their names, in the report's order."""
+    if evaluation.kind == "segmentation":
+        names = PLOTS[:2]
+        plots = (_by_subset(evaluation, "dice", evaluation.outputs), _volumes(evaluation))
+    else:
+        names = PLOTS[2:]
+        plots = (_by_subset(evaluation, "auc", (WHOLE,)), _roc(evaluation))
+    for name, canvas in zip(names, plots, strict=True):
+        canvas.savefig(folder / name, dpi=_DOTS)
+    return names
+
+
+def _by_subset(evaluation: Evaluation, metric: Metric, outputs: Sequence[str]) -> Canvas:
+    """A figure of every setting with its interval, one panel an output."""
+    settings = settings_in(evaluation.figures)
+    canvas = Canvas(figsize=(3.2 + 2.6 * len(outputs), 1.4 + 0.26 * len(settings)))
+    canvas.set_layout_engine("constrained")
+    panels: Any = canvas.subplots(1, len(outputs), sharey=True, squeeze=False)[0]
+    place = {setting: index for index, setting in enumerate(settings)}
+    for panel, output in zip(panels, outputs, strict=True):
+        chosen = [f for f in evaluation.figures if (f.metric, f.output) == (metric, output)]
+        rows = [place[setting_of(f)] for f in chosen]
+        values = np.array([f.value for f in chosen])
+        ends = np.array([[f.value if f.low is None else f.low for f in chosen],
+                         [f.value if f.high is None else f.high for f in chosen]])  # fmt: skip
+        gaps = np.maximum(np.abs(ends - values), 0)
+        panel.errorbar(values, rows, xerr=gaps, fmt="o", capsize=2, markersize=4)
+        panel.set(xlim=(-0.02, 1.02), xlabel=TITLES[metric], title=output)
+        panel.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(range(len(settings)), [str(setting) for setting in settings])
+    panels[0].invert_yaxis()
+    return canvas
+
+
+def _volumes(evaluation: Evaluation) -> Canvas:
+    """Predicted against true volume in the first setting, one panel an output."""
+    setting, rows = _first(evaluation)
+    count = len(evaluation.outputs)
+    canvas = Canvas(figsize=(3.1 * count + 0.4, 3.5))
+    canvas.set_layout_engine("constrained")
+    panels: Any = canvas.subplots(1, count, squeeze=False)[0]
+    for index, (panel, output) in enumerate(zip(panels, evaluation.outputs, strict=True)):
+        truth = np.array([row.outputs[index].truth_ml for row in rows])
+        found = np.array([row.outputs[index].predicted_ml for row in rows])
+        top = 1.05 * max(float(truth.max()), float(found.max()), 1e-3)
+        panel.plot([0, top], [0, top], color="0.6", linewidth=1)
+        panel.plot(truth, found, "o", markersize=4, alpha=0.7)
+        panel.set(xlim=(0, top), ylim=(0, top), aspect="equal", title=output,
+                  xlabel="true (mL)", ylabel="predicted (mL)" if index == 0 else "")  # fmt: skip
+    canvas.suptitle(str(setting), fontsize="medium")
+    return canvas
+
+
+def _roc(evaluation: Evaluation) -> Canvas:
+    """ROC curves of the first setting, each class against the rest."""
+    setting, rows = _first(evaluation)
+    scores = np.array([row.scores for row in rows])
+    targets = np.array([row.target for row in rows])
+    canvas = Canvas(figsize=(4.2, 4.2))
+    canvas.set_layout_engine("constrained")
+    panel: Any = canvas.subplots()
+    panel.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    for index, name in enumerate(evaluation.outputs):
+        if 0 < int(np.count_nonzero(targets == index)) < len(targets):
+            panel.plot(*roc_curve(scores[:, index], targets == index), label=name)
+    panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title=str(setting),
+              xlabel="1 − specificity", ylabel="sensitivity")  # fmt: skip
+    if panel.get_legend_handles_labels()[0]:
+        panel.legend(loc="lower right", title="class against the rest")
+    return canvas
+
+
+def _first(evaluation: Evaluation) -> tuple[Setting, list[Any]]:
+    """The setting with the most real modalities, and its rows."""
+    return next(iter(by_setting(evaluation.rows).items()))

@@ -1,0 +1,134 @@
+"""Put what was measured into the bundle: the manifest's subset card and the card's table."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import get_args
+
+from brainmvp_evaluation.schema import Evaluation, Figure
+from brainmvp_evaluation.tables import HEADLINES, quality_tables
+from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
+from brainmvp_models.durable import replace_folder
+from brainmvp_models.errors import InvalidBundle
+from brainmvp_models.manifest import Evaluated, Metric, SubsetQuality
+
+CARD = "card.md"
+_HEADING = "## Measured quality"
+
+
+def refuse_card(bundle: Bundle, *, other_templates: bool = False, failures: int = 0) -> None:
+    """Refuse to write a card that would not be the bundle's, or not of the whole list.
+
+    Raises:
+        InvalidBundle: other templates were used, or some studies failed.
+    """
+    if other_templates or failures:
+        why = f"{failures} measurements failed" if failures else "other templates are used"
+        raise InvalidBundle(
+            f"gets no card: {why}",
+            remedy="Evaluate the bundle as it is, on studies that can be measured",
+            subject=bundle.root.name,
+        )
+
+
+def write_subset_card(bundle: Bundle, evaluation: Evaluation) -> Bundle:
+    """The bundle with the evaluation's figures in the place of its subset card.
+
+    The new version is written aside, verified and renamed; the network and the templates are not
+    touched. Name and version stay; the manifest's digest, and so the bundle's, becomes another.
+
+    Raises:
+        InvalidBundle: the folder cannot be written to.
+    """
+    models = bundle.root.parent.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".card-", dir=models) as scratch:
+            folder = Path(scratch) / bundle.root.name
+            shutil.copytree(bundle.root, folder, copy_function=_linked)
+            _rewrite(folder, bundle, evaluation)
+            Bundle.open(folder)
+            replace_folder(folder, bundle.root, Path(scratch).with_suffix(".replaced"))
+    except OSError as error:
+        raise InvalidBundle(
+            f"its card cannot be written ({error.strerror or type(error).__name__})",
+            remedy="Check the permissions of the model folder",
+            subject=str(bundle.root),
+        ) from None
+    return Bundle.open(bundle.root)
+
+
+def _linked(source: str, target: str) -> None:
+    """A hard link where the file system has them; else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _rewrite(folder: Path, bundle: Bundle, evaluation: Evaluation) -> None:
+    card, manifest = folder / CARD, bundle.manifest
+    text = card.read_text(encoding="utf-8") if card.is_file() else f"# {manifest.name}\n"
+    _replace(card, with_quality(text, evaluation))
+    files = {entry.path: entry for entry in manifest.files} | {CARD: describe_file(card)}
+    subject = evaluation.subject
+    changed = manifest.model_copy(
+        update={
+            "files": tuple(files[name] for name in sorted(files)),
+            "subset_card": tuple(filter(None, map(_line, evaluation.figures))),
+            "evaluated": Evaluated(
+                command=evaluation.command,
+                datalist=subject.datalist,
+                evaluator=subject.evaluator,
+                created=evaluation.created,
+            ),
+        }
+    )
+    _replace(folder / MANIFEST, changed.model_dump_json(indent=2) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    """A new file of that name: the old one may be a link to the bundle's."""
+    path.unlink(missing_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _line(figure: Figure) -> SubsetQuality | None:
+    """The card's line for a figure; none for what only the report holds."""
+    if figure.metric not in get_args(Metric):
+        return None
+    return SubsetQuality(
+        real=figure.real,
+        fill=figure.fill,
+        output=figure.output,
+        metric=figure.metric,  # type: ignore[arg-type]
+        value=_rounded(figure.value),
+        low=None if figure.low is None else _rounded(figure.low),
+        high=None if figure.high is None else _rounded(figure.high),
+        studies=figure.studies,
+    )
+
+
+def _rounded(value: float) -> float:
+    return round(value, 4)
+
+
+def with_quality(card: str, evaluation: Evaluation) -> str:
+    """The card's text with its section on quality replaced, or added at the end."""
+    subject = evaluation.subject
+    section = "\n\n".join(
+        (
+            _HEADING,
+            "On the served pipeline: mean over studies with its 95 % bootstrap interval. "
+            f"Command: `{evaluation.command}` (list {subject.datalist[:19]}…, section "
+            f"{subject.section}, {evaluation.created}).",
+            quality_tables(evaluation, HEADLINES[evaluation.kind]),
+        )
+    )
+    old = re.compile(rf"^{re.escape(_HEADING)}$.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+    if old.search(card):
+        return old.sub(lambda _: section + "\n\n", card, count=1).rstrip("\n") + "\n"
+    return f"{card.rstrip()}\n\n{section}\n"

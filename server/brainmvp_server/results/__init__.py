@@ -1,0 +1,1 @@
+"""Results as their users get them: summary, files, pictures, report, DICOM objects."""

@@ -1,0 +1,172 @@
+"""A TID 1500 measurement report: volumes, class scores, and what they rest on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import highdicom as hd
+from pydicom.dataset import Dataset
+from pydicom.uid import SegmentationStorage, generate_uid
+
+from brainmvp_models.task import RegionOutputs, ScoreOutputs, SegmentationOutputs
+from brainmvp_server.inference.measure import Structure
+from brainmvp_server.inference.result import ClassScore, Result
+from brainmvp_server.results.dicom import codes
+from brainmvp_server.results.dicom.provenance import (
+    MANUFACTURER,
+    SERIAL,
+    Identity,
+)
+from brainmvp_server.results.dicom.reference import images_of, refer, source_of
+
+_NUMBER = 1
+
+
+def measurement_report(result: Result, segmentation: Dataset | None) -> Dataset:
+    """The result's measurements as a Comprehensive 3D SR.
+
+    A structure that is one segment of a binary segmentation refers to it; tools know no references
+    to segments of label maps yet. Those, unions of segments, and class scores refer to the source
+    images. What was not found is reported as absent, with its volume of 0 mL.
+
+    Raises:
+        ValueError, UnwritableObject: see :func:`source_of`.
+    """
+    source = source_of(result)
+    headers = images_of(source)
+    algorithm = _algorithm(result)
+    if segmentation is not None and segmentation.SOPClassUID != SegmentationStorage:
+        segmentation = None
+    outputs = result.manifest.task.outputs
+    groups: list[Any] = []
+    if isinstance(outputs, ScoreOutputs):
+        groups += [_score(result, score, headers, algorithm) for score in result.scores]
+    else:
+        groups += [
+            _structure(result, one, outputs, segmentation, headers, algorithm)
+            for one in result.structures
+        ]
+    report = hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_device_context=_observer(result)),
+        procedure_reported=codes.PROCEDURE,
+        imaging_measurements=groups,
+        title=hd.sr.CodedConcept("126000", "DCM", "Imaging Measurement Report"),
+    )
+    identity = Identity.of(result, "report", _NUMBER)
+    made: Dataset = hd.sr.Comprehensive3DSR(
+        evidence=[*headers, *([segmentation] if segmentation is not None else [])],
+        content=report,
+        manufacturer=MANUFACTURER,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        series_description=f"{result.manifest.name} measurements"[:64],
+        **identity.arguments,
+    )
+    refer(made, source)
+    return made
+
+
+def _structure(
+    result: Result,
+    one: Structure,
+    outputs: SegmentationOutputs,
+    segmentation: Dataset | None,
+    headers: list[Dataset],
+    algorithm: Any,
+) -> Any:
+    entry = next(e for e in codes.entries_of(outputs) if e.name == one.name)
+    shared = {
+        "tracking_identifier": _tracking(result, one.name),
+        "finding_type": codes.code_of(entry.name, entry.title, entry.code),
+        "finding_category": codes.category_of(outputs),
+        "finding_sites": [hd.sr.FindingSite(anatomic_location=codes.BRAIN)],
+        "algorithm_id": algorithm,
+        "measurements": [hd.sr.Measurement(codes.VOLUME, one.volume_ml, codes.MILLILITRE)],
+        "qualitative_evaluations": _absent(one),
+    }
+    number = _segment_number(one, outputs)
+    if segmentation is None or number is None:
+        return hd.sr.MeasurementsAndQualitativeEvaluations(
+            source_images=_sources(headers), **shared
+        )
+    series = str(headers[0].SeriesInstanceUID)
+    return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        referenced_segment=hd.sr.ReferencedSegment(
+            sop_class_uid=str(segmentation.SOPClassUID),
+            sop_instance_uid=str(segmentation.SOPInstanceUID),
+            segment_number=number,
+            source_series=hd.sr.SourceSeriesForSegmentation(series),
+        ),
+        **shared,
+    )
+
+
+def _segment_number(one: Structure, outputs: SegmentationOutputs) -> int | None:
+    """The segment that is the structure; None where it is a union of several."""
+    if isinstance(outputs, RegionOutputs) and one.value is None:
+        return None
+    values = [label.value for label in codes.labels_of(outputs)]
+    return values.index(one.value) + 1 if one.value in values else None
+
+
+def _absent(one: Structure) -> list[Any] | None:
+    if one.voxels:
+        return None
+    return [hd.sr.QualitativeEvaluation(codes.FINDING, codes.ABSENT)]
+
+
+def _score(result: Result, score: ClassScore, headers: list[Dataset], algorithm: Any) -> Any:
+    return hd.sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(result, score.name),
+        finding_type=codes.code_of(score.name, score.title, None),
+        algorithm_id=algorithm,
+        measurements=[hd.sr.Measurement(codes.SCORE, round(score.score, 6), codes.NO_UNITS)],
+        source_images=_sources(headers),
+    )
+
+
+def _sources(headers: list[Dataset]) -> list[Any]:
+    return [
+        hd.sr.SourceImageForMeasurementGroup(
+            referenced_sop_class_uid=str(header.SOPClassUID),
+            referenced_sop_instance_uid=str(header.SOPInstanceUID),
+        )
+        for header in headers
+    ]
+
+
+def _tracking(result: Result, name: str) -> Any:
+    study = source_of(result).study
+    uid = generate_uid(entropy_srcs=["brainmvp", study, result.bundle_digest, "tracking", name])
+    return hd.sr.TrackingIdentifier(uid=uid, identifier=name)
+
+
+def _algorithm(result: Result) -> Any:
+    """Name and version, and as parameters what was real, what was filled, and the bundle."""
+    real = ", ".join(volume.modality.value for volume in result.study.volumes)
+    filled = ", ".join(f"{one.modality.value} ({one.policy})" for one in result.filled)
+    parameters = [
+        f"real modalities: {real}",
+        f"filled modalities: {filled or 'none'}",
+        f"bundle: {result.bundle_digest}",
+        f"intended use: {result.manifest.task.intended_use}",
+    ]
+    if result.manifest.demo:
+        parameters.append("demonstration model: no clinical meaning")
+    return hd.sr.AlgorithmIdentification(
+        name=result.manifest.name, version=result.manifest.version, parameters=parameters
+    )
+
+
+def _observer(result: Result) -> Any:
+    return hd.sr.ObserverContext(
+        observer_type=codes.DEVICE,
+        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
+            uid=generate_uid(entropy_srcs=["brainmvp", result.bundle_digest, "device"]),
+            name=result.manifest.name,
+            manufacturer_name=MANUFACTURER,
+            model_name=f"{result.manifest.name} {result.manifest.version}",
+            serial_number=SERIAL,
+        ),
+    )

@@ -1,0 +1,132 @@
+"""A result as files: ``mask.nii.gz``, ``summary.json``, ``preview.png``, ``report.html``.
+
+Where they were asked for, also ``probabilities/`` and ``channels/`` with one file each.
+
+Of a study that came as DICOM also ``segmentation.dcm``, ``report.dcm`` and what else was asked for.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import ClassOutputs, RegionOutputs
+from brainmvp_server.imaging.nifti import compress, encode_nifti
+from brainmvp_server.inference.result import Result
+from brainmvp_server.results.dicom.objects import (
+    MissingObject,
+    ObjectOptions,
+    has_objects,
+    notes_of,
+    object_files,
+)
+from brainmvp_server.results.findings import Findings
+from brainmvp_server.results.planes import Planes
+from brainmvp_server.results.preview import preview_png
+from brainmvp_server.results.report import report_html
+from brainmvp_server.results.summary import Summary
+
+MASK, SUMMARY, PREVIEW = "mask.nii.gz", "summary.json", "preview.png"
+REPORT = "report.html"
+
+
+def mask_nifti(result: Result) -> bytes:
+    """The mask as an uncompressed ``.nii`` on the first volume's grid, with its geometry."""
+    native = result.study.native
+    return encode_nifti(result.mask, native.header)
+
+
+def summary_json(
+    result: Result, findings: Findings | None = None, missing: Sequence[MissingObject] = ()
+) -> str:
+    """The summary as indented JSON."""
+    return Summary.of(result, findings, missing).model_dump_json(indent=2) + "\n"
+
+
+def files_of(
+    result: Result,
+    objects: ObjectOptions = ObjectOptions(),
+    findings: Findings | None = None,
+) -> Iterator[tuple[str, bytes]]:
+    """Every file of a result, one at a time: its name and its bytes.
+
+    A DICOM object that cannot be written is not among them; summary and report say so, and why.
+    """
+    if result.segmentation is not None:
+        yield MASK, compress(mask_nifti(result))
+    missing: list[MissingObject] = []
+    if has_objects(result):
+        for made in object_files(result, objects):
+            if isinstance(made, MissingObject):
+                missing.append(made)
+            else:
+                yield made.name, made.content
+        result = replace(result, warnings=(*result.warnings, *notes_of(result, missing)))
+    yield SUMMARY, summary_json(result, findings, missing).encode()
+    planes = Planes.of(result)  # once: of a large study it is most of the work
+    yield PREVIEW, preview_png(result, planes)
+    yield REPORT, report_html(result, planes).encode()
+    yield from _probability_maps(result)
+    yield from _channels(result)
+
+
+def write_files(
+    result: Result,
+    folder: Path,
+    objects: ObjectOptions = ObjectOptions(),
+    findings: Findings | None = None,
+) -> None:
+    """Write every file of a result into an existing folder."""
+    for name, content in files_of(result, objects, findings):
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+
+def write_zip(
+    result: Result,
+    path: Path,
+    objects: ObjectOptions = ObjectOptions(),
+    findings: Findings | None = None,
+) -> None:
+    """Write every file of a result into one zip; what is compressed already is only stored."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files_of(result, objects, findings):
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def _probability_maps(result: Result) -> Iterator[tuple[str, bytes]]:
+    outputs, segmentation = result.manifest.task.outputs, result.segmentation
+    if segmentation is None:
+        return
+    names: tuple[str, ...] = ()
+    if isinstance(outputs, RegionOutputs):
+        names = tuple(region.name for region in outputs.regions)
+    elif isinstance(outputs, ClassOutputs):
+        names = tuple(label.name for label in outputs.classes)
+    native = result.study.native
+    for name, probability in zip(names, segmentation.probabilities, strict=False):
+        yield (
+            f"probabilities/{name}.nii.gz",
+            compress(encode_nifti(probability, native.header)),
+        )
+
+
+def _channels(result: Result) -> Iterator[tuple[str, bytes]]:
+    """What the network was given: the study's volumes, and the templates on their grid."""
+    if result.templates is None:
+        return
+    native = result.study.native
+    for volume in result.study.volumes:
+        plain = volume.slope == 1.0 and volume.intercept == 0.0
+        voxels = volume.stored if plain else volume.values(volume.stored)
+        yield _channel(volume.modality, encode_nifti(voxels, volume.header))
+    for modality, template in result.templates.items():
+        yield _channel(modality, encode_nifti(template, native.header))
+
+
+def _channel(modality: Modality, content: bytes) -> tuple[str, bytes]:
+    return f"channels/{modality.value}.nii.gz", compress(content)

@@ -1,0 +1,280 @@
+"""The JSON summary of a result: what REST answers and ``summary.json`` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from brainmvp_models.bundle import Bundle
+from brainmvp_models.manifest import SubsetQuality
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import Channel, FillPolicy, RegionOutputs, ScoreOutputs
+from brainmvp_server.inference.preprocess import Coverage
+from brainmvp_server.inference.result import Result
+from brainmvp_server.results.dicom.objects import MissingObject
+from brainmvp_server.results.findings import Finding, Findings
+from brainmvp_server.results.wire import Point, Wire
+
+
+class EngineUsed(Wire):
+    """What ran the network."""
+
+    name: str
+    device: str
+    precision: str
+
+
+class RealModality(Wire):
+    """A modality that came with the study."""
+
+    modality: Modality
+    digest: str
+    shape: tuple[int, int, int]
+    spacing_mm: Point
+    head_ml: float = Field(description="What it shows that is brighter than its background, in mL.")
+    field_share: float = Field(description="How much of its field of view that is, 0 to 1.")
+    head_share: float = Field(
+        description="How much of the study's head its field of view covers, 0 to 1; beyond it the "
+        "modality is missing."
+    )
+
+
+class FilledModality(Wire):
+    """A modality that is not this patient's."""
+
+    modality: Modality
+    policy: FillPolicy
+    template: Modality | None
+
+
+class StructureFound(Wire):
+    """A region or class, measured on the native grid."""
+
+    name: str
+    title: str
+    value: int | None
+    labels: tuple[int, ...] = Field(description="The values in the mask that it is made of.")
+    colour: str
+    volume_ml: float
+    voxels: int
+    components: int
+    bounding_box_mm: tuple[Point, Point] | None
+    centroid_mm: Point | None
+
+
+class ScoreGiven(Wire):
+    """The probability of one class."""
+
+    name: str
+    title: str
+    score: float
+
+
+class ExpectedQuality(Wire):
+    """Quality measured for this subset of modalities, from the bundle's subset card."""
+
+    output: str
+    metric: str
+    value: float
+    low: float | None = Field(description="Lower end of the 95 % confidence interval.")
+    high: float | None = Field(description="Upper end of the 95 % confidence interval.")
+    studies: int
+
+
+class MissingFile(Wire):
+    """A file that the result should have, and why it has not."""
+
+    name: str
+    problem: str
+    remedy: str
+
+
+class Summary(Wire):
+    """Everything about a result but its voxels."""
+
+    model: str
+    version: str
+    kind: Literal["segmentation", "classification"]
+    demo: bool
+    bundle: str
+    engine: EngineUsed
+    real: tuple[RealModality, ...]
+    filled: tuple[FilledModality, ...]
+    identified: tuple[Finding, ...] = Field(
+        default=(),
+        description="Every volume that came without a name: what it was taken for, on what "
+        "evidence, and whether it was used.",
+    )
+    structures: tuple[StructureFound, ...]
+    scores: tuple[ScoreGiven, ...]
+    expected_quality: tuple[ExpectedQuality, ...]
+    warnings: tuple[str, ...]
+    missing: tuple[MissingFile, ...] = Field(
+        default=(),
+        description="DICOM objects that could not be written, where objects were asked for.",
+    )
+    windows: int
+    seconds: dict[str, float] = Field(description="Wall-clock seconds by stage.")
+    intended_use: str
+
+    @classmethod
+    def of(
+        cls,
+        result: Result,
+        findings: Findings | None = None,
+        missing: Sequence[MissingObject] = (),
+    ) -> Summary:
+        """The summary of a result, of what was identified to get there, and what it lacks."""
+        manifest = result.manifest
+        return cls(
+            model=manifest.name,
+            version=manifest.version,
+            kind=manifest.task.kind,
+            demo=manifest.demo,
+            bundle=result.bundle_digest,
+            engine=EngineUsed(**vars(result.engine)),
+            real=tuple(
+                RealModality(
+                    modality=volume.modality,
+                    digest=volume.digest,
+                    shape=volume.grid.shape,
+                    spacing_mm=_rounded(volume.grid.spacing),
+                    **_coverage(result.coverage[volume.modality]),
+                )
+                for volume in result.study.volumes
+            ),
+            filled=tuple(FilledModality(**vars(entry)) for entry in result.filled),
+            identified=findings.volumes if findings else (),
+            structures=tuple(StructureFound(**vars(entry)) for entry in result.structures),
+            scores=tuple(ScoreGiven(**vars(entry)) for entry in result.scores),
+            expected_quality=tuple(
+                ExpectedQuality(**quality.model_dump(exclude={"real", "fill"}))
+                for quality in result.expected
+            ),
+            warnings=result.warnings,
+            missing=tuple(
+                MissingFile(name=one.name, problem=one.error.problem, remedy=one.error.remedy)
+                for one in missing
+            ),
+            windows=result.windows,
+            seconds={stage: round(seconds, 4) for stage, seconds in result.seconds.items()},
+            intended_use=manifest.task.intended_use,
+        )
+
+
+class ChannelTaken(Wire):
+    """An input channel of a model."""
+
+    modality: Modality
+    required: bool
+    template: Modality | None
+
+
+class OutputGiven(Wire):
+    """A region, class or score a model gives."""
+
+    name: str
+    title: str
+    colour: str | None
+    value: int | None
+
+
+class Model(Wire):
+    """A served model."""
+
+    name: str
+    version: str
+    versions: tuple[str, ...]
+    title: str
+    kind: Literal["segmentation", "classification"]
+    demo: bool
+    channels: tuple[ChannelTaken, ...]
+    outputs: tuple[OutputGiven, ...]
+    fill: FillPolicy
+    intended_use: str
+    digest: str
+    subset_card: tuple[SubsetQuality, ...] = Field(
+        default=(), description="Quality measured with only some of the modalities real."
+    )
+    card: str | None = Field(default=None, description="The model card, in Markdown.")
+
+    @classmethod
+    def of(cls, bundle: Bundle, versions: tuple[str, ...], *, card: bool = False) -> Model:
+        """What a bundle offers."""
+        manifest, task = bundle.manifest, bundle.task
+        file = bundle.root / "card.md"
+        return cls(
+            name=manifest.name,
+            version=manifest.version,
+            versions=versions,
+            title=task.title,
+            kind=task.kind,
+            demo=manifest.demo,
+            channels=tuple(
+                ChannelTaken(
+                    modality=c.modality, required=c.required, template=_template(c, bundle)
+                )
+                for c in task.channels
+            ),
+            outputs=_outputs(bundle),
+            fill=task.filling.policy,
+            intended_use=task.intended_use,
+            digest=bundle.digest,
+            subset_card=manifest.subset_card if card else (),
+            card=file.read_text(encoding="utf-8") if card and file.is_file() else None,
+        )
+
+
+class RefusedBundle(Wire):
+    """A bundle that is not served, and why."""
+
+    name: str
+    problem: str
+    remedy: str
+
+
+class Models(Wire):
+    """All models, each in its latest version."""
+
+    models: tuple[Model, ...]
+    refused: tuple[RefusedBundle, ...] = ()
+
+
+def _template(channel: Channel, bundle: Bundle) -> Modality | None:
+    templates = bundle.manifest.templates
+    held = templates.modalities if templates else ()
+    return channel.filler if channel.filler in held else None
+
+
+def _outputs(bundle: Bundle) -> tuple[OutputGiven, ...]:
+    outputs = bundle.task.outputs
+    if isinstance(outputs, ScoreOutputs):
+        return tuple(
+            OutputGiven(name=c.name, title=c.title, colour=None, value=None)
+            for c in outputs.classes
+        )
+    if isinstance(outputs, RegionOutputs):
+        return tuple(
+            OutputGiven(
+                name=r.name,
+                title=r.title,
+                colour=r.colour,
+                value=r.labels[0] if len(r.labels) == 1 else None,
+            )
+            for r in outputs.regions
+        )
+    return tuple(
+        OutputGiven(name=c.name, title=c.title, colour=c.colour, value=c.value)
+        for c in outputs.classes[1:]
+    )
+
+
+def _coverage(shown: Coverage) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in vars(shown).items()}
+
+
+def _rounded(spacing: tuple[float, float, float]) -> Point:
+    x, y, z = (round(value, 4) for value in spacing)
+    return x, y, z

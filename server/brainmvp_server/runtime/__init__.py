@@ -1,0 +1,1 @@
+"""What a running service consists of: its models, its worker, who may come in."""

@@ -1,0 +1,115 @@
+"""One running service: its models, its worker, who may come in, and whether it is closing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from brainmvp_models.errors import InvalidBundle, ServiceClosing
+from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.inference.engines import EngineOptions, check_engine
+from brainmvp_server.inference.network_cache import NetworkCache
+from brainmvp_server.inference.worker import Batching, Worker, WorkerObserver
+from brainmvp_server.repository.model_repository import ModelRepository
+from brainmvp_server.runtime.admission import Admission
+from brainmvp_server.runtime.scratch import Scratch
+from brainmvp_server.settings import Settings
+
+
+class Service:
+    """Everything that lives as long as the process.
+
+    Raises:
+        InvalidBundle: there is no model folder.
+        EngineUnavailable: the engine is not installed, or its GPU is not here.
+        InvalidSettings: the scratch folder cannot be used.
+    """
+
+    def __init__(self, settings: Settings, observer: WorkerObserver | None = None) -> None:
+        folder = settings.service.models
+        if not folder.is_dir():
+            raise InvalidBundle(
+                "no such folder",
+                remedy="Give the folder that holds the bundles with --models",
+                subject=str(folder),
+            )
+        check_engine(settings.worker.engine)  # now, not at the first study
+        self.settings = settings
+        scratch = settings.service.scratch
+        self.scratch = Scratch() if scratch is None else Scratch(scratch)
+        self.scratch.empty()
+        self.worker = _worker(settings, observer)
+        self.repository = ModelRepository(folder, self.worker)
+        limits = settings.limits
+        self.admission = Admission(
+            limits.requests,
+            limits.key_requests,
+            limits.memory_mb << 20 if limits.memory_mb else None,
+            settings.worker.studies,
+        )
+        self.draining = False
+        self._running: set[CancelToken] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def stuck(self) -> bool:
+        """Do so many engines hang that only a new start can help?"""
+        return self.worker.networks.left.full
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can serve: it has models, their networks are loaded, and it is not closing."""
+        return (
+            bool(self.repository.catalogue.bundles) and self.repository.warm and not self.draining
+        )
+
+    def start(self) -> None:
+        """Begin to load networks and to follow the model folder."""
+        watch_s, warm_up = self.settings.service.watch_s, self.settings.worker.warm_up
+        if watch_s or warm_up:
+            self.repository.follow(watch_s, warm_up=warm_up)
+
+    @contextmanager
+    def study(self) -> Iterator[CancelToken]:
+        """One study's right to go on, which ends with its time or with the service."""
+        cancel = CancelToken(self.settings.limits.study_s)
+        with self._lock:
+            self._running.add(cancel)
+        try:
+            yield cancel
+        finally:
+            with self._lock:
+                self._running.discard(cancel)
+
+    def drain(self) -> None:
+        """Take nothing new; what runs goes on."""
+        self.draining = True
+
+    def stop(self) -> None:
+        """End what still runs, at its next window."""
+        self.draining = True
+        with self._lock:
+            running = list(self._running)
+        for cancel in running:
+            cancel.request(ServiceClosing("the service is closing", remedy="Send the study again"))
+
+    def close(self) -> None:
+        """End everything and free the networks."""
+        self.stop()
+        self.repository.close()
+        self.worker.close()
+
+
+def _worker(settings: Settings, observer: WorkerObserver | None) -> Worker:
+    worker = settings.worker
+    networks = NetworkCache(
+        engine=worker.engine,
+        options=EngineOptions(worker.engine_cache, worker.engine_build, worker.batch),
+        budget=worker.networks_mb << 20 if worker.networks_mb else None,
+        windows=worker.batch,
+        timeout_s=worker.engine_s,
+        warm_up=worker.warm_up,
+        most_hung=worker.engines_hung,
+    )
+    return Worker(networks, Batching(worker.batch_wait_ms / 1000), observer)

@@ -1,0 +1,127 @@
+"""What was measured gets into the bundle, whole, and from there into the service's answers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from brainmvp_evaluation.evaluate import EvaluationOptions, content_digest, evaluate
+from brainmvp_evaluation.schema import Evaluation
+from brainmvp_evaluation.subset_card import refuse_card, with_quality, write_subset_card
+from brainmvp_models.bundle import Bundle, find_bundles
+from brainmvp_models.errors import InvalidBundle
+
+
+@pytest.fixture
+def copy(small_bundle: Bundle, tmp_path: Path) -> Bundle:
+    """A bundle of one's own to write into."""
+    folder = tmp_path / "models" / "small" / "1"
+    shutil.copytree(small_bundle.root, folder)
+    return Bundle.open(folder)
+
+
+def test_the_card_is_written_and_nothing_else_of_the_bundle_changes(
+    copy: Bundle, evaluation: Evaluation
+) -> None:
+    before, digest = copy.network.stat(), copy.digest
+    written = write_subset_card(copy, evaluation)
+    (found,) = find_bundles(copy.root.parents[1])
+    assert isinstance(found, Bundle) and found.digest == written.digest
+    assert [path.name for path in copy.root.parents[1].iterdir()] == ["small"]
+    manifest = written.manifest
+    assert (manifest.name, manifest.version) == (copy.manifest.name, copy.manifest.version)
+    assert content_digest(written) == content_digest(copy)
+    assert written.digest != digest
+    assert written.network.stat().st_ino == before.st_ino
+    assert {q.metric for q in manifest.subset_card} == {"dice", "hd95_mm", "volume_error_ml"}
+    assert len(manifest.subset_card) == 2 * 3 * 3
+    assert manifest.evaluated is not None
+    assert manifest.evaluated.datalist == evaluation.subject.datalist
+    best = next(q for q in manifest.subset_card if (q.output, q.metric) == ("ET", "dice"))
+    assert (len(best.real), best.fill) == (4, "none")
+    assert (best.value, best.low, best.high, best.studies) == (1, 1, 1, 2)
+    card = (written.root / "card.md").read_text(encoding="utf-8")
+    assert card.count("## Measured quality") == 1 and "| t1, flair | zeros | 2 |" in card
+
+
+def test_an_evaluation_can_go_on_after_its_card_was_written(
+    copy: Bundle, options: EvaluationOptions
+) -> None:
+    own = replace(options, bundle=copy, limit=1)
+    written = write_subset_card(copy, evaluate(own))
+    assert evaluate(replace(own, bundle=written, limit=2)).figures
+
+
+def test_a_second_card_takes_the_place_of_the_first(copy: Bundle, evaluation: Evaluation) -> None:
+    once = write_subset_card(copy, evaluation)
+    part = evaluation.model_copy(update={"figures": evaluation.figures[:5]})
+    twice = write_subset_card(once, part)
+    assert len(twice.manifest.subset_card) == 3
+    text = (twice.root / "card.md").read_text(encoding="utf-8")
+    assert text.count("## Measured quality") == 1 and "| t1, flair |" not in text
+
+
+def test_other_sections_of_a_card_stay(evaluation: Evaluation) -> None:
+    card = "# A\n\n## Measured quality\n\nold\n\n## Templates\n\nkept\n"
+    changed = with_quality(card, evaluation)
+    assert "old" not in changed
+    assert changed.startswith("# A\n\n## Measured quality\n\nOn the served")
+    assert changed.endswith("\n\n## Templates\n\nkept\n")
+
+
+def test_a_card_for_other_templates_or_with_failures_is_refused(copy: Bundle) -> None:
+    refuse_card(copy)
+    with pytest.raises(InvalidBundle, match="other templates are used"):
+        refuse_card(copy, other_templates=True)
+    with pytest.raises(InvalidBundle, match="3 measurements failed"):
+        refuse_card(copy, failures=3)
+
+
+def test_the_service_reports_the_cards_quality_of_the_very_subset(
+    copy: Bundle, evaluation: Evaluation, studies: Path
+) -> None:
+    written = write_subset_card(copy, evaluation)
+    card = {(q.real, q.output, q.metric): q for q in written.manifest.subset_card}
+    files = {name: (studies / f"p1_{name}.nii.gz").read_bytes() for name in ("t1", "flair", "t2")}
+    with _served(copy.root.parents[1]) as client:
+        known = _summary(client, {name: files[name] for name in ("t1", "flair")})
+        unknown = _summary(client, files)
+    assert len(known["expected_quality"]) == 9
+    for entry in known["expected_quality"]:
+        line = card[evaluation.rows[1].real, entry["output"], entry["metric"]]
+        assert (entry["value"], entry["low"], entry["high"], entry["studies"]) == (
+            line.value, line.low, line.high, 2,
+        )  # fmt: skip
+    assert not any("not known" in warning for warning in known["warnings"])
+    assert unknown["expected_quality"] == []
+    assert any("no measurement of t1, t2, flair" in warning for warning in unknown["warnings"])
+
+
+@contextmanager
+def _served(models: Path) -> Iterator[httpx.Client]:
+    """A real service over the folder."""
+    command = [sys.executable, "-m", "brainmvp_clients.cli", "serve", "--models", str(models)]
+    with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            line = next(line for line in server.stdout if line.startswith("listening on "))
+            with httpx.Client(base_url=line.split()[-1], timeout=120) as client:
+                yield client
+        finally:
+            server.terminate()
+
+
+def _summary(client: httpx.Client, files: dict[str, bytes]) -> dict[str, Any]:
+    answer = client.post("/v1/models/small/predict", params={"fill": "zeros"}, files=files)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
