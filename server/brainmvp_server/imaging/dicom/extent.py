@@ -18,8 +18,9 @@ from pydicom.datadict import dictionary_VR
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 MOST_WEIGHT = 600_000
-"""Elements, and four for each item of a sequence, in a file or in the files of one series: what
-holds the lock for 0.2 s. Real headers weigh 100 to 500, those of enhanced MR 100 a frame."""
+"""Elements, and four for each item of a sequence, in a file: what holds the lock for 0.2 s. Of a
+series no two headers are held together. Real ones weigh 100 to 500, those of enhanced MR 100 a
+frame."""
 MOST_VALUE_BYTES = 1 << 20
 """Of a value that is text or numbers; pixels and other bytes may be of any length."""
 MOST_DEPTH = 32

@@ -24,7 +24,6 @@ from brainmvp_models.errors import InvalidVolume
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.dicom import compressed
 from brainmvp_server.imaging.dicom.dataset import open_dataset
-from brainmvp_server.imaging.dicom.extent import MOST_WEIGHT, check_extent
 from brainmvp_server.imaging.dicom.files import Frame
 from brainmvp_server.imaging.dicom.identity import head_of, source_of
 from brainmvp_server.imaging.dicom.series import Stack
@@ -79,14 +78,11 @@ def _read(stack: Stack, modality: Modality) -> Volume:
     slope, intercept = next(iter(scales)) if len(scales) == 1 else (1.0, 0.0)
     block: NDArray[Any] | None = None if stack.converted is None else np.load(stack.converted)
     heads: dict[Path, Dataset] = {}
-    paths = {frame.path for frame in stack.frames}
-    if sum(map(check_extent, paths)) > MOST_WEIGHT:
-        raise _Undecodable("its headers hold too much", "Remove its private attributes")
     numbered = enumerate(stack.frames)
     for _, group in groupby(numbered, key=lambda item: item[1].path):
         frames = list(group)
         path = frames[0][1].path
-        dataset = open_dataset(path)
+        dataset = open_dataset(path)  # one at a time: a file's header was weighed, a series' is not
         heads[path] = head_of(dataset)
         for place, frame, pixels in () if stack.converted else _decoded(dataset, frames):
             if len(scales) > 1:

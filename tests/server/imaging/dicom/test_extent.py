@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from pydicom import data as examples
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.dicom.extent import (
     MOST_DEPTH,
     MOST_VALUE_BYTES,
@@ -19,9 +22,13 @@ from brainmvp_server.imaging.dicom.extent import (
     check_extent,
 )
 from brainmvp_server.imaging.dicom.files import scan
+from brainmvp_server.imaging.dicom.pixels import read_stack
+from brainmvp_server.imaging.dicom.series import sort_series
 from dicom_frames import longest_hold_s
+from dicom_studies import contrast_image, header_of, write_series
 from hostile_headers import HOSTILE, IMAGE, MANY, element, file_of, untyped
 
+_ELEMENT_BYTES = 400
 FOLDER = Path(examples.__file__).parent / "test_files"
 
 
@@ -91,3 +98,26 @@ def test_the_limits_are_those_that_are_stated() -> None:
     assert f"more than {MOST_WEIGHT:,} elements" in text
     assert f"more than {MOST_VALUE_BYTES >> 20} MiB" in text
     assert f"nested more than {MOST_DEPTH} deep" in text
+
+
+@pytest.mark.slow
+def test_a_series_of_many_full_headers_is_read_one_header_at_a_time(tmp_path: Path) -> None:
+    """Together they weigh more than one may; in memory there is one, and nobody waits for it."""
+    image = contrast_image("t2", grid=((8, 10, 13), (20.0, 20.0, 10.0)))
+    files = write_series(tmp_path, [image], header_of("siemens", "t2"), "siemens").files
+    private = b"".join(
+        element(0x00091000 | n & 0xFFF | (n >> 12) << 17, b"LO", b"ab") for n in range(50_000)
+    )
+    for path in files:
+        whole = path.read_bytes()
+        place = whole.index(struct.pack("<HH2s", 0x0010, 0x0010, b"PN"))
+        path.write_bytes(whole[:place] + private + whole[place:])
+    assert sum(map(check_extent, files)) > MOST_WEIGHT
+    (stack,) = sort_series(scan(files).instances).stacks
+    tracemalloc.start()
+    volume = read_stack(stack, Modality.T2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert volume.grid.shape == (8, 10, 13)
+    assert peak < 3 * 50_000 * _ELEMENT_BYTES
+    assert longest_hold_s(lambda: read_stack(stack, Modality.T2)) < 0.2
