@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from brainmvp_export.called import as_called
+from brainmvp_models.command_line import as_called
 from brainmvp_models.errors import BrainMVPError, InvalidTask, InvalidVolume
 from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_models.task import load_task

@@ -27,7 +27,7 @@ from brainmvp_export.rewrite import HalfPrecision, rewritten
 from brainmvp_models import __version__
 from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
 from brainmvp_models.durable import replace_folder
-from brainmvp_models.errors import InvalidBundle, InvalidCheckpoint
+from brainmvp_models.errors import InvalidBundle
 from brainmvp_models.manifest import (
     Manifest,
     Network,
@@ -41,7 +41,7 @@ from brainmvp_models.modality import Modality, printable
 from brainmvp_models.task import NAME_PATTERN, Task
 from brainmvp_models.templates import TemplateBank
 from brainmvp_server.inference.engines import EngineOptions, check_engine, check_precision
-from brainmvp_training.checkpoint import Checkpoint, load_network, read_checkpoint
+from brainmvp_training.checkpoint import Checkpoint, load_network, read_checkpoint, read_templates
 
 NETWORK_FILE, TEMPLATES_FILE, CARD_FILE = "model.onnx", "templates.nii.gz", "card.md"
 INT8_FILE, INT8_WEIGHTS = "model.xml", "model.bin"
@@ -229,24 +229,6 @@ def _templates(options: ExportOptions, checkpoint: Checkpoint) -> TemplateBank:
     bank = checkpoint.templates if options.templates is None else read_templates(options.templates)
     bank = bank or TemplateBank({})
     return bank.only(wanted)
-
-
-def read_templates(path: Path) -> TemplateBank:
-    """The templates in a folder of NIfTI files, or in a pre-trained file.
-
-    Raises:
-        TemplateMismatch, InvalidCheckpoint: there are none, or they cannot be read.
-    """
-    if path.is_dir():
-        return TemplateBank.from_folder(path)
-    found = read_checkpoint(path).templates
-    if found is None:
-        raise InvalidCheckpoint(
-            "holds no rep_template",
-            remedy="Give a folder of NIfTI templates or a pre-trained file",
-            subject=path.name,
-        )
-    return found
 
 
 def _write_manifest(

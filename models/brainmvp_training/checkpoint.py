@@ -78,6 +78,24 @@ def read_checkpoint(path: Path) -> Checkpoint:
     )
 
 
+def read_templates(path: Path) -> TemplateBank:
+    """The templates in a folder of NIfTI files, or in a pre-trained file.
+
+    Raises:
+        TemplateMismatch, InvalidCheckpoint: there are none, or they cannot be read.
+    """
+    if path.is_dir():
+        return TemplateBank.from_folder(path)
+    found = read_checkpoint(path).templates
+    if found is None:
+        raise InvalidCheckpoint(
+            "holds no rep_template",
+            remedy="Give a folder of NIfTI templates or a pre-trained file",
+            subject=path.name,
+        )
+    return found
+
+
 def load_network(checkpoint: Checkpoint, task: Task) -> nn.Module:
     """The checkpoint's network in evaluation mode, every key and shape checked against ``task``.
 

@@ -73,7 +73,7 @@ def evaluate(
     from brainmvp_evaluation.report_files import REPORT, clear, write_files
     from brainmvp_evaluation.settings import parse_subsets
     from brainmvp_evaluation.subset_card import refuse_card, write_subset_card
-    from brainmvp_export.called import as_called
+    from brainmvp_models.command_line import as_called
 
     try:
         opened = Bundle.open(bundle)
@@ -121,7 +121,7 @@ def _policies(names: list[str]) -> tuple[FillPolicy, ...]:
 
 
 def _templates(path: Path) -> TemplateBank:
-    from brainmvp_export.export import read_templates
+    from brainmvp_training.checkpoint import read_templates
 
     return read_templates(path)
 
