@@ -14,6 +14,7 @@ from brainmvp_clients import wire
 from brainmvp_clients.cli import options as o
 from brainmvp_clients.cli.endpoints import Goals, Ways, delivered
 from brainmvp_clients.cli.problems import UsageProblem
+from brainmvp_clients.pacs.limits import MAX_IMAGE_MB
 from brainmvp_clients.score.batch import SPOOL, Batch, stopped_by_signals
 from brainmvp_clients.score.retry import Backoff
 from brainmvp_clients.score.run import RunPolicy
@@ -59,6 +60,7 @@ def dicom_listen(
     cert: o.Cert = None,
     key: o.Key = None,
     dimse_tls: o.DimseTls = False,
+    image_mb: o.ImageMb = MAX_IMAGE_MB,
 ) -> None:
     """Take studies that a PACS sends, score them, send results on.
 
@@ -92,7 +94,7 @@ def dicom_listen(
         batch.served(client)
         tls = ways.access().caller.tls
         titles = () if anyone else tuple(allow or ())
-        gate = opened(storage_entity(aet, titles), host, port, tls, spool.store)
+        gate = opened(storage_entity(aet, titles), host, port, tls, spool.store, image_mb)
         stack.callback(gate.close)
         typer.echo(f"listening as {aet} on {host}:{gate.port}")
         batch.run(client, batch.source.studies(), spool.ended)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from brainmvp_clients.cli.options import needs_pacs
 from brainmvp_clients.cli.problems import UsageProblem
 from brainmvp_clients.client import Client
-from brainmvp_clients.pacs.credentials import Credentials, without_credentials
+from brainmvp_clients.pacs.credentials import Credentials
 from brainmvp_clients.pacs.tls import Tls
 from brainmvp_clients.score.bids import BidsSource
 from brainmvp_clients.score.folders import FolderSource
@@ -40,6 +40,7 @@ class Wanted:
     match: tuple[str, ...]
     only: str
     limit: int | None
+    image_mb: int
 
     def __post_init__(self) -> None:
         given = [self.folder, self.bids, self.dicomweb, self.dimse]
@@ -113,7 +114,6 @@ class Ways:
 
     def client(self, server: str) -> Client:
         """For the server."""
-        without_credentials(server)
         api_key = self.secrets().api_key
         verify: ssl.SSLContext | bool = True
         if self.ca or self.cert:
@@ -135,7 +135,7 @@ def places(
         silence_libraries()
         source = open_source(
             ways.access(), wanted.query(), dicomweb=wanted.dicomweb, dimse=wanted.dimse,
-            retrieve=wanted.retrieve, port=wanted.scp_port,
+            retrieve=wanted.retrieve, port=wanted.scp_port, image_mb=wanted.image_mb,
         )  # fmt: skip
     stack.callback(source.close)
     return delivered(source, goals, ways, stack)

@@ -79,6 +79,12 @@ File = Annotated[
 Ca = Annotated[Path | None, option("FILE", "Authorities to trust, PEM.", CONNECTION)]
 Cert = Annotated[Path | None, option("FILE", "Our certificate, PEM.", CONNECTION)]
 Key = Annotated[Path | None, option("FILE", "Its key, PEM.", CONNECTION)]
+ImageMb = Annotated[
+    int,
+    typer.Option(
+        metavar="MIB", min=1, help="Largest image that our SCP takes.", rich_help_panel=CONNECTION
+    ),
+]
 DimseTls = Annotated[bool, option(None, "TLS for DIMSE.", CONNECTION, "--dimse-tls")]
 Json = Annotated[bool, option(None, "Print the report as JSON.", RUN, "--json")]
 Quiet = Annotated[bool, option(None, "Print nothing but errors.", RUN, "--quiet")]

@@ -19,6 +19,7 @@ from brainmvp_clients.cli.endpoints import Goals, Wanted, Ways, places
 from brainmvp_clients.cli.progress import progress
 from brainmvp_clients.cli.show_score import show_dry_run, show_report
 from brainmvp_clients.client import Client
+from brainmvp_clients.pacs.limits import MAX_IMAGE_MB
 from brainmvp_clients.score.batch import Batch, stopped_by_signals
 from brainmvp_clients.score.dry_run import dry_run as dry_run_entries
 from brainmvp_clients.score.ledger import StudyState
@@ -85,6 +86,7 @@ def score(
     cert: o.Cert = None,
     key: o.Key = None,
     dimse_tls: o.DimseTls = False,
+    image_mb: o.ImageMb = MAX_IMAGE_MB,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -96,7 +98,7 @@ def score(
     ways = Ways(aet, credentials, ca, cert, key, dimse_tls)
     wanted = Wanted(
         folder, bids, worklist, dicomweb, dimse, retrieve, scp_port,
-        since, until, tuple(match or ()), only, limit,
+        since, until, tuple(match or ()), only, limit, image_mb,
     )  # fmt: skip
     goals = Goals(tuple(send_dicomweb or ()), tuple(send_dimse or ()), deidentify)
     dicom = o.dicom_options(assign, b_value, seg, seg_frames, overlay)

@@ -8,6 +8,7 @@ from brainmvp_clients.errors import ClientError
 from brainmvp_clients.pacs.credentials import Credentials
 from brainmvp_clients.pacs.dicomweb import Dicomweb, DicomwebSink, DicomwebSource
 from brainmvp_clients.pacs.dimse import Caller, Dimse, DimseSink, DimseSource, Peer
+from brainmvp_clients.pacs.limits import MAX_IMAGE_MB
 from brainmvp_clients.pacs.query import Query
 from brainmvp_clients.pacs.storage_scp import StorageScp
 from brainmvp_clients.pacs.tls import Tls
@@ -53,6 +54,7 @@ def open_source(
     dimse: str | None,
     retrieve: str,
     port: int,
+    image_mb: int = MAX_IMAGE_MB,
 ) -> Source:
     """The one PACS to fetch from.
 
@@ -66,7 +68,8 @@ def open_source(
     pacs = access.dimse(dimse or "")
     if retrieve == "get":
         return DimseSource(pacs, query)
-    return DimseSource(pacs, query, StorageScp(access.title, port, tls=access.caller.tls))
+    scp = StorageScp(access.title, port, tls=access.caller.tls, image_mb=image_mb)
+    return DimseSource(pacs, query, scp)
 
 
 def open_sinks(access: PacsAccess, *, dicomweb: list[str], dimse: list[str]) -> tuple[Sink, ...]:

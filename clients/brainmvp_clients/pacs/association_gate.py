@@ -3,7 +3,8 @@
 pynetdicom gives a thread and a place to every connection for half a minute, and believes whatever
 length a PDU claims. So one thread of ours holds the connections until an association is asked for
 (PS3.8, 9.3.2), whole, small and in time; only then does pynetdicom hear of them. From there on no
-PDU is larger than what was negotiated.
+PDU is larger than what was negotiated, and no message, which pynetdicom gathers in memory, larger
+than a limit.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pynetdicom.association import Association
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
 
+from brainmvp_clients.pacs.limits import MAX_IMAGE_MB
+
 log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_S = 5.0
@@ -36,7 +39,11 @@ MAX_PENDING_CONNECTIONS = 64
 MAX_ASSOCIATIONS, MAX_ASSOCIATIONS_PER_ADDRESS = 40, 20
 """Associations in all, and of one address."""
 
-_ASSOCIATE_RQ, _HEADER_BYTES = 0x01, 6
+_ASSOCIATE_RQ, _DATA, _HEADER_BYTES = 0x01, 0x04, 6
+_COMMAND, _LAST = 0b01, 0b10
+"""Bits of a fragment's control header (PS3.8, annex E)."""
+_MAX_WAITING = 2
+"""Messages that wait for those before them; meanwhile nothing is read."""
 _POLL_S = 0.5
 _BACKLOG = 128
 
@@ -65,6 +72,7 @@ class _RequestedAssociation(NamedTuple):
 
     connection: socket.socket
     request: bytes
+    max_message_bytes: int
 
 
 @dataclass(eq=False)
@@ -116,15 +124,22 @@ class AssociationGate:
     Args:
         store: answers a C-STORE.
         tls: speaks TLS with everybody, if given.
+        image_mb: MiB that one image may have; the association that sends more is ended.
 
     Raises:
         OSError: the address cannot be had.
     """
 
     def __init__(
-        self, entity: AE, host: str, port: int, tls: ssl.SSLContext | None, store: Any
+        self,
+        entity: AE,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        store: Any,
+        image_mb: int = MAX_IMAGE_MB,
     ) -> None:
-        self._entity, self._tls = entity, tls
+        self._entity, self._tls, self._max_message_bytes = entity, tls, image_mb << 20
         self._server: AssociationServer = entity.make_server(
             (host, port),
             evt_handlers=[(evt.EVT_C_STORE, store)],
@@ -227,7 +242,9 @@ class AssociationGate:
         try:
             # Not in a thread: when this returns, the association has its own, and is counted.
             self._server.process_request(
-                _RequestedAssociation(pending.connection, request),  # type: ignore[arg-type]
+                _RequestedAssociation(  # type: ignore[arg-type]
+                    pending.connection, request, self._max_message_bytes
+                ),
                 pending.address,
             )
         except Exception as error:
@@ -269,23 +286,57 @@ class _GatedRequestHandler(RequestHandler):
         return association
 
 
+@dataclass
+class _MessageSize:
+    """Counts the bytes of the message whose fragments go by (PS3.8, 9.3.5 and annex E)."""
+
+    limit: int
+    bytes: int = 0
+    ended: bool = True
+
+    def add(self, items: bytearray) -> None:
+        """Count the presentation data values of one P-DATA-TF PDU.
+
+        Raises:
+            OSError: the message is larger than the limit.
+        """
+        place = 0
+        while place + _HEADER_BYTES <= len(items):
+            (length,) = struct.unpack_from(">L", items, place)
+            control = items[place + 5]
+            if control & _COMMAND and self.ended:
+                self.bytes = 0
+            self.bytes += length
+            self.ended = bool(control & _LAST)
+            place += 4 + length
+        if self.bytes > self.limit:
+            log.error("an image of more than %d MiB was not taken", self.limit >> 20)
+            raise OSError("a message larger than the limit")
+
+
 class _BoundedSocket(AssociationSocket):
-    """Reads the request first, and no PDU that is larger than what was negotiated."""
+    """Reads the request first, no PDU larger than what was negotiated, and no message larger than
+    the limit."""
 
     def __init__(self, association: Association, asked: _RequestedAssociation) -> None:
         super().__init__(association, client_socket=asked.connection)
         self._request = bytearray(asked.request)
+        self._message = _MessageSize(asked.max_message_bytes)
+        self._in_data = False
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to read."""
-        return bool(self._request) or super().ready
+        """Whether there is something to read, and room for it."""
+        if self._request:
+            return True
+        return self.assoc.dimse.msg_queue.qsize() < _MAX_WAITING and super().ready
 
     def recv(self, nr_bytes: int) -> bytearray:
         """So many bytes, or fewer where the connection ends.
 
         Raises:
-            OSError: more than a PDU may have, or nothing came in time; the connection is closed.
+            OSError: more than a PDU or an image may have, or nothing came in time; the connection
+                is closed.
         """
         if self._request:
             piece = self._request[:nr_bytes]
@@ -294,7 +345,11 @@ class _BoundedSocket(AssociationSocket):
         try:
             if nr_bytes > max(self.assoc.acceptor.maximum_length or 0, _HEADER_BYTES):
                 raise OSError("a PDU larger than negotiated")
-            return super().recv(nr_bytes)
+            piece = super().recv(nr_bytes)
+            if self._in_data:
+                self._message.add(piece)
+            self._in_data = not self._in_data and piece[:1] == bytes([_DATA])
+            return piece
         except OSError:
             self._shutdown_socket()
             raise

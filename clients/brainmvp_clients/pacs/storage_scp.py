@@ -32,6 +32,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from brainmvp_clients.errors import ClientError
 from brainmvp_clients.pacs.association_gate import MAX_ASSOCIATIONS, AssociationGate
+from brainmvp_clients.pacs.limits import MAX_IMAGE_MB
 from brainmvp_clients.pacs.tls import Tls
 from brainmvp_clients.result_files import sync
 from brainmvp_clients.score.private_files import touch_private
@@ -83,11 +84,18 @@ class Receiver:
 class StorageScp:
     """Listens as ``title``; what arrives goes where it is expected, the rest is turned away."""
 
-    def __init__(self, title: str, port: int, host: str = "", tls: Tls | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        port: int,
+        host: str = "",
+        tls: Tls | None = None,
+        image_mb: int = MAX_IMAGE_MB,
+    ) -> None:
         self.title = title
         self._expected: dict[str, Receiver] = {}
         self._lock = threading.Lock()
-        self._gate = opened(storage_entity(title), host, port, tls, self._store)
+        self._gate = opened(storage_entity(title), host, port, tls, self._store, image_mb)
 
     @property
     def port(self) -> int:
@@ -131,16 +139,24 @@ def storage_entity(title: str, callers: tuple[str, ...] = ()) -> AE:
 
 
 def opened(
-    entity: AE, host: str, port: int, tls: Tls | None, store: Callable[[evt.Event], int]
+    entity: AE,
+    host: str,
+    port: int,
+    tls: Tls | None,
+    store: Callable[[evt.Event], int],
+    image_mb: int = MAX_IMAGE_MB,
 ) -> AssociationGate:
     """The entity, listening behind its association gate.
+
+    Args:
+        image_mb: MiB that one image may have.
 
     Raises:
         ClientError: the port cannot be had.
     """
     context = tls.server() if tls else None
     try:
-        return AssociationGate(entity, host, port, context, store)
+        return AssociationGate(entity, host, port, context, store, image_mb)
     except OSError as error:
         raise ClientError(
             f"port {port} cannot be listened on ({error.strerror or type(error).__name__})",

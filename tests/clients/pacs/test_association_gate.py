@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pynetdicom import AE
+from pydicom import Dataset, FileMetaDataset
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.pdu import A_ASSOCIATE_RQ
+from pynetdicom.dimse_messages import C_ECHO_RQ
+from pynetdicom.dimse_primitives import C_ECHO
+from pynetdicom.pdu import A_ASSOCIATE_RQ, P_DATA_TF
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
     ImplementationClassUIDNotification,
@@ -25,6 +28,7 @@ from pynetdicom.pdu_primitives import (
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import MRImageStorage, Verification
 
+from brainmvp_clients.errors import ClientError
 from brainmvp_clients.pacs import association_gate as gate_module
 from brainmvp_clients.pacs.association_gate import (
     MAX_ASSOCIATIONS_PER_ADDRESS,
@@ -32,6 +36,7 @@ from brainmvp_clients.pacs.association_gate import (
     AssociationGate,
 )
 from brainmvp_clients.pacs.dimse import Caller, Dimse, Peer
+from brainmvp_clients.pacs.limits import MAX_IMAGE_MB
 from brainmvp_clients.pacs.storage_scp import Receiver, opened, storage_entity
 from brainmvp_clients.pacs.tls import Tls
 from brainmvp_clients.pacs.transfer import Instance
@@ -49,8 +54,11 @@ def receiver(tmp_path: Path) -> Receiver:
 
 
 @contextmanager
-def listening(receiver: Receiver, tls: Tls | None = None) -> Iterator[AssociationGate]:
-    gate = opened(storage_entity("BRAINMVP", (SENDER,)), "127.0.0.1", 0, tls, receiver.store)
+def listening(
+    receiver: Receiver, tls: Tls | None = None, image_mb: int = MAX_IMAGE_MB
+) -> Iterator[AssociationGate]:
+    entity = storage_entity("BRAINMVP", (SENDER,))
+    gate = opened(entity, "127.0.0.1", 0, tls, receiver.store, image_mb)
     try:
         yield gate
     finally:
@@ -227,6 +235,81 @@ def test_no_pdu_of_a_sender_is_larger_than_was_negotiated(
             connection.sendall(header(4, length) + bytes(1 << 20))
         end_of(connection)
         until(lambda: not gate._server.active_associations)
+
+
+def image_of(tmp_path: Path, mib: int) -> Path:
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, "1.2.3.4"
+    dataset.Rows = dataset.Columns = 1
+    dataset.PixelData = bytes(mib << 20)
+    dataset["PixelData"].VR = "OB"
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    dataset.save_as(tmp_path / "image.dcm", enforce_file_format=True)
+    return tmp_path / "image.dcm"
+
+
+def test_an_image_of_more_than_the_limit_ends_the_association_and_is_not_gathered(
+    receiver: Receiver, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with listening(receiver, image_mb=2) as gate:
+        with pytest.raises(ClientError):
+            send(gate, (image_of(tmp_path, 3),))
+        assert receiver.count == 0 and "more than 2 MiB" in caplog.text
+        until(lambda: not gate._server.active_associations)
+        send(gate, (image_of(tmp_path, 1),) * 3)  # the limit is that of one
+    assert receiver.count == 1
+
+
+def test_a_sender_who_never_ends_an_image_is_not_listened_to(gate: AssociationGate) -> None:
+    """Fragments of a command are counted as those of an image are."""
+    fragment = struct.pack(">LBB", 16_002, 1, 1) + bytes(16_000)
+    association = associated(gate)
+    (served,) = gate._server.active_associations
+    served.dul.socket._message.limit = 1 << 20
+    connection = association.dul.socket.socket
+    with suppress(OSError):
+        for _ in range(1000):
+            connection.sendall(header(4, len(fragment)) + fragment)
+    until(lambda: not gate._server.active_associations)
+    association.abort()
+
+
+def test_messages_that_wait_are_few_whatever_a_sender_sends(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    """A sender need not wait for an answer before it sends the next image."""
+    go_on, most = threading.Event(), 0
+    echo = C_ECHO()
+    echo.MessageID, echo.AffectedSOPClassUID = 1, Verification
+    message = C_ECHO_RQ()
+    message.primitive_to_message(echo)
+    pieces = b""
+    for data in message.encode_msg(1, 16_382):
+        pdu = P_DATA_TF()
+        pdu.from_primitive(data)
+        pieces += pdu.encode()
+
+    def slow(_: Any) -> int:
+        go_on.wait(WAIT_S)
+        return 0
+
+    entity = storage_entity("BRAINMVP", (SENDER,))
+    gate = opened(entity, "127.0.0.1", 0, None, receiver.store)
+    try:
+        association = associated(gate)
+        (served,) = gate._server.active_associations
+        served.bind(evt.EVT_C_ECHO, slow)
+        association.dul.socket.socket.sendall(pieces * 200)
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            most = max(most, served.dimse.msg_queue.qsize())
+            time.sleep(0.01)
+        association.abort()
+    finally:
+        go_on.set()
+        gate.close()
+    assert 0 < most <= 3
 
 
 def test_one_sender_cannot_take_the_places_of_another(gate: AssociationGate) -> None:
