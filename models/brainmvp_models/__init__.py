@@ -1,7 +1,3 @@
-"""What a BrainMVP model is: modalities, tasks, bundles, templates, networks and checkpoints.
-
-Importing this package, or any module directly under it except :mod:`~brainmvp_training.checkpoint`,
-imports no torch. Networks live in :mod:`brainmvp_training.networks` and need the ``export`` extra.
-"""
+"""What a BrainMVP model is: modalities, tasks, bundles, templates, errors. Imports no torch."""
 
 __version__ = "0.1.0"
