@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 import nibabel as nib
+import nrrd
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -294,6 +295,22 @@ def test_a_study_is_sent_and_looked_at_by_the_keyboard_alone(
     to("opacity")
     page.keyboard.press("Home")
     until_coloured(settled(page), most=50)
+
+
+def test_of_volumes_in_one_file_no_more_is_sent_than_tells_what_they_are(
+    page: Page, server: str, tmp_path: Path
+) -> None:
+    """Their modality is told by their names; whole, they would be sent twice."""
+    rng = np.random.default_rng(0)
+    image = nib.Nifti1Image(rng.integers(0, 999, (40, 40, 40), dtype=np.int16), np.eye(4))
+    nib.save(image, tmp_path / "t1.nii")
+    nib.save(nib.MGHImage(np.asarray(image.dataobj), np.eye(4)), tmp_path / "flair.mgz")
+    nrrd.write(str(tmp_path / "t2.nrrd"), np.asarray(image.dataobj))
+    page.goto(server)
+    with page.expect_request("**/v1/studies/identify*") as asked:
+        page.locator("#files").set_input_files(sorted(tmp_path.iterdir()))
+    expect(page.locator(".volume")).to_have_count(3)
+    assert int(asked.value.all_headers()["content-length"]) < 3 * 5000
 
 
 def test_files_that_are_given_before_the_models_are_known_are_not_lost(

@@ -22,7 +22,12 @@ class FolderSource:
         self._root, self._only = existing(root), only
 
     def studies(self) -> Iterator[Study]:
-        """The folders by name; those without a file are passed over."""
+        """The folders by name; those without a file are passed over.
+
+        Raises:
+            LocalFileError: there is none, for the folder is that of one study.
+        """
+        _check_no_study_itself(self._root)
         for folder in sorted(self._root.iterdir()):
             if folder.name.startswith(".") or not folder.is_dir():
                 continue
@@ -38,6 +43,23 @@ class FolderSource:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _check_no_study_itself(root: Path) -> None:
+    """Refuse a folder whose images lie in it, and not in a folder a study.
+
+    Raises:
+        LocalFileError: it is one.
+    """
+    beside = [path for path in root.iterdir() if not path.name.startswith(".")]
+    images = any(path.is_file() and (is_volume(path) or is_dicom(path)) for path in beside)
+    if images and not any(path.is_dir() and files_below(path) for path in beside):
+        raise LocalFileError(
+            "holds images itself, and no folder with a study",
+            remedy="Give the folder that holds it, with --only NAME for this study alone; or use "
+            "'brainmvp predict' for one study",
+            subject=str(root),
+        )
 
 
 def study_files_in(folder: Path) -> StudyFiles:

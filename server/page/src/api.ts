@@ -148,9 +148,9 @@ export interface Upload {
   signal: AbortSignal;
 }
 
-/** Of a NIfTI file, what tells that it is one: its modality is told by its name alone. */
+/** Of a volume in one file, what tells that it is one: its modality is told by its name alone. */
 function headOf(file: File): File {
-  if (!/\.nii(\.gz)?$/i.test(file.name)) return file;
+  if (!/\.(nii(\.gz)?|mg[hz]|nrrd)$/i.test(file.name)) return file;
   return new File([file.slice(0, 4096)], file.name);
 }
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from brainmvp_clients.score.folders import is_dicom, study_files_in
+from brainmvp_clients.errors import LocalFileError
+from brainmvp_clients.score.folders import FolderSource, is_dicom, study_files_in
 from dicom_studies import write_study
 
 
@@ -27,3 +28,21 @@ def test_every_slice_of_a_series_is_sent_whatever_its_file_begins_with(
 def test_what_is_no_dicom_is_not_sent_as_such(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     assert not is_dicom(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["t1.nii.gz", "IM0001"])
+def test_the_folder_of_one_study_is_refused_with_what_to_give_instead(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LocalFileError, match="holds images itself") as caught:
+        list(FolderSource(tmp_path).studies())
+    assert "--only" in caught.value.remedy and "predict" in caught.value.remedy
+
+
+def test_a_folder_of_studies_may_hold_other_files(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    for name in ("study/t1.nii.gz", "t1.nii.gz"):
+        (tmp_path / name).write_bytes(b"voxels")
+    assert [study.name for study in FolderSource(tmp_path).studies()] == ["study"]
