@@ -46,6 +46,7 @@ READERS = {
     "brainmvp_clients": ("predict", "identify", "models", "dicom-listen", "score"),
     "brainmvp_clients/cli/dicom_listen.py": ("dicom-listen",),
     "brainmvp_clients/cli/predict.py": ("predict",),
+    "brainmvp_clients/cli/source_options.py": ("score",),
     "brainmvp_clients/score": ("score",),
     "brainmvp_export": ("export", "build-engines"),
     "brainmvp_evaluation": ("evaluate",),

@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from brainmvp_clients.cli import plugins
+from brainmvp_clients.cli.option_groups import expanded
 from brainmvp_clients.version import DISTRIBUTION, version
 
 PROGRAM = "brainmvp"
@@ -102,7 +103,7 @@ def load(name: str) -> TyperCommand:
             plugins.COMMANDS, name, needed_for=f"{PROGRAM} {name}", extras=extras
         )
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(name)(function)
+    app.command(name)(expanded(function))
     command = get_command(app)
     assert isinstance(command, TyperCommand)
     return command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,74 +33,123 @@ def _text(metavar: str, description: str) -> Any:
     return typer.Option(metavar=metavar, help=description)
 
 
-Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="BUNDLE_OR_MODEL", help="A bundle's folder; with --server, a model's name."
-    ),
-]
-Probabilities = Annotated[bool, typer.Option("--probabilities", help="Write probabilities too.")]
-AsJob = Annotated[
-    bool,
-    typer.Option(
-        "--job", help="Post it as a durable job to --server and wait for it; Ctrl-C cancels it."
-    ),
-]
-Resample = Annotated[
-    bool,
-    typer.Option("--resample", help="Bring volumes on other grids onto the first one's."),
-]
-Form = Annotated[
-    Literal["sform", "qform"] | None,
-    typer.Option("--form", help="What places a volume where its header's two forms disagree."),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+@dataclass(frozen=True)
+class VolumeOptions:
+    """A study's volumes: one option a modality, named as the modality is.
+
+    Raises:
+        UsageProblem: none is given, or one twice.
+    """
+
+    flair: Annotated[Files, _volume("T2-FLAIR")] = None
+    t1: Annotated[Files, _volume("T1-weighted")] = None
+    t1c: Annotated[Files, _volume("Contrast-enhanced T1-weighted")] = None
+    t2: Annotated[Files, _volume("T2-weighted")] = None
+    mra: Annotated[Files, _volume("Angiography (time of flight)")] = None
+    pd: Annotated[Files, _volume("Proton density")] = None
+    dwi: Annotated[Files, _volume("Diffusion-weighted")] = None
+    adc: Annotated[Files, _volume("Apparent diffusion coefficient")] = None
+    t1ir: Annotated[Files, _volume("T1 inversion recovery")] = None
+
+    def __post_init__(self) -> None:
+        for modality, files in self._given.items():
+            if len(files) > 1:
+                raise UsageProblem(
+                    f"is given {len(files)} times",
+                    remedy="Give each modality once",
+                    subject=f"--{modality}",
+                )
+        if not self._given:
+            raise UsageProblem(
+                "no volume is given", remedy="Give at least one, such as --t1 FILE", subject="study"
+            )
+
+    @property
+    def study(self) -> dict[str, Path]:
+        """The file of each modality that is given."""
+        return {modality: files[0] for modality, files in self._given.items()}
+
+    @property
+    def _given(self) -> dict[str, list[Path]]:
+        return {
+            option.name: files for option in fields(self) if (files := getattr(self, option.name))
+        }
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Where the study is worked on, and how.
+
+    Raises:
+        UsageProblem: two of them cannot go together.
+    """
+
+    server: Annotated[str | None, _text("URL", "Send the study to this server.")] = None
+    version: Annotated[str | None, _text("V", "The model's version, not the latest.")] = None
+    as_job: Annotated[
+        bool,
+        typer.Option(
+            "--job", help="Post it as a durable job to --server and wait for it; Ctrl-C cancels it."
+        ),
+    ] = False
+    fill: Annotated[
+        str | None, _text("POLICY", "Missing modalities: grid, center, zeros or none.")
+    ] = None
+    resample: Annotated[
+        bool,
+        typer.Option("--resample", help="Bring volumes on other grids onto the first one's."),
+    ] = False
+    form: Annotated[
+        Literal["sform", "qform"] | None,
+        typer.Option("--form", help="What places a volume where its header's two forms disagree."),
+    ] = None
+    engine: Annotated[str | None, _text("NAME", "What runs the network here.")] = None
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write probabilities too.")
+    ] = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False
+
+    def __post_init__(self) -> None:
+        if self.server and self.engine:
+            raise UsageProblem(
+                "has no effect with --server", remedy="Leave it out", subject="--engine"
+            )
+        if self.as_job and not self.server:
+            raise UsageProblem("needs a server", remedy="Name it with --server", subject="--job")
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """What the command line asks for."""
+
+    model: str
+    study: Mapping[str, Path]
+    out: Path
+    options: PredictOptions
 
 
 def predict(
-    model: Target,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="BUNDLE_OR_MODEL", help="A bundle's folder; with --server, a model's name."
+        ),
+    ],
     out: Annotated[Path, _text("DIR", "Folder for the results.")],
-    flair: Annotated[Files, _volume("T2-FLAIR")] = None,
-    t1: Annotated[Files, _volume("T1-weighted")] = None,
-    t1c: Annotated[Files, _volume("Contrast-enhanced T1-weighted")] = None,
-    t2: Annotated[Files, _volume("T2-weighted")] = None,
-    mra: Annotated[Files, _volume("Angiography (time of flight)")] = None,
-    pd: Annotated[Files, _volume("Proton density")] = None,
-    dwi: Annotated[Files, _volume("Diffusion-weighted")] = None,
-    adc: Annotated[Files, _volume("Apparent diffusion coefficient")] = None,
-    t1ir: Annotated[Files, _volume("T1 inversion recovery")] = None,
-    server: Annotated[str | None, _text("URL", "Send the study to this server.")] = None,
-    version: Annotated[str | None, _text("V", "The model's version, not the latest.")] = None,
-    as_job: AsJob = False,
-    fill: Annotated[
-        str | None, _text("POLICY", "Missing modalities: grid, center, zeros or none.")
-    ] = None,
-    resample: Resample = False,
-    form: Form = None,
-    engine: Annotated[str | None, _text("NAME", "What runs the network here.")] = None,
-    probabilities: Probabilities = False,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    volumes: VolumeOptions,
+    options: PredictOptions,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Segment or classify one study, here or on a server.
 
     Writes mask.nii.gz, summary.json, preview.png and report.html into --out.
     """
-    given = {
-        "flair": flair, "t1": t1, "t1c": t1c, "t2": t2, "mra": mra,
-        "pd": pd, "dwi": dwi, "adc": adc, "t1ir": t1ir,
-    }  # fmt: skip
-    request = PredictRequest(
-        model, _study(given), out, version, fill, resample, form, engine, probabilities, overwrite,
-        server, as_job,
-    )  # fmt: skip
+    request = PredictRequest(model, volumes.study, out, options)
     with naming(request.study), progress(shown=not (quiet or as_json)) as bars:
-        if server:
-            work = _as_job if as_job else _on_server
-            with connected(server) as client:
+        if options.server:
+            work = _as_job if options.as_job else _on_server
+            with connected(options.server) as client:
                 summary = work(request, client, bars)
             text = (out / SUMMARY).read_text(encoding="utf-8")
         else:
@@ -111,76 +160,32 @@ def predict(
         show_summary(summary, out)
 
 
-@dataclass(frozen=True)
-class PredictRequest:
-    """What the command line asks for."""
-
-    model: str
-    study: Mapping[str, Path]
-    out: Path
-    version: str | None
-    fill: str | None
-    resample: bool
-    form: str | None
-    engine: str | None
-    probabilities: bool
-    overwrite: bool
-    server: str | None
-    as_job: bool
-
-    def __post_init__(self) -> None:
-        if not self.study:
-            raise UsageProblem(
-                "no volume is given", remedy="Give at least one, such as --t1 FILE", subject="study"
-            )
-        if self.server and self.engine:
-            raise UsageProblem(
-                "has no effect with --server", remedy="Leave it out", subject="--engine"
-            )
-        if self.as_job and not self.server:
-            raise UsageProblem("needs a server", remedy="Name it with --server", subject="--job")
-
-
-def _study(given: Mapping[str, Files]) -> dict[str, Path]:
-    study = {}
-    for modality, files in given.items():
-        if files and len(files) > 1:
-            raise UsageProblem(
-                f"is given {len(files)} times",
-                remedy="Give each modality once",
-                subject=f"--{modality}",
-            )
-        if files:
-            study[modality] = files[0]
-    return study
-
-
 def _on_server(request: PredictRequest, client: Client, bars: ProgressDisplay) -> Summary:
     return client.results(
         request.model,
         request.study,
         request.out,
-        probabilities=request.probabilities,
-        version=request.version,
-        fill=request.fill,
-        resample=request.resample,
-        form=request.form,
-        overwrite=request.overwrite,
+        probabilities=request.options.probabilities,
+        version=request.options.version,
+        fill=request.options.fill,
+        resample=request.options.resample,
+        form=request.options.form,
+        overwrite=request.options.overwrite,
         on_upload=bars.upload,
     )
 
 
 def _as_job(request: PredictRequest, client: Client, bars: ProgressDisplay) -> Summary:
-    check_folder(request.out.resolve(), request.overwrite)
+    check_folder(request.out.resolve(), request.options.overwrite)
     job = client.submit(
         request.model,
         request.study,
-        probabilities=request.probabilities,
+        probabilities=request.options.probabilities,
         interactive=True,
-        version=request.version,
-        fill=request.fill,
-        resample=request.resample,
-        form=request.form,
+        version=request.options.version,
+        fill=request.options.fill,
+        resample=request.options.resample,
+        form=request.options.form,
         on_upload=bars.upload,
     )
     try:
@@ -194,14 +199,14 @@ def _as_job(request: PredictRequest, client: Client, bars: ProgressDisplay) -> S
     if job.state != "done":
         error = job.error or JobError(detail=f"the job was {job.state}", remedy="Post it again")
         raise ClientError(error.detail, remedy=error.remedy)
-    return client.job_results(job.id, request.out, overwrite=request.overwrite)
+    return client.job_results(job.id, request.out, overwrite=request.options.overwrite)
 
 
 def _locally(request: PredictRequest, bars: ProgressDisplay) -> tuple[Summary, str]:
     for modality, path in request.study.items():
         open_volume(path, modality).close()
-    bundle = Path(request.model) / (request.version or "")
-    with staged_folder(request.out, overwrite=request.overwrite) as folder:
+    bundle = Path(request.model) / (request.options.version or "")
+    with staged_folder(request.out, overwrite=request.options.overwrite) as folder:
         run = plugins.load(
             plugins.LOCAL,
             "predict",
@@ -212,11 +217,11 @@ def _locally(request: PredictRequest, bars: ProgressDisplay) -> tuple[Summary, s
             bundle,
             request.study,
             folder,
-            fill=request.fill,
-            resample=request.resample,
-            form=request.form,
-            probabilities=request.probabilities,
-            engine=request.engine,
+            fill=request.options.fill,
+            resample=request.options.resample,
+            form=request.options.form,
+            probabilities=request.options.probabilities,
+            engine=request.options.engine,
             progress=bars.stage,
         )
         return read_summary(folder, server=str(bundle)), text

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import FrameType
 
 from brainmvp_clients.client import Client
-from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import OutputExists
 from brainmvp_clients.result_files import writing
 from brainmvp_clients.score.folder_sink import FolderSink
@@ -35,15 +34,10 @@ class Batch:
     source: Source
     sinks: tuple[Sink, ...]
     out: Path
+    settings: ResultSettings
     policy: RunPolicy = field(default_factory=RunPolicy)
-    fill: str | None = None
-    probabilities: bool = False
-    pseudonyms: str = ""
     resume: bool = False
-    dicom: DicomOptions = AS_SERVED
     stop: threading.Event = field(default_factory=threading.Event)
-    resample: bool = False
-    form: str | None = None
 
     def served(self, client: Client) -> ServedModel:
         """The model to use.
@@ -51,20 +45,7 @@ class Batch:
         Raises:
             ClientError: the server does not answer, or has no such model.
         """
-        return ServedModel(
-            client,
-            self.model,
-            self.version,
-            ResultSettings(
-                self.fill,
-                self.probabilities,
-                self.pseudonyms,
-                tuple(sorted(sink.label for sink in self.sinks)),
-                self.dicom,
-                self.resample,
-                self.form,
-            ),
-        )
+        return ServedModel(client, self.model, self.version, self.settings)
 
     def run(
         self,

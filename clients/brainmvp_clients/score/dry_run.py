@@ -53,7 +53,7 @@ def dry_run(batch: Batch, client: Client) -> Iterator[DryRunEntry]:
             images.mkdir()
             try:
                 study_files = batch.source.fetch(study, images)
-                uses = uses_of(study_files, client, images.parent, batch.dicom)
+                uses = uses_of(study_files, client, images.parent, batch.settings.dicom)
                 yield entry_of(study.name, uses, model)
             except ClientError as error:
                 if refuses_every_study(error):

@@ -1,0 +1,103 @@
+"""Options of where studies come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from brainmvp_clients.cli.options import option
+from brainmvp_clients.cli.problems import UsageProblem
+from brainmvp_clients.score.bids import BidsSource
+from brainmvp_clients.score.folders import FolderSource
+from brainmvp_clients.score.protocols import Source
+from brainmvp_clients.score.worklist import WorklistSource, read_uids
+
+if TYPE_CHECKING:
+    from brainmvp_clients.pacs.query import Query
+
+_PANEL = "Studies"
+
+
+def _from(metavar: str, description: str) -> Any:
+    return option(metavar, description, _PANEL)
+
+
+def _day() -> Any:
+    return typer.Option(formats=["%Y-%m-%d"], help="Study date.", rich_help_panel=_PANEL)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Which studies, from where.
+
+    Raises:
+        UsageProblem: they come from no place or from several, or what is asked cannot be meant.
+    """
+
+    folder: Annotated[Path | None, _from("DIR", "A folder a study.")] = None
+    bids: Annotated[Path | None, _from("DIR", "A BIDS data set.")] = None
+    worklist: Annotated[
+        Path | None, _from("FILE", "CSV or JSONL; with a PACS, its study UIDs.")
+    ] = None
+    dicomweb: Annotated[str | None, _from("URL", "A PACS's DICOMweb service.")] = None
+    dimse: Annotated[str | None, _from("TITLE@HOST:PORT", "A PACS's application entity.")] = None
+    retrieve: Annotated[str, _from("get|move", "How DIMSE fetches.")] = "get"
+    scp_port: Annotated[int, _from("PORT", "Our port for C-MOVE.")] = 11112
+    since: Annotated[datetime | None, _day()] = None
+    until: Annotated[datetime | None, _day()] = None
+    match: Annotated[
+        list[str] | None, _from("KEYWORD=VALUE", "A PACS's attribute; repeatable.")
+    ] = None
+    only: Annotated[str, _from("PATTERN", "Studies on disk by their names.")] = "*"
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Studies at most.", rich_help_panel=_PANEL)
+    ] = None
+
+    def __post_init__(self) -> None:
+        given = [self.folder, self.bids, self.dicomweb, self.dimse]
+        pacs = self.dicomweb or self.dimse
+        if sum(entry is not None for entry in given) + bool(self.worklist and not pacs) != 1:
+            raise UsageProblem(
+                "studies must come from one place",
+                remedy="Give one of --folder, --bids, --worklist, --dicomweb and --dimse",
+            )
+        if not pacs and (self.since or self.until or self.match):
+            raise UsageProblem(
+                "--since, --until and --match ask a PACS", remedy="Use --only for studies on disk"
+            )
+        if self.since and self.until and self.since > self.until:
+            raise UsageProblem("--since is after --until", remedy="Give the earlier day first")
+
+    def query(self) -> Query:
+        """The same for a PACS.
+
+        Raises:
+            ClientError: the worklist cannot be read, or an attribute is none of DICOM.
+        """
+        from brainmvp_clients.pacs.query import Query, parse_match
+
+        return Query(
+            self.since.date() if self.since else None,
+            self.until.date() if self.until else None,
+            parse_match(self.match or []),
+            read_uids(self.worklist) if self.worklist else None,
+            self.limit,
+        )
+
+    def on_disk(self) -> Source | None:
+        """The source, if it is none of a PACS.
+
+        Raises:
+            LocalFileError: what was named cannot be read.
+        """
+        if self.folder is not None:
+            return FolderSource(self.folder, self.only)
+        if self.bids is not None:
+            return BidsSource(self.bids, self.only)
+        if self.worklist is not None and not (self.dicomweb or self.dimse):
+            return WorklistSource(self.worklist, self.only)
+        return None
