@@ -144,7 +144,7 @@ def build_job_router(service: Service, requests: StudyRequests, store: JobStore)
                 )
             )
             incoming.cancel.check()
-            kept = KeptStudy(parts_of(sources, incoming.folder), study.findings(sources))
+            kept = KeptStudy(parts_of(sources, incoming.folder), study.findings(sources, task))
             return store.post(owner_of(request), asked, kept, idempotency_key)
 
         job = await ask(accept)

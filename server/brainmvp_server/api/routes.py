@@ -131,7 +131,7 @@ def build_router(service: Service, requests: StudyRequests) -> APIRouter:
                 wanted = negotiate(accept, task, probabilities=probabilities)
                 sources = study.sources(task)
                 check_modalities(tuple(sources), task, fill or task.filling.policy)
-                findings = study.findings(sources)
+                findings = study.findings(sources, task)
                 need = footprint(
                     sources,
                     task,

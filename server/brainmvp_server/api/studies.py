@@ -137,9 +137,9 @@ class ReceivedStudy:
     named: Mapping[Modality, Source]
     intake: Intake | None
 
-    def findings(self, sources: Mapping[Modality, Source]) -> Findings:
+    def findings(self, sources: Mapping[Modality, Source], task: Task) -> Findings:
         """What was identified, and what is to be said of the sources that a model is given."""
-        return Findings.of(self.intake, sources)
+        return Findings.of(self.intake, sources, task.modalities)
 
     def sources(self, task: Task) -> dict[Modality, Source]:
         """What a model is given of it, by modality.

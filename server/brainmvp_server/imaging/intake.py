@@ -6,18 +6,17 @@ first. What somebody has named himself is not asked about.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brainmvp_models.dicom_start import PREAMBLE_BYTES, has_preamble, is_dicom
+from brainmvp_models.dicom_start import is_dicom
 from brainmvp_models.errors import DuplicateModality, InvalidVolume, NothingIdentified
 from brainmvp_models.modality import Modality
 from brainmvp_models.names import name_evidence
 from brainmvp_server.imaging.archive import ArchiveLimits, Unpacked, is_zip, unpack
-from brainmvp_server.imaging.formats import STARTS
+from brainmvp_server.imaging.file_starts import is_packed_dicom, is_tar, is_volume
 from brainmvp_server.imaging.formats.pair import paired
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.sources import Source, outline
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
 Check = Callable[[], None]
 """Raises the reason why a study may not go on."""
 _ANY_SIZE = Limits(voxels=1 << 62)
-_LOOK = 4096
-"""Bytes of a compressed file that unpack to more than a preamble."""
-_GZIP = b"\x1f\x8b"
-_NIFTI_STARTS = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")
 
 
 def _goes_on() -> None:
@@ -148,11 +143,14 @@ def take_in(
     place = 0  # among images alone: what else lies in a folder is not always sent
     for file in unpacked:
         check()
-        volume = _is_nifti(file.path)
+        volume = is_volume(file.path)
         place += volume or is_dicom(file.path)
-        if not volume:
+        if is_tar(file.path):
+            place += not volume
+            unread.append(DamagedFile(place, "it is a tar archive; unpack it, send a zip instead"))
+        elif not volume:
             rest[file.path] = place
-        elif _is_packed_dicom(file.path):
+        elif is_packed_dicom(file.path):
             unread.append(DamagedFile(place, "it is compressed by gzip; decompress it (gunzip)"))
         else:
             nifti.append(_named_file(place, file, assigned))
@@ -222,16 +220,16 @@ def _check_none_missed(intake: Intake, modality: Modality) -> None:
         leave_out = " and ".join(f"assign={one.label}:none" for one in missed)
         raise NothingIdentified(
             f"{only}, and {first.reason}" if len(missed) == 1 else f"{only}: {first.reason}",
-            remedy=f"Send it again, whole, or leave it out with {leave_out}: {modality} then "
+            remedy=f"{first.remedy}, or leave it out with {leave_out}: {modality} then "
             "counts as missing, and is filled where the model allows it",
             subject=modality.value,
         )
     if intake.unread:
         first_unread = intake.unread[0]
         raise NothingIdentified(
-            f"{len(intake.unread)} DICOM files are damaged, and there is no {modality}: they may "
-            f"be it; the first is file {first_unread.place}: {first_unread.reason}",
-            remedy="Send them again, whole, or leave these files out of the study",
+            f"files that cannot be read: {len(intake.unread)}, and there is no {modality}: they "
+            f"may be it; the first is file {first_unread.place}: {first_unread.reason}",
+            remedy="Repair these files, or leave them out of the study",
             subject=modality.value,
         )
 
@@ -279,7 +277,7 @@ def one_series(
     if is_zip(part):
         inside = unpack(part, folder, subject=modality.value, check=check)
         files = [f.path for f in paired(inside, folder)]
-        volumes = [path for path in files if _is_nifti(path)]
+        volumes = [path for path in files if is_volume(path)]
         if len(volumes) == 1:
             return volumes[0]
     elif is_dicom(part):
@@ -291,7 +289,7 @@ def one_series(
         raise InvalidVolume(
             f"{len(scanned.unread)} of its {len(files)} files are damaged: "
             f"{scanned.unread[0].reason}",
-            remedy="Send the series again, whole",
+            remedy="Repair these files, or send the series again, whole",
             subject=modality.value,
         )
     study = _sorted(scanned, folder, options)
@@ -346,25 +344,6 @@ def _unpacked(
         inside = folder / f"zip-{number:06d}"
         inside.mkdir()
         yield from unpack(file.path, inside, limits, subject="files", check=check)
-
-
-def _is_nifti(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(4)
-    return start[:2] == _GZIP or start in _NIFTI_STARTS or start in STARTS
-
-
-def _is_packed_dicom(path: Path) -> bool:
-    """Whether a file is a DICOM file with a preamble, compressed by gzip."""
-    with path.open("rb") as file:
-        start = file.read(_LOOK)
-    if start[:2] != _GZIP:
-        return False
-    try:
-        unpacked = zlib.decompressobj(wbits=31).decompress(start, PREAMBLE_BYTES)
-    except zlib.error:
-        return False
-    return has_preamble(unpacked)
 
 
 def _put(found: dict[Modality, Source], modality: Modality, source: Source) -> None:

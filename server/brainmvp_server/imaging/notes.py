@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,12 @@ _HEAD_MM = 160.0
 """What another volume shows beyond this is neck and air, and is not asked of anybody."""
 
 
-def notes_of(sources: Mapping[Modality, Source], intake: Intake | None = None) -> tuple[str, ...]:
-    """Notes on the series that are used, and on the files that were not read.
+def notes_of(
+    sources: Mapping[Modality, Source],
+    intake: Intake | None = None,
+    wanted: Collection[Modality] = (),
+) -> tuple[str, ...]:
+    """Notes on the series that are used, and on the series and files that are not.
 
     Of each series: what of it is not in the volume and how it was put together; and whether its
     slices cover less of the head than another series does.
@@ -33,7 +37,15 @@ def notes_of(sources: Mapping[Modality, Source], intake: Intake | None = None) -
     notes = [f"{m}: series {one.label}: {note}" for m, one in stacks.items() for note in one.notes]
     notes += _short(stacks)
     if intake is not None and intake.unread:
-        notes.append(f"damaged DICOM files, which were not read: {len(intake.unread)}")
+        notes.append(f"damaged files, which were not read: {len(intake.unread)}")
+    filled = [modality.value for modality in wanted if modality not in sources]
+    unnamed = intake.dicom.unnamed if filled and intake is not None and intake.dicom else ()
+    if unnamed:
+        labels = ", ".join(one.label for one in unnamed)
+        notes.append(
+            f"series {labels}: not used, for nothing tells what they are; if one is "
+            f"{' or '.join(filled)}, assign it: no template need take its place"
+        )
     return tuple(notes)
 
 

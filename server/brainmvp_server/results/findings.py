@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -100,8 +100,17 @@ class Findings(Wire):
     )
 
     @classmethod
-    def of(cls, intake: Intake | None, sources: Mapping[Modality, Source]) -> Findings:
-        """What was taken in, if anything was to be told apart, and what of it is used."""
+    def of(
+        cls,
+        intake: Intake | None,
+        sources: Mapping[Modality, Source],
+        wanted: Collection[Modality] = (),
+    ) -> Findings:
+        """What was taken in, if anything was to be told apart, and what of it is used.
+
+        Args:
+            wanted: what the model takes; what is not among ``sources`` is filled.
+        """
         series = intake.dicom.series if intake and intake.dicom else ()
         return cls(
             volumes=(
@@ -110,7 +119,7 @@ class Findings(Wire):
             ),
             unreadable=len(intake.unread) if intake else 0,
             other=intake.other if intake else 0,
-            warnings=notes_of(sources, intake),
+            warnings=notes_of(sources, intake, wanted),
         )
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import tarfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -44,6 +45,15 @@ _TO_RAS = {
 
 def voxels(dtype: str = "i2") -> np.ndarray:
     return np.random.default_rng(3).integers(0, 100, SHAPE).astype(dtype)
+
+
+def tarred(content: bytes) -> bytes:
+    body = BytesIO()
+    with tarfile.open(fileobj=body, mode="w") as archive:
+        entry = tarfile.TarInfo("t1.nii")
+        entry.size = len(content)
+        archive.addfile(entry, BytesIO(content))
+    return body.getvalue()
 
 
 def mgh(name: str, dtype: str) -> Callable[[Path], Path]:
@@ -174,6 +184,7 @@ def text_nrrd(*changes: tuple[str, str], data: bytes = voxels().tobytes("F")) ->
 
 # The bytes of a file, and what its refusal says: what it is, and what to do instead.
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "tar in gzip": (lambda: gzip.compress(tarred(NIFTI)), "tar archive.*Unpack"),
     "bzip2": (lambda: bz2.compress(NIFTI), "bzip2.*bunzip2"),
     "xz": (lambda: lzma.compress(NIFTI), "xz.*unxz"),
     "zstd": (lambda: b"\x28\xb5\x2f\xfd" + NIFTI, "zstd.*unzstd"),

@@ -41,11 +41,13 @@ class Fault:
     Attributes:
         damaged: they would be a volume, were they whole.
         no_volume: nothing is lost without them: they are no volume by their kind.
+        incomplete: slices are missing, which the archive may still have.
     """
 
     reason: str
     damaged: bool = False
     no_volume: bool = False
+    incomplete: bool = False
 
 
 def unplaced(frames: Sequence[Frame]) -> Fault | None:
@@ -148,6 +150,7 @@ def _uneven(positions: Array, steps: Array, normal: Array) -> Fault | None:
             f"slice {worst + 1} and {worst + 2} (0020,0032); steps may differ by "
             f"{_IRREGULAR:.0%}, or by {rounding:.2g} mm where positions are rounded",
             damaged=True,
+            incomplete=True,
         )
     whole = positions[-1] - positions[0]
     sideways = np.linalg.norm(off - np.outer(off @ normal, normal), axis=1).max()

@@ -72,6 +72,7 @@ class SetAside:
         frames: what another program may make a volume of.
         no_volume: it is no volume by its kind (a localizer, in colour): nothing is lost without it.
             To go on without any other could change a result.
+        incomplete: slices are missing, which the archive may still have.
     """
 
     label: str
@@ -82,6 +83,7 @@ class SetAside:
     frame_of_reference: str = ""
     no_volume: bool = False
     also: tuple[str, ...] = ()
+    incomplete: bool = False
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,7 @@ def _set_aside(
         header = replace(header, slices=0)  # as many as it has tiles: nobody knows
     return SetAside(
         label, header, fault.reason, fault.damaged, hopeful, series.frame_of_reference,
-        fault.no_volume, series.also,
+        fault.no_volume, series.also, fault.incomplete,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import IO
 
-from brainmvp_server.imaging.formats.front import Front
+from brainmvp_server.imaging.formats.front import TAR_BYTES, Front, is_tar_start
 from brainmvp_server.imaging.formats.mgh import MGH, read_mgh
 from brainmvp_server.imaging.formats.nrrd import NRRD, read_nrrd
 from brainmvp_server.imaging.nifti_space import Unusable
@@ -56,4 +56,6 @@ def read_front(start: bytes, file: IO[bytes]) -> Front:
     for magic, what, remedy in _OTHERS:
         if start.startswith(magic):
             raise Unusable(what, remedy)
+    if is_tar_start(start + file.read(TAR_BYTES - len(start))):
+        raise Unusable("it is a tar archive", _UNPACK)
     raise Unusable("it is not a NIfTI file", _REMEDY)

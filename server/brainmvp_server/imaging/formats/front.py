@@ -14,6 +14,14 @@ from nibabel.spatialimages import HeaderDataError
 from brainmvp_server.imaging.grid import Affine
 from brainmvp_server.imaging.nifti_space import Unusable
 
+TAR_BYTES = 262
+"""As many bytes of a file tell whether it is a tar archive (POSIX, ustar)."""
+
+
+def is_tar_start(start: bytes) -> bool:
+    """Whether a file that begins so is a tar archive."""
+    return start[257:TAR_BYTES] == b"ustar"
+
 
 @dataclass(frozen=True)
 class Front:

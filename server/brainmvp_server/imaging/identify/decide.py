@@ -42,6 +42,7 @@ class Answer:
         agent_alone: whether nothing but Contrast/Bolus Agent says that this is a T1c.
         stands_for: what a series that is not used is to a model that was trained on its like.
         would_be: what a series that is not used surely would be, were it whole.
+        unknown: whether it may be any modality; what is known to be none is not.
     """
 
     modality: Modality | None
@@ -52,6 +53,7 @@ class Answer:
     agent_alone: bool = False
     stands_for: Modality | None = None
     would_be: Modality | None = None
+    unknown: bool = False
 
 
 def decide(header: SeriesHeader, rules: Rules) -> Answer:
@@ -62,6 +64,7 @@ def decide(header: SeriesHeader, rules: Rules) -> Answer:
         if found is not None:
             return replace(
                 _no(exclusion.reason, found),
+                unknown=False,
                 stands_for=exclusion.stands_for,
                 would_be=_surely(header, rules) if exclusion.incomplete else None,
             )
@@ -188,4 +191,4 @@ def _with_contrast(answer: Answer, header: SeriesHeader, rules: Rules) -> Answer
 
 
 def _no(reason: str, evidence: tuple[str, ...]) -> Answer:
-    return Answer(None, Confidence.NONE, evidence, reason)
+    return Answer(None, Confidence.NONE, evidence, reason, unknown=True)

@@ -29,6 +29,7 @@ class Identified:
         stack: None where it is no regular volume.
         reason: why it is used, or why not.
         missed: it would be its modality, were it whole, or a volume that can be used.
+        incomplete: what is missing of it may still be in the archive.
     """
 
     label: str
@@ -38,6 +39,14 @@ class Identified:
     used: bool
     reason: str
     missed: bool = False
+    incomplete: bool = False
+
+    @property
+    def remedy(self) -> str:
+        """How to have it used after all."""
+        if self.incomplete:
+            return "Send it again, whole"
+        return "Send a volume made of it as NIfTI, for example by dcm2niix"
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,11 @@ class IdentifiedStudy:
 
     series: tuple[Identified, ...]
     chosen: dict[Modality, Stack] = field(default_factory=dict)
+
+    @property
+    def unnamed(self) -> tuple[Identified, ...]:
+        """Whole volumes of which nobody can tell what they are."""
+        return tuple(one for one in self.series if one.stack is not None and one.answer.unknown)
 
     def missed(self, modality: Modality) -> tuple[Identified, ...]:
         """What would be this modality, were it a volume that can be used."""
@@ -160,7 +174,7 @@ def _assignments(
         if modality is not None and all(isinstance(part, SetAside) for part in meant):
             raise NothingIdentified(
                 f"series {meant[0].label} cannot be used as {modality}: {_reason(meant[0])}",
-                remedy="Send the series again, whole, or assign another one",
+                remedy="Send a volume made of it as NIfTI, or assign another series",
                 subject=modality.value,
             )
         given.update({part.label + part.header.uid: modality for part in meant})
@@ -232,7 +246,7 @@ def _doubted(
         if mine < theirs or not (mine and theirs):
             evidence = (*answer.evidence, f"series {other.label} repeats it")
             reason = "it may be from before contrast agent was given, though the agent is recorded"
-            return Answer(None, Confidence.NONE, evidence, reason)
+            return Answer(None, Confidence.NONE, evidence, reason, unknown=True)
     return None
 
 
@@ -298,11 +312,15 @@ def _entry(
         # What a series is comes before why it is no volume: a localizer is not damaged.
         reason = answer.reason if answer.modality is None and answer.evidence else part.reason
         missed = answer.modality is not None and not part.no_volume
-        return Identified(part.label, part.header, answer, None, False, reason, missed)
+        return Identified(
+            part.label, part.header, answer, None, False, reason, missed, part.incomplete
+        )
     if answer.modality is None:
         missed = answer.would_be is not None
         reason = f"it is not used: {answer.reason}" if missed else answer.reason
-        return Identified(part.label, part.header, answer, stack, False, reason, missed)
+        return Identified(
+            part.label, part.header, answer, stack, False, reason, missed, incomplete=missed
+        )
     assert best is not None
     winner, surer = best
     if part is winner:

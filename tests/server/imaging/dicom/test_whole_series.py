@@ -9,6 +9,7 @@ import copy
 import gzip
 import io
 import re
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -124,6 +125,24 @@ def zipped(files: list[Dataset], depth: int = 1) -> bytes:
         inner, body = body.getvalue(), io.BytesIO()
         with zipfile.ZipFile(body, "w") as archive:
             archive.writestr("inner.zip", inner)
+    return body.getvalue()
+
+
+def zipped_bytes(content: bytes) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        archive.writestr("study.tar.gz", content)
+    return body.getvalue()
+
+
+def tarred(files: list[Dataset]) -> bytes:
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w") as archive:
+        for number, dataset in enumerate(files):
+            content = encoded(dataset)
+            entry = tarfile.TarInfo(f"{number}.dcm")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
     return body.getvalue()
 
 
@@ -289,11 +308,22 @@ CASES = {
     ),
     "compressed by gzip": Case(
         lambda files: [gzip.compress(encoded(ds)) for ds in files], 0,
-        "12 DICOM files are damaged.*compressed by gzip",
+        "files that cannot be read: 12.*compressed by gzip",
+    ),
+    "packed as a tar archive": Case(
+        lambda files: [tarred(files)], 0, "files that cannot be read: 1.*tar archive"
+    ),
+    "packed as a tar archive in a zip": Case(
+        lambda files: [zipped_bytes(gzip.compress(tarred(files)))], 0,
+        "files that cannot be read: 1.*tar archive",
+    ),
+    "in inverted grey": Case(
+        each(lambda _, ds: setattr(ds, "PhotometricInterpretation", "MONOCHROME1")), 0,
+        "12 of its 12 images have no plain grey values",
     ),
     "the last slices compressed by gzip": Case(
         lambda files: [*files[:10], *(gzip.compress(encoded(ds)) for ds in files[10:])], 10,
-        "damaged DICOM files, which were not read: 2", same=False,
+        "damaged files, which were not read: 2", same=False,
     ),
     "some without preamble": Case(
         lambda files: [*map(without_preamble, files[:4]), *files[4:]], SLICES
@@ -352,9 +382,16 @@ CASES = {
         SLICES,
     ),
     "a file whose header ends early": Case(
-        lambda files: [encoded(files[0])[:400] for _ in files], 0, "12 DICOM files are damaged"
+        lambda files: [encoded(files[0])[:400] for _ in files], 0, "files that cannot be read: 12"
     ),
 }  # fmt: skip
+
+
+LACKS_SLICES = {
+    "a slice that is missing", "too few slices of it", "halves with a slice missing between them",
+    "a gap among thin slices",
+}  # fmt: skip
+"""What the archive may still have whole."""
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -371,7 +408,10 @@ def test_a_t2_that_is_there_is_used_whole_or_the_study_is_refused(
         error = refused.value
         assert re.search(case.says, error.problem), error.problem
         assert error.subject == "t2"
-        assert "assign=" in error.remedy or "leave these files out" in error.remedy
+        assert "assign=" in error.remedy or "leave them out" in error.remedy
+        lacks_slices = name in LACKS_SLICES or "cannot be read" in error.problem
+        assert lacks_slices or "as NIfTI" in error.remedy, "sending it again would not help"
+        assert name not in LACKS_SLICES or "again, whole" in error.remedy
         assert not any(word in str(error) for word in PLANTED)
         return
     sources = chosen_for(intake, WANTED, {})
@@ -382,6 +422,31 @@ def test_a_t2_that_is_there_is_used_whole_or_the_study_is_refused(
     if case.same:
         whole = taken([path.read_bytes() for path in t2.files], tmp_path / "whole")
         assert volume.digest == read_volume(whole.sources()[Modality.T2], Modality.T2).digest
+
+
+def unnamed(dataset: Dataset) -> Dataset:
+    """A slice of which nothing tells what it shows."""
+    made = again(dataset, SeriesNumber=9)
+    for keyword in ("SeriesDescription", "ProtocolName", "EchoTime", "RepetitionTime",
+                    "SequenceName", "ScanningSequence", "SequenceVariant"):  # fmt: skip
+        if keyword in made:
+            delattr(made, keyword)
+    return made
+
+
+def test_a_series_that_nobody_can_name_is_not_filled_over_in_silence(
+    study: Study, tmp_path: Path
+) -> None:
+    t1 = [path.read_bytes() for path in study.series["t1"].files]
+    t2 = datasets(study.series["t2"])
+    uid = generate_uid()
+    odd = [again(unnamed(ds), SeriesInstanceUID=uid) for ds in t2]
+    intake = taken([*t1, *odd], tmp_path / "heap")
+    sources = chosen_for(intake, WANTED, {})
+    (note,) = Findings.of(intake, sources, WANTED).warnings
+    assert re.search("series 9: not used.*if one is t2, assign it", note), note
+    whole = taken([*t1, *odd, *t2], tmp_path / "whole")
+    assert Findings.of(whole, chosen_for(whole, WANTED, {}), WANTED).warnings == ()
 
 
 def test_the_sender_may_say_that_a_series_is_to_be_filled(study: Study, tmp_path: Path) -> None:
