@@ -1,6 +1,7 @@
 """A result on one page of paper: HTML that needs nothing else, printed on A4.
 
-It says nothing of the patient: who a result belongs to is known by whoever asked for it.
+It says nothing of the patient: who a result belongs to is known by whoever asked for it. What is
+said is gathered here; ``report.html.j2`` says how, and escapes it.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
-from html import escape
 from importlib import resources
 
+import jinja2
 import numpy as np
 
 from brainmvp_models.modality import Modality
@@ -35,6 +37,41 @@ _METRICS = {
 _MOST_WARNINGS = 6
 
 
+@dataclass(frozen=True)
+class _Slice:
+    """A plane of the report; ``jpeg`` in base64, ``side`` what its left edge is."""
+
+    name: str
+    place: str
+    side: str
+    jpeg: str
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """A mean as text, and below it its 95 % interval, where there is one."""
+
+    mean: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class _QualityRow:
+    """What was measured of one output, a value a metric."""
+
+    title: str
+    values: tuple[_Interval | None, ...]
+
+
+@dataclass(frozen=True)
+class _Quality:
+    """The quality to expect: a row an output, a column a metric."""
+
+    metrics: tuple[str, ...]
+    rows: tuple[_QualityRow, ...]
+    studies: int
+
+
 def report_html(result: Result, planes: Planes | None = None) -> str:
     """The report: key slices with contours, what was found, from what, by what, and its limits.
 
@@ -43,27 +80,17 @@ def report_html(result: Result, planes: Planes | None = None) -> str:
     """
     summary, task = Summary.of(result), result.manifest.task
     titles = {s.name: s.title or s.name for s in summary.structures} | {"all": "whole study"}
-    body = [
-        _head(summary, task.title),
-        _slices(result, planes or Planes.of(result)),
-        '<div class="columns"><section>',
-        _findings(summary, structure_colours(task.outputs)),
-        _expected(summary.expected_quality, titles),
-        "</section><section>",
-        _channels(summary),
-        _warnings(summary.warnings),
-        "</section></div>",
-        _provenance(summary),
-        f"<footer><strong>Limits of use.</strong> {escape(summary.intended_use)}</footer>",
-    ]
-    title = f"{summary.model} {summary.version}: {task.title}"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{report_policy()}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_style()}</style></head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body></html>\n"
+    return _template().render(
+        summary=summary,
+        title=task.title,
+        now=datetime.now(timezone.utc),
+        policy=report_policy(),
+        style=_style(),
+        slices=_slices(result, planes or Planes.of(result)),
+        colours=structure_colours(task.outputs),
+        quality=_quality(summary.expected_quality, titles),
+        warnings=summary.warnings[:_MOST_WARNINGS],
+        left_out=max(len(summary.warnings) - _MOST_WARNINGS, 0),
     )
 
 
@@ -84,39 +111,36 @@ def _style() -> str:
     return resources.files(__package__).joinpath("report.css").read_text("utf-8")
 
 
-def _head(summary: Summary, title: str) -> str:
-    now = datetime.now(timezone.utc)
-    alert = (
-        '<p class="alert">Demonstration model: this result has no clinical meaning.</p>'
-        if summary.demo
-        else ""
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return (
-        f"<header><div><h1>{escape(title)}</h1>"
-        f'<div class="faint">{escape(summary.model)}, version {escape(summary.version)}</div></div>'
-        f'<div class="faint right">BrainMVP Server<br>{now:%d %B %Y, %H:%M} UTC</div></header>'
-        + alert
-    )
+    environment.filters |= {
+        "capital": _capital,
+        "extent": _extent,
+        "modality": _name,
+        "spacing": _spacing,
+        "times": _times,
+    }
+    text = resources.files(__package__).joinpath("report.html.j2").read_text("utf-8")
+    return environment.from_string(text)
 
 
-def _slices(result: Result, planes: Planes) -> str:
+def _slices(result: Result, planes: Planes) -> tuple[_Slice, ...]:
     """Three planes through the most of what was found, and three more axial ones."""
     shown = [(name, axis, planes.focus[axis]) for name, axis in PLANES]
     shown += [("axial", 2, index) for index in _spread(planes)]
     grid = result.study.native.grid.canonical()
-    figures = []
+    slices = []
     for name, axis, index in shown:
         out = io.BytesIO()
         panel = planes.panel(axis, index, _PANEL, "outlined")
         panel.save(out, "JPEG", quality=_QUALITY, subsampling=0)
-        data = base64.b64encode(out.getvalue()).decode()
+        jpeg = base64.b64encode(out.getvalue()).decode()
         place = grid.affine[axis, 3] + index * grid.affine[axis, axis]
-        figures.append(
-            f'<figure><img src="data:image/jpeg;base64,{data}" alt="{name} slice">'
-            f"<figcaption>{name}, {_place(axis, float(place))}</figcaption>"
-            f'<span class="side">{"A" if axis == 0 else "R"}</span></figure>'
-        )
-    return f'<div class="slices">{"".join(figures)}</div>'
+        slices.append(_Slice(name, _place(axis, float(place)), "A" if axis == 0 else "R", jpeg))
+    return tuple(slices)
 
 
 def _place(axis: int, mm: float) -> str:
@@ -136,27 +160,6 @@ def _spread(planes: Planes) -> tuple[int, int, int]:
     return low, middle, high
 
 
-def _findings(summary: Summary, colours: dict[str, str]) -> str:
-    if summary.kind == "classification":
-        rows = [
-            (_capital(score.title or score.name), _bar(score.score), f"{100 * score.score:.1f} %")
-            for score in summary.scores
-        ]
-        return "<h2>Class scores</h2>" + _table(("class", "", "probability"), rows, numbers=1)
-    found_rows = [
-        (
-            _swatch(colours.get(found.name, found.colour)) + _capital(found.title or found.name),
-            f"{found.volume_ml:.2f}",
-            str(found.components),
-            _extent(found),
-        )
-        for found in summary.structures
-    ]
-    return "<h2>Volumes</h2>" + _table(
-        ("structure", "mL", "parts", "extent, mm"), found_rows, numbers=3
-    )
-
-
 def _extent(found: StructureFound) -> str:
     if found.bounding_box_mm is None:
         return "not found"
@@ -164,100 +167,35 @@ def _extent(found: StructureFound) -> str:
     return " × ".join(f"{side:.0f}" for side in sides)
 
 
-def _expected(expected: Sequence[ExpectedQuality], titles: dict[str, str]) -> str:
+def _quality(expected: Sequence[ExpectedQuality], titles: dict[str, str]) -> _Quality | None:
+    """The table of what was measured for these modalities; None where nothing was."""
     if not expected:
-        return (
-            "<h2>Quality to expect</h2><p>Not known: it was not measured for these modalities.</p>"
-        )
-    measured = {(quality.output, quality.metric): _figure(quality) for quality in expected}
-    metrics = list(dict.fromkeys(quality.metric for quality in expected))
+        return None
+    measured = {(quality.output, quality.metric): _interval(quality) for quality in expected}
+    metrics = tuple(dict.fromkeys(quality.metric for quality in expected))
     outputs = dict.fromkeys(quality.output for quality in expected)
-    rows = [
-        (
-            _capital(titles.get(output, output)),
-            *(measured.get((output, metric), "") for metric in metrics),
-        )
-        for output in outputs
-    ]
-    head = ("mean", *(escape(_METRICS.get(metric, metric)) for metric in metrics))
-    studies = max(quality.studies for quality in expected)
-    return (
-        "<h2>Quality to expect</h2>"
-        + _table(head, rows, numbers=len(metrics))
-        + f'<p class="faint">Measured on {studies} studies with these modalities; '
-        "below each mean its 95 % interval.</p>"
+    return _Quality(
+        metrics=tuple(_METRICS.get(metric, metric) for metric in metrics),
+        rows=tuple(
+            _QualityRow(
+                titles.get(output, output),
+                tuple(measured.get((output, metric)) for metric in metrics),
+            )
+            for output in outputs
+        ),
+        studies=max(quality.studies for quality in expected),
     )
 
 
-def _figure(quality: ExpectedQuality) -> str:
-    """A mean, and its interval below."""
+def _interval(quality: ExpectedQuality) -> _Interval:
+    mean = f"{quality.value:.3g}"
     if quality.low is None or quality.high is None:
-        return f"{quality.value:.3g}"
-    return f"{quality.value:.3g}<small>{_short(quality.low)} to {_short(quality.high)}</small>"
+        return _Interval(mean, "")
+    return _Interval(mean, f"{_short(quality.low)} to {_short(quality.high)}")
 
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
-
-
-def _channels(summary: Summary) -> str:
-    rows = [
-        (
-            _name(real.modality),
-            "this patient",
-            f"{_times(real.shape)}; {_spacing(real.spacing_mm)}&nbsp;mm",
-        )
-        for real in summary.real
-    ]
-    rows += [
-        (
-            _name(filled.modality),
-            '<span class="template">template, not this patient</span>'
-            if filled.template
-            else '<span class="template">empty, not this patient</span>',
-            filled.policy,
-        )
-        for filled in summary.filled
-    ]
-    head = ("modality", "from", "voxels, or fill policy")
-    return "<h2>What the model was given</h2>" + _table(head, rows, numbers=0)
-
-
-def _warnings(warnings: Sequence[str]) -> str:
-    if not warnings:
-        return ""
-    lines = [_capital(text) for text in warnings[:_MOST_WARNINGS]]
-    if len(warnings) > _MOST_WARNINGS:
-        lines.append(f"and {len(warnings) - _MOST_WARNINGS} more, in the summary")
-    return "<h2>Warnings</h2><ul>" + "".join(f"<li>{line}.</li>" for line in lines) + "</ul>"
-
-
-def _provenance(summary: Summary) -> str:
-    engine = summary.engine
-    lines = [
-        ("bundle", f"<code>{escape(summary.bundle)}</code>"),
-        ("engine", escape(f"{engine.name} on {engine.device}, {engine.precision}")),
-    ]
-    lines += [
-        (_name(real.modality), f"<code>{escape(real.digest)}</code>") for real in summary.real
-    ]
-    items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in lines)
-    return f"<h2>Where it comes from</h2><dl>{items}</dl>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int) -> str:
-    """A table whose last ``numbers`` columns are numbers; cells are HTML."""
-    first = len(head) - numbers
-
-    def row(cells: Sequence[str], tag: str) -> str:
-        parts = (
-            f"<{tag} class=number>{cell}</{tag}>" if place >= first else f"<{tag}>{cell}</{tag}>"
-            for place, cell in enumerate(cells)
-        )
-        return f"<tr>{''.join(parts)}</tr>"
-
-    body = "".join(row(cells, "td") for cells in rows)
-    return f"<table><thead>{row(head, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def _name(modality: Modality) -> str:
@@ -274,19 +212,4 @@ def _spacing(sides: Sequence[float]) -> str:
 
 
 def _capital(text: str) -> str:
-    return escape(text[:1].upper() + text[1:])
-
-
-def _swatch(colour: str) -> str:
-    return (
-        '<svg class="swatch" viewBox="0 0 10 10" aria-hidden="true">'
-        f'<rect width="10" height="10" rx="2" fill="{escape(colour)}"/></svg>'
-    )
-
-
-def _bar(share: float) -> str:
-    return (
-        '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect width="100" height="10" fill="#e3e8ed"/>'
-        f'<rect width="{100 * share:.1f}" height="10" fill="#1f5f99"/></svg>'
-    )
+    return text[:1].upper() + text[1:]
