@@ -82,21 +82,7 @@ def run_finetuning(
     check_run(options.run, resume=options.resume)
     options.run.mkdir(parents=True, exist_ok=True)
     filler = ChannelFiller.of(options.task, options.bank)
-    prepare = options.task.preprocessing
-    studies, judged = (
-        prepare_studies(
-            [case.limited_to(options.task.modalities) for case in cases],
-            prepare,
-            options.cache,
-            on_study=on_study,
-        )
-        for cases in (options.cases, options.validation)
-    )
-    optional = [channel.modality for channel in options.task.channels if not channel.required]
-    for study in studies:
-        filler.check(study, optional if options.tuning.mix else ())
-    for study in judged:
-        filler.check(study, optional)
+    studies, judged = _prepared(options, filler, on_study)
     torch.manual_seed(options.seed)
     network, notes = build_network(options.task, options.size, options.pretrained)
     for note in notes:
@@ -130,6 +116,28 @@ def run_finetuning(
     path = options.run / CHECKPOINT
     say(f"wrote {path}")
     return path
+
+
+def _prepared(
+    options: FinetuneOptions, filler: ChannelFiller, on_study: Callable[[], None]
+) -> tuple[tuple[PreparedStudy, ...], tuple[PreparedStudy, ...]]:
+    """The studies to train and to judge on; each can be filled where it may have to be."""
+    modalities = options.task.modalities
+    studies, judged = (
+        prepare_studies(
+            [case.limited_to(modalities) for case in cases],
+            options.task.preprocessing,
+            options.cache,
+            on_study=on_study,
+        )
+        for cases in (options.cases, options.validation)
+    )
+    optional = [channel.modality for channel in options.task.channels if not channel.required]
+    for study in studies:
+        filler.check(study, optional if options.tuning.mix else ())
+    for study in judged:
+        filler.check(study, optional)
+    return studies, judged
 
 
 class _Best:

@@ -6,13 +6,12 @@ from its last checkpoint goes on as if nothing had happened.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from copy import deepcopy
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,12 +21,12 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.tensorboard import SummaryWriter
 
 from brainmvp_models.errors import InvalidCheckpoint, TrainingFailed
-
-RESUME_FILE = "last.ckpt"
-LOSSES_FILE = "losses.jsonl"
+from brainmvp_training import resume_file
+from brainmvp_training.loss_log import LossLog
+from brainmvp_training.resume_file import RESUME_FILE
+from brainmvp_training.running_mean import RunningMean
 
 
 class Objective(Protocol):
@@ -160,82 +159,152 @@ def train(
         InvalidCheckpoint: ``resume``, and the run's resume file is not of this training.
         TrainingFailed: the loss is not finite; the resume file is of before.
     """
-    if fabric.world_size > 1 and fabric.device.type == "cuda":
-        objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
-    if fabric.device.type == "cpu":
-        lay_out(objective)
-    learning = [p for p in objective.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        groups or [{"params": learning}], lr=plan.learning_rate, weight_decay=plan.weight_decay
-    )
-    batches = len(sampler)
-    per_epoch = -(-batches // plan.accumulate)
-    schedule = LambdaLR(optimiser, _cosine(plan.warmup, plan.epochs * per_epoch))
-    module, wrapped = fabric.setup(objective, optimiser)
-    average = _RunningMean(objective, plan.average)
-    state: dict[str, Any] = {
-        "objective": module, "optimiser": wrapped, "schedule": schedule,
-        "precision": fabric.strategy.precision.state_dict(), "average": average.state,
-        "material": f"{batches} in steps of {plan.accumulate}: {material}", "epoch": 0, "index": 0,
-    }  # fmt: skip
+    training = _Training(fabric, objective, sampler, plan, run, groups, material)
     if resume and (run / RESUME_FILE).is_file():
-        asked = [(group["initial_lr"], group["weight_decay"]) for group in optimiser.param_groups]
-        mine = state["material"]
-        _load(fabric, run, state, average)
-        _check_material(state["material"], mine)
-        _set_rates(optimiser, schedule, asked)
-    step = state["epoch"] * per_epoch + -(-state["index"] // plan.accumulate)
-    log = _Log(run, after=step) if fabric.is_global_zero else None
-    saved = time.monotonic()
-    for epoch in range(state["epoch"], plan.epochs):
-        objective.epoch = epoch  # type: ignore[assignment]
-        module.train()
-        first = state["index"]
+        training.resume()
+    with training.logged() as log:
+        for epoch in range(training.state["epoch"], plan.epochs):
+            training.epoch(epoch, log, on_step)
+            training.end_epoch(epoch, on_epoch)
+    return training.judged
+
+
+class _Training:
+    """A training under way: what its steps change, and what its resume file holds."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        objective: nn.Module,
+        sampler: Sampler,
+        plan: TrainingPlan,
+        run: Path,
+        groups: list[dict[str, Any]] | None,
+        material: str,
+    ) -> None:
+        if fabric.world_size > 1 and fabric.device.type == "cuda":
+            objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
+        if fabric.device.type == "cpu":
+            lay_out(objective)
+        self._fabric, self._objective, self._sampler = fabric, objective, sampler
+        self._plan, self._run = plan, run
+        learning = [p for p in objective.parameters() if p.requires_grad]
+        self._optimiser = torch.optim.AdamW(
+            groups or [{"params": learning}], lr=plan.learning_rate, weight_decay=plan.weight_decay
+        )
+        self._batches = len(sampler)
+        self._per_epoch = -(-self._batches // plan.accumulate)
+        self._steps = plan.epochs * self._per_epoch
+        self._schedule = LambdaLR(self._optimiser, _cosine(plan.warmup, self._steps))
+        self._module, self._wrapped = fabric.setup(objective, self._optimiser)
+        self._average = RunningMean(objective, plan.average)
+        self._saved = time.monotonic()
+        self.state: dict[str, Any] = {
+            "objective": self._module,
+            "optimiser": self._wrapped,
+            "schedule": self._schedule,
+            "precision": fabric.strategy.precision.state_dict(),
+            "average": self._average.state,
+            "material": f"{self._batches} in steps of {plan.accumulate}: {material}",
+            "epoch": 0,
+            "index": 0,
+        }
+
+    @property
+    def judged(self) -> nn.Module:
+        """The module to judge and to keep: the running mean if there is one."""
+        return self._average.module(self._objective)
+
+    def resume(self) -> None:
+        """Go on where the resume file was written, with the rates that are asked for now.
+
+        Raises:
+            InvalidCheckpoint: it is not of this training.
+        """
+        groups = self._optimiser.param_groups
+        asked = [(group["initial_lr"], group["weight_decay"]) for group in groups]
+        material = self.state["material"]
+        resume_file.load(self._fabric, self._run, self.state, self._average)
+        resume_file.check_material(self.state["material"], material)
+        resume_file.set_rates(self._optimiser, self._schedule, asked)
+
+    @contextmanager
+    def logged(self) -> Iterator[LossLog | None]:
+        """The run's log, on the process that writes it."""
+        if not self._fabric.is_global_zero:
+            yield None
+            return
+        into = -(-self.state["index"] // self._plan.accumulate)
+        log = LossLog(self._run, after=self.state["epoch"] * self._per_epoch + into)
+        try:
+            yield log
+        finally:
+            log.close()
+
+    def epoch(
+        self, epoch: int, log: LossLog | None, on_step: Callable[[TrainingProgress], None]
+    ) -> None:
+        """One pass over the sampler, from where the resume file left it.
+
+        Raises:
+            TrainingFailed: the loss is not finite.
+        """
+        plan, fabric = self._plan, self._fabric
+        self._objective.epoch = epoch  # type: ignore[assignment]
+        self._module.train()
         sums: Tensor | None = None
-        for index, batch in _ahead(sampler, epoch, first, plan.threads):
-            last = index + 1 == batches
+        for index, batch in _ahead(self._sampler, epoch, self.state["index"], plan.threads):
+            last = index + 1 == self._batches
             stepping = (index + 1) % plan.accumulate == 0 or last
-            with fabric.no_backward_sync(module, enabled=not stepping):
-                terms = module(_to(batch, fabric.device))
+            with fabric.no_backward_sync(self._module, enabled=not stepping):
+                terms = self._module(_to(batch, fabric.device))
                 fabric.backward(terms[0] / plan.accumulate)
             sums = terms.detach() if sums is None else sums + terms.detach()
             if not stepping:
                 continue
-            if not torch.isfinite(sums[0]):
-                raise TrainingFailed(
-                    f"the loss is not finite in epoch {epoch + 1}",
-                    remedy="Resume with a lower --rate, a --clip, or --precision 32",
-                )
-            if plan.clip:
-                fabric.strategy.precision.unscale_gradients(optimiser)
-                _clip(optimiser, plan.clip)
-            wrapped.step()
-            optimiser.zero_grad(set_to_none=True)
-            schedule.step()
-            average.update(objective)
-            step = epoch * per_epoch + index // plan.accumulate + 1
+            self._step(epoch, sums)
+            step = epoch * self._per_epoch + index // plan.accumulate + 1
             share = index % plan.accumulate + 1
-            values = dict(zip(objective.terms, (sums / share).tolist(), strict=True))  # type: ignore[arg-type]
+            values = dict(zip(self._objective.terms, (sums / share).tolist(), strict=True))  # type: ignore[arg-type]
             sums = None
             if log is not None:
-                log.write(epoch, step, values, float(schedule.get_last_lr()[0]))
-            on_step(TrainingProgress(epoch, step, plan.epochs * per_epoch, values))
-            due = fabric.broadcast(time.monotonic() - saved > plan.save_seconds)
-            if due and not last:
-                state.update(epoch=epoch, index=index + 1, average=average.state)
-                _save(fabric, run, state)
-                saved = time.monotonic()
-        judged = average.module(objective)
-        _share_statistics(fabric, judged)
-        state.update(epoch=epoch + 1, index=0, average=average.state)
-        wanted = on_epoch(epoch, judged)
-        due = fabric.broadcast(time.monotonic() - saved > plan.save_seconds / 2)
-        if wanted or due or epoch + 1 == plan.epochs:
-            _save(fabric, run, state)
-            saved = time.monotonic()
-    if log is not None:
-        log.close()
-    return average.module(objective)
+                log.write(epoch, step, values, float(self._schedule.get_last_lr()[0]))
+            on_step(TrainingProgress(epoch, step, self._steps, values))
+            if self._due(plan.save_seconds) and not last:
+                self.state.update(epoch=epoch, index=index + 1, average=self._average.state)
+                self._save()
+
+    def end_epoch(self, epoch: int, on_epoch: Callable[[int, nn.Module], bool]) -> None:
+        """Have the epoch judged; write the resume file where it is asked for or due."""
+        _share_statistics(self._fabric, self.judged)
+        self.state.update(epoch=epoch + 1, index=0, average=self._average.state)
+        wanted = on_epoch(epoch, self.judged)
+        due = self._due(self._plan.save_seconds / 2)
+        if wanted or due or epoch + 1 == self._plan.epochs:
+            self._save()
+
+    def _step(self, epoch: int, sums: Tensor) -> None:
+        """One step of the optimiser, if the loss is finite."""
+        if not torch.isfinite(sums[0]):
+            raise TrainingFailed(
+                f"the loss is not finite in epoch {epoch + 1}",
+                remedy="Resume with a lower --rate, a --clip, or --precision 32",
+            )
+        if self._plan.clip:
+            self._fabric.strategy.precision.unscale_gradients(self._optimiser)
+            _clip(self._optimiser, self._plan.clip)
+        self._wrapped.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self._schedule.step()
+        self._average.update(self._objective)
+
+    def _due(self, seconds: float) -> bool:
+        """Whether the resume file is older, by the first process's clock."""
+        return bool(self._fabric.broadcast(time.monotonic() - self._saved > seconds))
+
+    def _save(self) -> None:
+        resume_file.save(self._fabric, self._run, self.state)
+        self._saved = time.monotonic()
 
 
 def lay_out(module: nn.Module) -> None:
@@ -249,63 +318,6 @@ def lay_out(module: nn.Module) -> None:
             # are, and DDP warns where a gradient has others.
             laid = torch.empty_like(parameter, memory_format=torch.channels_last_3d)
             parameter.data = laid.copy_(parameter.data)
-
-
-class _RunningMean:
-    """An exponential moving mean of the weights and statistics; the module itself without decay."""
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.count = 0
-        self._mean: nn.Module | None = None
-        if decay:
-            self._mean = deepcopy(module).eval()
-
-    @property
-    def state(self) -> dict[str, Any]:
-        return {} if self._mean is None else {"count": self.count, **self._mean.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        if self._mean is not None:
-            self.count = int(state.pop("count"))
-            self._mean.load_state_dict(state)
-
-    @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        if self._mean is None:
-            return
-        keep = min(self.decay, self.count / (self.count + 10))
-        self.count += 1
-        now = module.state_dict()
-        for key, mean in self._mean.state_dict().items():
-            if mean.dtype.is_floating_point:
-                mean.lerp_(now[key].to(mean.device), 1 - keep)
-            else:
-                mean.copy_(now[key])
-
-    def module(self, module: nn.Module) -> nn.Module:
-        return module if self._mean is None else self._mean
-
-
-class _Log:
-    """The loss of every step, as lines of JSON and for TensorBoard."""
-
-    def __init__(self, run: Path, after: int) -> None:
-        """Open the run's log; what it holds after step ``after`` will be written anew."""
-        run.mkdir(parents=True, exist_ok=True)
-        self._path = run / LOSSES_FILE
-        lines = self._path.read_text().splitlines() if self._path.is_file() else []
-        self._path.write_text("".join(f"{line}\n" for line in lines[:after]))
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=after + 1)
-
-    def write(self, epoch: int, step: int, terms: dict[str, float], rate: float) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps({"epoch": epoch, "step": step, "rate": rate, **terms}) + "\n")
-        for name, value in terms.items():
-            self._board.add_scalar(f"train/{name}", value, step)
-
-    def close(self) -> None:
-        self._board.close()
 
 
 def _ahead(sampler: Sampler, epoch: int, first: int, threads: int) -> Iterator[tuple[int, Any]]:
@@ -338,51 +350,6 @@ def _cosine(warmup: int, steps: int) -> Callable[[int], float]:
         return 0.5 * (1 + float(torch.cos(torch.tensor(min(share, 1.0) * torch.pi))))
 
     return factor
-
-
-def _save(fabric: Fabric, run: Path, state: dict[str, Any]) -> None:
-    aside = run / f".{RESUME_FILE}.part"
-    state["precision"] = fabric.strategy.precision.state_dict()
-    fabric.save(aside, state)
-    fabric.barrier()
-    if fabric.is_global_zero:
-        aside.replace(run / RESUME_FILE)
-
-
-def _load(fabric: Fabric, run: Path, state: dict[str, Any], average: _RunningMean) -> None:
-    try:
-        fabric.load(run / RESUME_FILE, state)
-        average.load(dict(state["average"]))
-        if state["precision"]:  # of fp16; a run may go on in another precision
-            fabric.strategy.precision.load_state_dict(state["precision"])
-    except (RuntimeError, KeyError, ValueError, EOFError) as error:
-        raise InvalidCheckpoint(
-            f"is not of this training ({type(error).__name__})",
-            remedy="Resume with the options the run began with, or begin in another folder",
-            subject=RESUME_FILE,
-        ) from error
-
-
-def _check_material(before: str, now: str) -> None:
-    if before != now:
-        raise InvalidCheckpoint(
-            "is of a run on other batches",
-            remedy="Resume with the same studies, --fold, --batch, --per-study, --accumulate and "
-            "number of processes",
-            subject=RESUME_FILE,
-        )
-
-
-def _set_rates(
-    optimiser: torch.optim.Optimizer, schedule: LambdaLR, asked: list[tuple[float, float]]
-) -> None:
-    """Go on with the rates that this call asks for, where the resume file has others."""
-    schedule.base_lrs = [rate for rate, _ in asked]
-    for group, factor, (rate, decay) in zip(
-        optimiser.param_groups, schedule.lr_lambdas, asked, strict=True
-    ):
-        now = rate * factor(schedule.last_epoch)
-        group.update(initial_lr=rate, lr=now, weight_decay=decay)
 
 
 @torch.no_grad()

@@ -25,7 +25,8 @@ from brainmvp_training.finetuning import (
     build_network,
     supervised_logits,
 )
-from brainmvp_training.loop import LOSSES_FILE, TrainingPlan
+from brainmvp_training.loop import TrainingPlan
+from brainmvp_training.loss_log import LOSSES_FILE
 from brainmvp_training.mixing import ChannelFiller, OftenMissing
 from brainmvp_training.networks import RELEASED, TINY, ClassificationNetwork, SegmentationNetwork
 from brainmvp_training.prepared import prepare_studies

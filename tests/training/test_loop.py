@@ -21,11 +21,11 @@ from torch import nn
 import toy_training
 from brainmvp_models.errors import InvalidCheckpoint
 from brainmvp_training.loop import (
-    LOSSES_FILE,
-    RESUME_FILE,
     make_fabric,
     train,
 )
+from brainmvp_training.loss_log import LOSSES_FILE
+from brainmvp_training.resume_file import RESUME_FILE
 from stopping import stopped_at
 from toy_training import PLAN, ToyObjective, ToySampler
 

@@ -17,7 +17,8 @@ from brainmvp_training.case import Case
 from brainmvp_training.checkpoint import read_checkpoint
 from brainmvp_training.datalist import read_datalist
 from brainmvp_training.finetuning import build_network
-from brainmvp_training.loop import LOSSES_FILE, TrainingPlan, lay_out
+from brainmvp_training.loop import TrainingPlan, lay_out
+from brainmvp_training.loss_log import LOSSES_FILE
 from brainmvp_training.networks import RELEASED, TINY
 from brainmvp_training.prepared import PreparedStudy, prepare_studies
 from brainmvp_training.pretrain import PretrainOptions, run_pretraining
