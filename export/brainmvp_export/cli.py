@@ -13,7 +13,7 @@ from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_models.task import load_task
 
 
-def export(
+def export(  # long: its parameters are the options of a command
     checkpoint: Annotated[Path, typer.Argument(help="A fine-tuned checkpoint.")],
     out: Annotated[Path, typer.Argument(help="Model folder; gets OUT/NAME/VERSION.")],
     task: Annotated[str, typer.Option(help="A preset, or the path of a task file.")],

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from brainmvp_models.templates import TemplateBank
 
 
-def evaluate(
+def evaluate(  # long: its parameters are the options of a command
     bundle: Annotated[Path, typer.Argument(help="A bundle: NAME or NAME/VERSION.")],
     datalist: Annotated[Path, typer.Argument(help="A datalist in JSON, or a BIDS folder.")],
     out: Annotated[
