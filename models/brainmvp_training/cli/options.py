@@ -1,8 +1,12 @@
-"""Options that pre-training and fine-tuning share."""
+"""Options that pre-training and fine-tuning share.
+
+A command takes frozen dataclasses, whose fields are its options: ``brainmvp`` expands them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,16 +57,28 @@ Decay = Annotated[float, typer.Option(min=0, help="Weight decay of AdamW.")]
 Warmup = Annotated[int, typer.Option(min=0, help="Steps of linear warm-up before the cosine.")]
 Accumulate = Annotated[int, typer.Option(min=1, help="Batches a step of the optimiser.")]
 Clip = Annotated[float, typer.Option(min=0, help="Largest norm of the gradient; 0 for none.")]
-Precision = Annotated[
-    Literal["auto", "32", "bf16", "16"],
-    typer.Option(help="auto: half on a GPU, 32 on a CPU; bf16 is fast on CPUs that have it."),
-]
-Accelerator = Annotated[Literal["auto", "cpu", "cuda"], typer.Option()]
-Threads = Annotated[int, typer.Option(min=1, help="Threads that make batches ahead.")]
-SaveSeconds = Annotated[float, typer.Option(min=0, help="How often the resume file is written.")]
-Seed = Annotated[int, typer.Option(min=0)]
-Resume = Annotated[bool, typer.Option(help="Go on from OUT's resume file, if there is one.")]
-DryRun = Annotated[bool, typer.Option(help="Check every file of the datalist, train nothing.")]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run computes, and how it goes on."""
+
+    precision: Annotated[
+        Literal["auto", "32", "bf16", "16"],
+        typer.Option(help="auto: half on a GPU, 32 on a CPU; bf16 is fast on CPUs that have it."),
+    ] = "auto"
+    accelerator: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto"
+    threads: Annotated[int, typer.Option(min=1, help="Threads that make batches ahead.")] = 1
+    save_seconds: Annotated[
+        float, typer.Option(min=0, help="How often the resume file is written.")
+    ] = 120.0
+    seed: Annotated[int, typer.Option(min=0)] = 0
+    resume: Annotated[bool, typer.Option(help="Go on from OUT's resume file, if there is one.")] = (
+        False
+    )
+    dry_run: Annotated[
+        bool, typer.Option(help="Check every file of the datalist, train nothing.")
+    ] = False
 
 
 def named_size(name: str) -> NetworkSize:

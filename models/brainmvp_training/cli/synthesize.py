@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from brainmvp_models.modality import BANK_ORDER, parse_modality
-from brainmvp_training.cli.guard import bar, plain_errors
+from brainmvp_training.cli.terminal import bar, plain_errors
 
 _ALL = ",".join(modality.value for modality in BANK_ORDER)
 

@@ -1,4 +1,4 @@
-"""What the training commands share: errors as one line, a progress bar on a terminal."""
+"""What the training commands show on a terminal: errors as one line, and a progress bar."""
 
 from __future__ import annotations
 
