@@ -21,7 +21,14 @@ from pydicom.sr.coding import Code
 from pydicom.tag import BaseTag
 
 from brainmvp_clients.errors import ClientError
-from brainmvp_clients.pacs.profile import EDITION, SAFE_PRIVATE, Action, action_for, cleaned
+from brainmvp_clients.pacs.profile import (
+    EDITION,
+    SAFE_PRIVATE,
+    Action,
+    action_for,
+    cleaned,
+    is_harmless,
+)
 from brainmvp_clients.pacs.pseudonyms import Pseudonyms
 from brainmvp_clients.score.nifti import without_text
 from brainmvp_clients.score.protocols import Sink, Source
@@ -215,7 +222,8 @@ def _is_safe(dataset: Dataset, tag: BaseTag) -> bool:
         return (tag.group, str(dataset[tag].value)) in kept
     creator = dataset.get(BaseTag((tag.group << 16) | (tag.element >> 8)))
     value = str(creator.value) if creator is not None else ""
-    return (tag.group, value, tag.element & 0xFF) in SAFE_PRIVATE
+    safe = (tag.group, value, tag.element & 0xFF) in SAFE_PRIVATE
+    return safe and is_harmless(dataset[tag].value)
 
 
 def _restore_uids(dataset: Dataset, uids: dict[str, str]) -> None:

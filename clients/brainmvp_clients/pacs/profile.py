@@ -2,12 +2,14 @@
 
 The table is PS3.15, table E.1-1, as the dicom-anonymizer package carries it, with two options of
 the standard: *Clean Descriptors*, for the few texts that tell a series' modality, of which only
-words of the trade are kept; *Retain Safe Private*, for the vendors' b-values (table E.3.10-1).
+words of the trade are kept; *Retain Safe Private*, for the numbers and code words by which
+vendors tell diffusion weighting and echo planar imaging (table E.3.10-1).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from functools import cache
 
@@ -50,11 +52,20 @@ CLEANED = (
 SAFE_PRIVATE = frozenset(
     {
         (0x0019, "SIEMENS MR HEADER", 0x0C),
+        (0x0019, "SIEMENS MR HEADER", 0x0D),
         (0x0043, "GEMS_PARM_01", 0x39),
+        (0x0065, "Image Private Header", 0x09),
         (0x2001, "Philips Imaging DD 001", 0x03),
+        (0x2001, "Philips Imaging DD 001", 0x04),
+        (0x2001, "Philips Imaging DD 001", 0x13),
     }
 )
-"""Private attributes that are kept, all b-values: group, creator, element."""
+"""Private attributes that are kept: group, creator, element. b-values, the kind of diffusion
+weighting (0D, 04) and the EPI factor (13); what the server tells a series by."""
+_DIRECTIONS = frozenset(
+    {"", "NONE", "DIRECTIONAL", "ISOTROPIC", "BMATRIX", "I", "P", "M", "S", "O"}
+)
+_MOST_BINARY = 8
 
 _WORD = re.compile(
     r"""
@@ -94,6 +105,25 @@ def action_for(tag: BaseTag) -> Action | None:
         # Curves and overlays can hold burned-in text (the table's 50xx and 60xx).
         return Action.REMOVE
     return table().get((tag.group, tag.element))
+
+
+def is_harmless(value: object) -> bool:
+    """Whether the value of a kept private attribute is what it should be: numbers or a code."""
+    if isinstance(value, bytes):
+        return len(value) <= _MOST_BINARY or is_harmless(value.decode("latin-1").strip("\0 "))
+    if isinstance(value, str):
+        return all(_is_number_or_code(part) for part in value.split("\\"))
+    if isinstance(value, Sequence):
+        return all(map(is_harmless, value))
+    return value is None or isinstance(value, (int, float))
+
+
+def _is_number_or_code(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.strip().upper() in _DIRECTIONS
+    return True
 
 
 def cleaned(text: str) -> str:

@@ -22,6 +22,11 @@ from brainmvp_clients.pacs.profile import cleaned
 from brainmvp_clients.pacs.pseudonyms import Pseudonyms
 from brainmvp_clients.score.nifti import without_text
 from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
+from brainmvp_server.imaging.dicom.files import scan
+from brainmvp_server.imaging.dicom.header import Attributes, header_of
+from brainmvp_server.imaging.dicom.series import sort_series
+from brainmvp_server.imaging.identify.identify_study import identify_study
+from brainmvp_server.imaging.identify.rules import load_rules
 from dicom_studies import PLANTED, write_study
 from dicom_studies import Study as Written
 
@@ -143,6 +148,71 @@ def test_private_attributes_and_burned_in_text_do_not_pass(tmp_path: Path) -> No
     study_files = StudyFiles(files=(tmp_path / "burned.dcm",), dicom=True)
     with pytest.raises(UnusableStudy):
         Pseudonymizer(PSEUDONYMS).pseudonymize(Study("k", "x"), study_files, tmp_path / "out")
+
+
+PRIVATE = {
+    "Siemens": ((0x0019, "SIEMENS MR HEADER", 0x0C, "IS", 1000),
+                (0x0019, "SIEMENS MR HEADER", 0x0D, "CS", "DIRECTIONAL")),
+    "GE": ((0x0043, "GEMS_PARM_01", 0x39, "IS", [1000000800, 8, 0, 0]),),
+    "United Imaging": ((0x0065, "Image Private Header", 0x09, "FD", 700.0),),
+    "Philips": ((0x2001, "Philips Imaging DD 001", 0x03, "FL", 900.0),
+                (0x2001, "Philips Imaging DD 001", 0x04, "CS", "I"),
+                (0x2001, "Philips Imaging DD 001", 0x13, "SL", 55)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("vendor", PRIVATE)
+def test_what_vendors_tell_of_diffusion_is_there_for_the_server(
+    tmp_path: Path, vendor: str
+) -> None:
+    written = write_study(tmp_path / "s", "siemens", ("t1",))
+    dataset = dcmread(written.files[0])
+    for group, creator, element, kind, value in PRIVATE[vendor]:
+        dataset.private_block(group, creator, create=True).add_new(element, kind, value)
+    before = header_of(Attributes(dataset))
+    assert before.b_value
+    pseudonymize(dataset, PSEUDONYMS, {})
+    after = header_of(Attributes(dataset))
+    for name in ("b_value", "directionality", "sequence"):
+        assert getattr(after, name) == getattr(before, name), name
+
+
+@pytest.mark.parametrize("vendor", PRIVATE)
+@pytest.mark.parametrize("kind", ["LO", "UN"])
+def test_a_name_in_the_place_of_a_number_does_not_pass(
+    tmp_path: Path, vendor: str, kind: str
+) -> None:
+    dataset = dcmread(write_study(tmp_path / "s", "siemens", ("t1",)).files[0])
+    planted = b"Plantedname " if kind == "UN" else "1000\\Plantedname"
+    for group, creator, element, *_ in PRIVATE[vendor]:
+        dataset.private_block(group, creator, create=True).add_new(element, kind, planted)
+    pseudonymize(dataset, PSEUDONYMS, {})
+    dataset.save_as(tmp_path / "x.dcm", enforce_file_format=True)
+    assert b"Plantedname" not in (tmp_path / "x.dcm").read_bytes()
+
+
+def test_real_series_are_identified_alike_before_and_after(
+    real_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    for folder in sorted(path for path in real_data("dicom").iterdir() if path.is_dir()):
+        files = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
+        out = tmp_path / folder.name
+        out.mkdir()
+        hidden = Pseudonymizer(PSEUDONYMS).pseudonymize(
+            Study(folder.name, "x"), StudyFiles(files=files, dicom=True), out
+        )
+        before, after = (
+            [
+                (one.answer.modality, one.answer.confidence, one.used,
+                 one.header.b_value or 0,  # Philips says 0 in a private sequence
+                 one.header.directionality, one.header.sequence, one.header.slices)
+                for one in identify_study(
+                    sort_series(found.instances, found.beside), load_rules(None)
+                ).series
+            ]
+            for found in (scan(files), scan(hidden.files))
+        )  # fmt: skip
+        assert before == after and before, folder.name
 
 
 @given(st.text(max_size=64))
