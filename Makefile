@@ -13,7 +13,7 @@ SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reord
 # For long trials, whose tests take longer than others may.
 LONG := --timeout 7200 -o faulthandler_timeout=7500
 
-.PHONY: demo serve system test test-slow faults fuzz mutants load container-test check page docs lock format demo-models bench clean
+.PHONY: demo serve system test test-slow faults fuzz mutants load container-test check page docs site lock format demo-models bench clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python examples/demo.py
@@ -60,6 +60,10 @@ page:
 docs: $(DEV)/.ready
 	$(DEV)/bin/python docs/generate.py
 	$(DEV)/bin/python helm/generate.py
+
+# The documentation as a site, in build/site; every link is checked.
+site: $(DEV)/.ready
+	NO_MKDOCS_2_WARNING=1 $(DEV)/bin/mkdocs build --quiet
 
 # What the images are made of, anew: the newest packages that fit.
 lock: $(DEV)/.ready

@@ -1,4 +1,4 @@
-"""Write the pages that say what the code says: settings, metrics and errors.
+"""Write the pages that say what the code says: commands, settings, metrics and errors.
 
 Run by ``make docs``; a test holds the pages against the code.
 """
@@ -9,15 +9,57 @@ import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from typer.core import TyperArgument, TyperOption
+
 import brainmvp_server.api.app  # noqa: F401  (every error of the service is known once it is loaded)
+from brainmvp_clients.cli.commands import KNOWN, OWN, load
 from brainmvp_models.errors import BrainMVPError
 from brainmvp_server.api.problems import STATUS, status_of
 from brainmvp_server.observability.metrics import FAMILIES
 from brainmvp_server.settings.table import Entry, entries, groups
 
 FOLDER = Path(__file__).parent
+Parameter = TyperArgument | TyperOption
 _HOMES = ("brainmvp_models.errors", "brainmvp_server.api.")
 _NOTE = "<!-- Written by `make docs` from the code; do not edit. -->\n"
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    lines = [
+        "# Commands",
+        _NOTE,
+        "What `brainmvp COMMAND --help` says. Exit codes: 0 done, 1 some studies failed, 2 bad",
+        "usage or input, 130 interrupted. What is wrong is one line on stderr. The flags of",
+        "`brainmvp serve` are its [settings](settings.md).",
+    ]
+    for entry in (*OWN, *KNOWN):
+        command = load(entry.name)
+        about = inspect.cleandoc(command.help or "").replace("\n\n", "\n").splitlines()
+        needs = f" Needs `brainmvp[{entry.extras}]`." if entry.extras else ""
+        lines += ["", f"## {entry.name}", "", " ".join(about) + needs]
+        lines += ["", "| | |", "| --- | --- |"]
+        lines += [
+            _parameter(parameter)
+            for parameter in command.params
+            if not _is_setting(entry.name, parameter.name)
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _is_setting(command: str, name: str | None) -> bool:
+    """Whether it is a flag of `serve` that settings.md tells of."""
+    names = {entry.name for entry in entries()} | {f"{entry.name}_file" for entry in entries()}
+    return command == "serve" and name in names
+
+
+def _parameter(parameter: Parameter) -> str:
+    if isinstance(parameter, TyperArgument):
+        names = f"`{parameter.metavar or (parameter.name or '').upper()}`"
+    else:
+        names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    about = " ".join((getattr(parameter, "help", "") or "").split()).replace("|", "\\|")
+    return f"| {names} | {about} |"
 
 
 def settings() -> str:
@@ -106,6 +148,7 @@ def _kinds(kind: type[BrainMVPError]) -> Iterator[type[BrainMVPError]]:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands,
     "settings.md": settings,
     "metrics.md": metrics,
     "errors.md": errors,
