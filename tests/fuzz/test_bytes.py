@@ -16,7 +16,7 @@ from .conftest import Target, cases
 
 # A second volume on a grid of its own: a study that can be read ends there, before any inference.
 OTHER = nib.Nifti1Image(
-    np.arange(120, dtype=np.float32).reshape(6, 5, 4), np.diag([1.5, 2.5, 3.5, 1.0])
+    np.arange(120, dtype=np.float32).reshape(6, 5, 4), np.diag([15.0, 25.0, 35.0, 1.0])
 ).to_bytes()
 
 Edits = list[tuple[int, bytes]]
@@ -40,7 +40,8 @@ def nifti(draw: st.DrawFn) -> bytes:
     shape = draw(st.tuples(*[st.integers(1, 7)] * 3))
     kind = draw(st.sampled_from([np.uint8, np.int16, np.float32, np.float64, np.uint16, np.int8]))
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    image = nib.Nifti1Image((rng.random(shape) * 200).astype(kind), np.eye(4))
+    affine = np.diag([10.0, 10, 10, 1])  # wide enough for a head, as a rule
+    image = nib.Nifti1Image((rng.random(shape) * 200).astype(kind), affine)
     body = image.to_bytes()
     header = bytearray(body[:348])
     short, real = st.integers(-(1 << 15), (1 << 15) - 1), st.floats(width=32)
