@@ -18,7 +18,7 @@ from brainmvp_clients.archive import unpack
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import ServerUnreachable
 from brainmvp_clients.result_files import append, check_gzip, scratch, staged_file, staged_folder
-from brainmvp_clients.upload import ModalityFiles, OnUpload, StudyPath, Upload, opened
+from brainmvp_clients.upload import ModalityFiles, OnUpload, StudyPath, Upload, open_upload
 from brainmvp_clients.wire import Call
 
 
@@ -39,11 +39,11 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         url = wire.address(server)
-        self.server = wire.shown(url)
+        self.server = wire.display_address(url)
         self._http = httpx.AsyncClient(
             base_url=url,
             timeout=timeout,
-            headers=wire.own_headers(headers),
+            headers=wire.request_headers(headers),
             verify=verify,
             transport=transport,
         )
@@ -66,7 +66,7 @@ class AsyncClient:
     async def ready(self) -> bool:
         """Whether the server answers and takes studies now."""
         try:
-            with wire.translated(self.server):
+            with wire.transport_errors(self.server):
                 answer = await self._http.get(wire.READY.path)
                 return answer.status_code == httpx.codes.OK
         except ServerUnreachable:
@@ -90,7 +90,7 @@ class AsyncClient:
     ) -> Findings:
         """Which of a study's images is which modality, and why; no model is run."""
         call = wire.identify_call(dicom)
-        with opened(study, on_upload) as upload:
+        with open_upload(study, on_upload) as upload:
             return parse(Findings, await self._text(call, upload), subject=self.server)
 
     async def predict(
@@ -106,7 +106,7 @@ class AsyncClient:
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
         call = wire.predict_call(model, version, fill, resample=resample, form=form)
-        with opened(study, on_upload) as upload:
+        with open_upload(study, on_upload) as upload:
             return parse(Summary, await self._text(call, upload), subject=self.server)
 
     async def mask(
@@ -129,7 +129,7 @@ class AsyncClient:
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
             save = partial(append, file, target=target, server=self.server)
-            with opened(study, on_upload) as upload:
+            with open_upload(study, on_upload) as upload:
                 async with self._answer(call, upload) as answer:
                     async for chunk in answer.aiter_bytes(wire.CHUNK):
                         await to_thread.run_sync(save, chunk)
@@ -171,7 +171,7 @@ class AsyncClient:
             scratch(folder) as archive,
         ):
             save = partial(append, archive, target=folder, server=self.server)
-            with opened(study, on_upload) as upload:
+            with open_upload(study, on_upload) as upload:
                 async with self._answer(call, upload) as answer:
                     async for chunk in answer.aiter_bytes(wire.CHUNK):
                         await to_thread.run_sync(save, chunk)
@@ -207,7 +207,7 @@ class AsyncClient:
             key=key,
             dicom=dicom,
         )
-        with opened(study, on_upload) as upload:
+        with open_upload(study, on_upload) as upload:
             return parse(Job, await self._text(call, upload), subject=self.server)
 
     async def jobs(self) -> tuple[Job, ...]:
@@ -228,7 +228,7 @@ class AsyncClient:
             try:
                 async with self._answer(call) as answer:
                     async for line in answer.aiter_lines():
-                        if (text := wire.told(line)) is not None:
+                        if (text := wire.event_data(line)) is not None:
                             yield (now := parse(Job, text, subject=self.server))
                             if now.over:
                                 return
@@ -266,7 +266,7 @@ class AsyncClient:
     ) -> AsyncIterator[httpx.Response]:
         """A good answer of the kind asked for, its body still to be read."""
         async with AsyncExitStack() as stack:
-            stack.enter_context(wire.translated(self.server))
+            stack.enter_context(wire.transport_errors(self.server))
             request = self._http.build_request(
                 call.method,
                 call.path,
@@ -284,5 +284,5 @@ class AsyncClient:
     async def _read(self, answer: httpx.Response) -> bytes:
         pieces: list[bytes] = []
         async for piece in answer.aiter_bytes(wire.CHUNK):
-            wire.joined(pieces, piece, self.server)
+            wire.add_piece(pieces, piece, self.server)
         return b"".join(pieces)

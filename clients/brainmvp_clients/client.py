@@ -17,7 +17,7 @@ from brainmvp_clients.archive import unpack
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import ServerUnreachable
 from brainmvp_clients.result_files import append, check_gzip, scratch, staged_file, staged_folder
-from brainmvp_clients.upload import ModalityFiles, OnUpload, StudyPath, Upload, opened
+from brainmvp_clients.upload import ModalityFiles, OnUpload, StudyPath, Upload, open_upload
 from brainmvp_clients.wire import Call
 
 
@@ -46,11 +46,11 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         url = wire.address(server)
-        self.server = wire.shown(url)
+        self.server = wire.display_address(url)
         self._http = httpx.Client(
             base_url=url,
             timeout=timeout,
-            headers=wire.own_headers(headers),
+            headers=wire.request_headers(headers),
             verify=verify,
             transport=transport,
         )
@@ -73,7 +73,7 @@ class Client:
     def ready(self) -> bool:
         """Whether the server answers and takes studies now."""
         try:
-            with wire.translated(self.server):
+            with wire.transport_errors(self.server):
                 return self._http.get(wire.READY.path).status_code == httpx.codes.OK
         except ServerUnreachable:
             return False
@@ -96,7 +96,7 @@ class Client:
     ) -> Findings:
         """Which of a study's images is which modality, and why; no model is run."""
         call = wire.identify_call(dicom)
-        with opened(study, on_upload) as upload:
+        with open_upload(study, on_upload) as upload:
             return parse(Findings, self._text(call, upload), subject=self.server)
 
     def predict(
@@ -112,7 +112,7 @@ class Client:
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
         call = wire.predict_call(model, version, fill, resample=resample, form=form)
-        with opened(study, on_upload) as upload:
+        with open_upload(study, on_upload) as upload:
             return parse(Summary, self._text(call, upload), subject=self.server)
 
     def mask(
@@ -134,7 +134,7 @@ class Client:
         )
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
-            with opened(study, on_upload) as upload, self._answer(call, upload) as answer:
+            with open_upload(study, on_upload) as upload, self._answer(call, upload) as answer:
                 for chunk in answer.iter_bytes(wire.CHUNK):
                     append(file, chunk, target=target, server=self.server)
             check_gzip(file, server=self.server)
@@ -174,7 +174,7 @@ class Client:
             staged_folder(Path(into), overwrite=overwrite) as folder,
             scratch(folder) as archive,
         ):
-            with opened(study, on_upload) as upload, self._answer(call, upload) as answer:
+            with open_upload(study, on_upload) as upload, self._answer(call, upload) as answer:
                 for chunk in answer.iter_bytes(wire.CHUNK):
                     append(archive, chunk, target=folder, server=self.server)
             return unpack(archive, folder, server=self.server)
@@ -209,7 +209,7 @@ class Client:
             key=key,
             dicom=dicom,
         )
-        with opened(study, on_upload) as upload:
+        with open_upload(study, on_upload) as upload:
             return parse(Job, self._text(call, upload), subject=self.server)
 
     def jobs(self) -> tuple[Job, ...]:
@@ -230,7 +230,7 @@ class Client:
             try:
                 with self._answer(call) as answer:
                     for line in answer.iter_lines():
-                        if (text := wire.told(line)) is not None:
+                        if (text := wire.event_data(line)) is not None:
                             yield (now := parse(Job, text, subject=self.server))
                             if now.over:
                                 return
@@ -265,7 +265,7 @@ class Client:
     def _answer(self, call: Call, upload: Upload | None = None) -> Iterator[httpx.Response]:
         """A good answer of the kind asked for, its body still to be read."""
         with ExitStack() as stack:
-            stack.enter_context(wire.translated(self.server))
+            stack.enter_context(wire.transport_errors(self.server))
             request = self._http.build_request(
                 call.method,
                 call.path,
@@ -283,5 +283,5 @@ class Client:
     def _read(self, answer: httpx.Response) -> bytes:
         pieces: list[bytes] = []
         for piece in answer.iter_bytes(wire.CHUNK):
-            wire.joined(pieces, piece, self.server)
+            wire.add_piece(pieces, piece, self.server)
         return b"".join(pieces)

@@ -104,7 +104,7 @@ class Upload:
 
 
 @contextmanager
-def opened(study: ModalityFiles, on_upload: OnUpload | None = None) -> Iterator[Upload]:
+def open_upload(study: ModalityFiles, on_upload: OnUpload | None = None) -> Iterator[Upload]:
     """The study's files, open for the time of one request.
 
     Raises:

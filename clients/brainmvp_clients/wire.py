@@ -125,7 +125,7 @@ def job_events(job: str) -> Call:
     return Call(f"/v1/jobs/{quote(job, safe='')}/events", accept=EVENTS)
 
 
-def told(line: str) -> str | None:
+def event_data(line: str) -> str | None:
     """The job that a line of server-sent events holds, as JSON, if it holds one."""
     return line.removeprefix("data:") if line.startswith("data:") else None
 
@@ -153,7 +153,7 @@ def address(server: str) -> httpx.URL:
             "has credentials in it, which lists of processes would show",
             remedy="Give the address alone, http://HOST:PORT, and the key in BRAINMVP_API_KEY; "
             "whatever else a proxy asks for goes into the headers of a Client",
-            subject=shown(url),
+            subject=display_address(url),
         )
     if url.query or url.fragment:
         part = "query" if url.query else "fragment"
@@ -161,7 +161,7 @@ def address(server: str) -> httpx.URL:
             f"has a {part}, which no call would keep",
             remedy="Give the address alone, http://HOST:PORT; options such as --fill and "
             "--resample say the rest",
-            subject=shown(url),
+            subject=display_address(url),
         )
     port = 80 if url.port is None else url.port
     if url.scheme not in ("http", "https") or not url.host or not 0 < port < 1 << 16:
@@ -173,18 +173,18 @@ def address(server: str) -> httpx.URL:
     return url
 
 
-def shown(url: httpx.URL) -> str:
+def display_address(url: httpx.URL) -> str:
     """The address without credentials, fit for a message."""
     return f"{url.scheme}://{url.netloc.decode('ascii')}{url.path.rstrip('/')}"
 
 
-def own_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+def request_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     """The caller's headers and our name."""
     return {"User-Agent": f"brainmvp-clients/{version()}", **(headers or {})}
 
 
 @contextmanager
-def translated(server: str) -> Iterator[None]:
+def transport_errors(server: str) -> Iterator[None]:
     """Turns what httpx raises into this package's errors."""
     try:
         yield
@@ -251,7 +251,7 @@ def seconds_asked(text: str) -> float | None:
     return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
 
 
-def joined(pieces: list[bytes], piece: bytes, server: str) -> None:
+def add_piece(pieces: list[bytes], piece: bytes, server: str) -> None:
     """Add a piece of a text answer.
 
     Raises:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import typer
 
 from brainmvp_clients.cli.commands import PROGRAM, build
-from brainmvp_clients.cli.problems import explained
+from brainmvp_clients.cli.problems import user_message
 
 DONE, BAD_INPUT, INTERNAL, INTERRUPTED = 0, 2, 70, 130
 
@@ -43,7 +43,7 @@ def _report(error: Exception) -> int:
     debug = os.environ.get("BRAINMVP_DEBUG", "") not in ("", "0")
     if debug:
         traceback.print_exception(error)
-    line = explained(error)
+    line = user_message(error)
     code = INTERNAL if line is None else BAD_INPUT
     if line is None:
         hint = "" if debug else "; run with BRAINMVP_DEBUG=1 to see the trace"

@@ -70,7 +70,7 @@ def dicom_listen(
     with o.needs_pacs("brainmvp dicom-listen"):
         from brainmvp_clients.pacs.library_logging import silence_libraries
         from brainmvp_clients.pacs.spool import Spool
-        from brainmvp_clients.pacs.storage_scp import opened, storage_entity
+        from brainmvp_clients.pacs.storage_scp import start_gate, storage_entity
     silence_libraries()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     stop = threading.Event()
@@ -93,7 +93,7 @@ def dicom_listen(
         batch.served(client)
         tls = connection.pacs().caller.tls
         entity = storage_entity(connection.aet, listen.titles)
-        gate = opened(entity, listen.host, listen.port, tls, spool.store, connection.image_mb)
+        gate = start_gate(entity, listen.host, listen.port, tls, spool.store, connection.image_mb)
         stack.callback(gate.close)
         typer.echo(f"listening as {connection.aet} on {listen.host}:{gate.port}")
         batch.run(client, batch.source.studies(), spool.ended)

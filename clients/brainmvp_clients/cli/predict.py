@@ -14,7 +14,7 @@ from brainmvp_clients.answers import JobError, Summary
 from brainmvp_clients.archive import read_summary
 from brainmvp_clients.cli import plugins
 from brainmvp_clients.cli.connection import connected
-from brainmvp_clients.cli.problems import UsageProblem, naming
+from brainmvp_clients.cli.problems import UsageProblem, naming_files
 from brainmvp_clients.cli.progress import ProgressDisplay, progress
 from brainmvp_clients.cli.show import show_summary
 from brainmvp_clients.client import Client
@@ -146,7 +146,7 @@ def predict(
     Writes mask.nii.gz, summary.json, preview.png and report.html into --out.
     """
     request = PredictRequest(model, volumes.study, out, options)
-    with naming(request.study), progress(shown=not (quiet or as_json)) as bars:
+    with naming_files(request.study), progress(shown=not (quiet or as_json)) as bars:
         if options.server:
             work = _as_job if options.as_job else _on_server
             with connected(options.server) as client:

@@ -30,7 +30,7 @@ class MissingExtra(ClientError):
         return f"{self.problem}: {self.remedy} ({one_line(self.missing)})"
 
 
-def explained(error: Exception) -> str | None:
+def user_message(error: Exception) -> str | None:
     """The line for an error that a user can mend; none for a fault of the program."""
     if isinstance(error, ClientError):
         return as_option(str(error))
@@ -51,7 +51,7 @@ def user_error(error: BaseException) -> tuple[str, str, str] | None:
 
 
 @contextmanager
-def naming(study: Mapping[str, Path]) -> Iterator[None]:
+def naming_files(study: Mapping[str, Path]) -> Iterator[None]:
     """Adds the file to an error whose subject is a modality of ``study``."""
     try:
         yield

@@ -22,7 +22,7 @@ from brainmvp_clients.pacs.transfer import (
     PacsRefused,
     check_whole,
     confirm,
-    fetched,
+    fetched_files,
     instances_of,
 )
 from brainmvp_clients.result_files import writing
@@ -58,7 +58,7 @@ class Dicomweb:
         """Every study that matches, page by page."""
         seen: set[str] = set()
         for start in range(0, 1 << 31, _PAGE):
-            with translated():
+            with library_errors():
                 page = self._web.search_for_studies(
                     limit=_PAGE, offset=start, search_filters=dict(keys)
                 )
@@ -72,7 +72,7 @@ class Dicomweb:
 
     def series(self, study: str) -> list[Dataset]:
         """The MR series of a study."""
-        with translated():
+        with library_errors():
             found = self._web.search_for_series(study, search_filters={"Modality": MR})
         return [
             item
@@ -84,7 +84,7 @@ class Dicomweb:
     def fetch(self, study: str, series: str, into: Path) -> int:
         """Write a series' instances into a folder, in the syntax they are stored in."""
         number = 0
-        with translated():
+        with library_errors():
             for dataset in self._web.iter_series(study, series, media_types=_ANY_SYNTAX):
                 number += 1
                 path = into / f"{number:06d}.dcm"
@@ -95,7 +95,7 @@ class Dicomweb:
     def store(self, instances: tuple[Instance, ...]) -> None:
         """Store objects and make sure that they are there."""
         for instance in instances:
-            with translated():
+            with library_errors():
                 self._web.store_instances([dcmread(instance.path)], instance.study)
         confirm(instances, self._there)
 
@@ -104,7 +104,7 @@ class Dicomweb:
         self._session.close()
 
     def _there(self, instance: Instance) -> bool:
-        with translated():
+        with library_errors():
             found = self._web.search_for_instances(
                 instance.study,
                 instance.series,
@@ -138,7 +138,7 @@ class DicomwebSource:
             folder.mkdir()
             got = self._web.fetch(study.key, series.SeriesInstanceUID, folder)
             check_whole(got, series)
-        return fetched(into)
+        return fetched_files(into)
 
     def close(self) -> None:
         """Close the connections."""
@@ -211,7 +211,7 @@ def _auth(credentials: Credentials) -> AuthBase:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def library_errors() -> Iterator[None]:
     """Turns what the libraries raise, whose texts hold UIDs, into this package's errors."""
     try:
         yield

@@ -28,7 +28,7 @@ from brainmvp_clients.pacs.transfer import (
     PacsRefused,
     check_whole,
     confirm,
-    fetched,
+    fetched_files,
     instances_of,
 )
 from brainmvp_clients.score.retry import Unavailable
@@ -77,7 +77,7 @@ class Caller:
     tls: Tls | None = None
 
     @contextmanager
-    def calls(
+    def associate(
         self,
         peer: Peer,
         contexts: list[PresentationContext],
@@ -129,7 +129,7 @@ class Dimse:
         for keyword, value in keys.items():
             setattr(asked, keyword, value)
         found = []
-        with self._caller.calls(self.peer, [build_context(FIND)]) as association:
+        with self._caller.associate(self.peer, [build_context(FIND)]) as association:
             for status, answer in association.send_c_find(asked, FIND):
                 if _pending(status) and answer is not None:
                     found.append(answer)
@@ -149,7 +149,7 @@ class Dimse:
         """Fetch a series over the association that asks for it."""
         receiver = Receiver(into)
         contexts = [build_context(GET), *image_contexts()]
-        with self._caller.calls(self.peer, contexts, receiver.store) as association:
+        with self._caller.associate(self.peer, contexts, receiver.store) as association:
             for status, _ in association.send_c_get(_series_level(study, series), GET):
                 _pending(status)
         return receiver.count
@@ -158,7 +158,7 @@ class Dimse:
         """Have a series sent to our own storage SCP."""
         with (
             scp.expecting(series, into) as receiver,
-            self._caller.calls(self.peer, [build_context(MOVE)]) as association,
+            self._caller.associate(self.peer, [build_context(MOVE)]) as association,
         ):
             wanted = _series_level(study, series)
             for status, _ in association.send_c_move(wanted, scp.title, MOVE):
@@ -169,7 +169,7 @@ class Dimse:
         """Store objects and make sure that they are there."""
         kinds = sorted({(item.sop_class, item.transfer_syntax) for item in instances})
         contexts = [build_context(sop_class, syntax) for sop_class, syntax in kinds]
-        with self._caller.calls(self.peer, contexts) as association:
+        with self._caller.associate(self.peer, contexts) as association:
             for instance in instances:
                 try:
                     status = association.send_c_store(dcmread(instance.path))
@@ -223,7 +223,7 @@ class DimseSource:
             else:
                 got = self._pacs.move(study.key, uid, folder, self._scp)
             check_whole(got, series)
-        return fetched(into)
+        return fetched_files(into)
 
     def close(self) -> None:
         """Close our own port, if there is one."""

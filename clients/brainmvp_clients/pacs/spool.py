@@ -21,7 +21,13 @@ from pydicom import dcmread
 from pynetdicom import evt
 
 from brainmvp_clients.pacs.query import is_uid
-from brainmvp_clients.pacs.storage_scp import NO_ROOM, UNEXPECTED, durably, file_name, written
+from brainmvp_clients.pacs.storage_scp import (
+    OUT_OF_RESOURCES,
+    PROCESSING_FAILURE,
+    file_name,
+    write_durably,
+    write_instance,
+)
 from brainmvp_clients.result_files import sync, writing
 from brainmvp_clients.score.ledger import StudyState
 from brainmvp_clients.score.private_files import make_private
@@ -71,20 +77,20 @@ class Spool:
         """Answer one C-STORE; for pynetdicom."""
         uid = str(event.dataset.get("StudyInstanceUID", ""))
         if not is_uid(uid):
-            return UNEXPECTED
+            return PROCESSING_FAILURE
         folder = self._folder(uid)
         try:
             self._begin(folder, uid)
         except OSError as error:
             log.error("a study cannot be begun: %s", error.strerror or type(error).__name__)
-            return NO_ROOM
-        return written(event, folder / file_name(event))
+            return OUT_OF_RESOURCES
+        return write_instance(event, folder / file_name(event))
 
     def studies(self) -> Iterator[Study]:
         """Every quiet study, again when images came since or it failed a while ago."""
         while not self._stop.is_set():
             for folder in sorted(self._root.iterdir()):
-                study = self._looked_at(folder)
+                study = self._study_to_offer(folder)
                 if study is not None:
                     yield study
                 if self._stop.is_set():
@@ -108,13 +114,13 @@ class Spool:
 
     def _begin(self, folder: Path, uid: str) -> None:
         """Have a folder on disk that says which study it is."""
-        if self._named(folder) == uid:
+        if self._uid_in_folder(folder) == uid:
             return
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync(self._root)
-        durably(folder / _UID, json.dumps(uid).encode())
+        write_durably(folder / _UID, json.dumps(uid).encode())
 
-    def _looked_at(self, folder: Path) -> Study | None:
+    def _study_to_offer(self, folder: Path) -> Study | None:
         """The study in a folder, if it is to be offered now; whatever is no study is passed over.
 
         What one folder is must not keep the others waiting.
@@ -122,18 +128,18 @@ class Spool:
         if folder.suffix == _OLD or not folder.is_dir():
             return None
         try:
-            return self._ready(folder)
+            return self._quiet_study(folder)
         except OSError as error:
-            self._complain(folder, error.strerror or type(error).__name__)
+            self._log_once(folder, error.strerror or type(error).__name__)
             return None
 
-    def _complain(self, folder: Path, problem: str) -> None:
+    def _log_once(self, folder: Path, problem: str) -> None:
         """Say once what is wrong with a folder; its name says nothing about the patient."""
         if folder not in self._unusable:
             self._unusable.add(folder)
             log.error("%s is passed over: %s", folder.name, problem)
 
-    def _ready(self, folder: Path) -> Study | None:
+    def _quiet_study(self, folder: Path) -> Study | None:
         """The study, if it is quiet and it is time to offer it; old ones are removed."""
         images = _images(folder)
         if not images:
@@ -141,7 +147,7 @@ class Spool:
         idle = time.time() - max(path.stat().st_mtime for path in images)
         if idle < self._quiet:
             return None
-        uid = self._named(folder) or self._recovered(folder, images)
+        uid = self._uid_in_folder(folder) or self._uid_from_images(folder, images)
         if uid is None:
             return None
         study = Study(f"{uid}\0{_digest(images)}", uid)
@@ -157,7 +163,7 @@ class Spool:
         self._offered[study.key] = now
         return study
 
-    def _named(self, folder: Path) -> str | None:
+    def _uid_in_folder(self, folder: Path) -> str | None:
         """The study that a folder says it holds; None where its word is missing or not whole."""
         try:
             uid = json.loads((folder / _UID).read_bytes())
@@ -165,14 +171,14 @@ class Spool:
             return None
         return uid if isinstance(uid, str) and self._folder(uid) == folder else None
 
-    def _recovered(self, folder: Path, images: list[Path]) -> str | None:
+    def _uid_from_images(self, folder: Path, images: list[Path]) -> str | None:
         """Which study a folder holds, by its images; written down again."""
         for path in images:
             uid = _uid_of_image(path)
             if uid is not None and self._folder(uid) == folder:
                 self._begin(folder, uid)
                 return uid
-        self._complain(folder, "neither it nor its images say which study it is")
+        self._log_once(folder, "neither it nor its images say which study it is")
         return None
 
     @staticmethod

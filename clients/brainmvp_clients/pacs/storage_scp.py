@@ -57,7 +57,7 @@ SYNTAXES: tuple[tuple[str, ...], ...] = (
 )
 """Transfer syntaxes, in groups that are offered apart."""
 
-SUCCESS, NO_ROOM, WRONG_DATA, UNEXPECTED = 0x0000, 0xA700, 0xA900, 0x0110
+SUCCESS, OUT_OF_RESOURCES, WRONG_DATA, PROCESSING_FAILURE = 0x0000, 0xA700, 0xA900, 0x0110
 
 
 class Receiver:
@@ -75,7 +75,7 @@ class Receiver:
     def store(self, event: evt.Event) -> int:
         """Answer one C-STORE; for pynetdicom."""
         name = file_name(event)
-        status = written(event, self._folder / name)
+        status = write_instance(event, self._folder / name)
         if status == SUCCESS:
             self._names.add(name)
         return status
@@ -95,7 +95,7 @@ class StorageScp:
         self.title = title
         self._expected: dict[str, Receiver] = {}
         self._lock = threading.Lock()
-        self._gate = opened(storage_entity(title), host, port, tls, self._store, image_mb)
+        self._gate = start_gate(storage_entity(title), host, port, tls, self._store, image_mb)
 
     @property
     def port(self) -> int:
@@ -122,7 +122,7 @@ class StorageScp:
         series = str(event.dataset.get("SeriesInstanceUID", ""))
         with self._lock:
             receiver = self._expected.get(series)
-        return receiver.store(event) if receiver else UNEXPECTED
+        return receiver.store(event) if receiver else PROCESSING_FAILURE
 
 
 def storage_entity(title: str, callers: tuple[str, ...] = ()) -> AE:
@@ -138,7 +138,7 @@ def storage_entity(title: str, callers: tuple[str, ...] = ()) -> AE:
     return entity
 
 
-def opened(
+def start_gate(
     entity: AE,
     host: str,
     port: int,
@@ -172,17 +172,17 @@ def file_name(event: evt.Event) -> str:
     return f"{hashlib.sha256(uid.encode()).hexdigest()[:32]}.dcm"
 
 
-def written(event: evt.Event, path: Path) -> int:
+def write_instance(event: evt.Event, path: Path) -> int:
     """Write an instance as it came; when this returns it is on disk, and the status says so."""
     try:
-        durably(path, event.encoded_dataset())
+        write_durably(path, event.encoded_dataset())
     except OSError as error:
         log.error("an image cannot be written: %s", error.strerror or type(error).__name__)
-        return NO_ROOM
+        return OUT_OF_RESOURCES
     return SUCCESS
 
 
-def durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes) -> None:
     """Write a file that is there whole or not at all; when this returns it is on disk.
 
     Nobody but its owner may open it.

@@ -80,7 +80,7 @@ def check_whole(got: int, series: Dataset) -> None:
         )
 
 
-def fetched(into: Path) -> StudyFiles:
+def fetched_files(into: Path) -> StudyFiles:
     """The files that came.
 
     Raises:

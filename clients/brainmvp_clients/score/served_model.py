@@ -67,7 +67,7 @@ class ServedModel:
         """
         summary = self._client.results(
             self.model.name,
-            parts_of(self.taken(study_files), into.parent),
+            parts_of(self.accepted_files(study_files), into.parent),
             into,
             probabilities=self._settings.probabilities,
             version=self.model.version,
@@ -84,7 +84,7 @@ class ServedModel:
             )
         return summary
 
-    def taken(self, study_files: StudyFiles) -> StudyFiles:
+    def accepted_files(self, study_files: StudyFiles) -> StudyFiles:
         """What the model has channels for: it would refuse a study for a volume too many.
 
         Raises:

@@ -37,7 +37,7 @@ from brainmvp_clients.pacs.association_gate import (
 )
 from brainmvp_clients.pacs.dimse import Caller, Dimse, Peer
 from brainmvp_clients.pacs.limits import MAX_IMAGE_MB
-from brainmvp_clients.pacs.storage_scp import Receiver, opened, storage_entity
+from brainmvp_clients.pacs.storage_scp import Receiver, start_gate, storage_entity
 from brainmvp_clients.pacs.tls import Tls
 from brainmvp_clients.pacs.transfer import Instance
 from certificates import Certificates, certificates
@@ -58,7 +58,7 @@ def listening(
     receiver: Receiver, tls: Tls | None = None, image_mb: int = MAX_IMAGE_MB
 ) -> Iterator[AssociationGate]:
     entity = storage_entity("BRAINMVP", (SENDER,))
-    gate = opened(entity, "127.0.0.1", 0, tls, receiver.store, image_mb)
+    gate = start_gate(entity, "127.0.0.1", 0, tls, receiver.store, image_mb)
     try:
         yield gate
     finally:
@@ -295,7 +295,7 @@ def test_messages_that_wait_are_few_whatever_a_sender_sends(
         return 0
 
     entity = storage_entity("BRAINMVP", (SENDER,))
-    gate = opened(entity, "127.0.0.1", 0, None, receiver.store)
+    gate = start_gate(entity, "127.0.0.1", 0, None, receiver.store)
     try:
         association = associated(gate)
         (served,) = gate._server.active_associations

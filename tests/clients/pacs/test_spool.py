@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from brainmvp_clients.pacs.spool import Spool
-from brainmvp_clients.pacs.storage_scp import durably
+from brainmvp_clients.pacs.storage_scp import write_durably
 from brainmvp_clients.score.ledger import StudyState
 from dicom_studies import Study as Written
 
@@ -140,7 +140,7 @@ def test_an_image_is_on_disk_with_the_folder_that_names_it(
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    durably(tmp_path / "image.dcm", b"bytes")
+    write_durably(tmp_path / "image.dcm", b"bytes")
     assert synced[0].endswith(".partial") and synced[1] == tmp_path.name
     assert (tmp_path / "image.dcm").read_bytes() == b"bytes"
 
@@ -149,7 +149,7 @@ def test_nobody_but_the_owner_may_look_at_what_was_received(tmp_path: Path) -> N
     spool = Spool(tmp_path / "spool", threading.Event())
     folder = spool._folder("1.2.3")
     spool._begin(folder, "1.2.3")
-    durably(folder / "image.dcm", b"bytes")
+    write_durably(folder / "image.dcm", b"bytes")
     paths = [tmp_path / "spool", *(tmp_path / "spool").rglob("*")]
     assert len(paths) == 4
     for path in paths:
