@@ -26,8 +26,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
 from brainmvp_models.bundle import Bundle
+from brainmvp_server.api.caller import Scope
 from brainmvp_server.api.security.keys import KeyFile, new_key
-from brainmvp_server.api.security.scopes import Scope
 from dicom_studies import Study, write_study
 from page_bundle import write_page_bundle
 from serving import serving

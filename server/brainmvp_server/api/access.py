@@ -12,18 +12,16 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brainmvp_models.bundle import Bundle
+from brainmvp_server.api.caller import Caller
 from brainmvp_server.observability.logs import request_id
 from brainmvp_server.observability.metrics import Metrics
 from brainmvp_server.observability.traces import tracing
-
-if TYPE_CHECKING:
-    from brainmvp_server.api.security.scopes import Caller
 
 log = logging.getLogger("brainmvp.access")
 

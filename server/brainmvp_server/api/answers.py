@@ -12,12 +12,8 @@ from brainmvp_models.task import Task
 from brainmvp_server.api.problems import NotAcceptable
 from brainmvp_server.imaging.nifti import compress
 from brainmvp_server.inference.result import Result
-from brainmvp_server.results.dicom.objects import (
-    MissingObject,
-    ObjectOptions,
-    has_objects,
-    object_files,
-)
+from brainmvp_server.results.dicom.object_options import ObjectOptions
+from brainmvp_server.results.dicom.objects import MissingObject, has_objects, object_files
 from brainmvp_server.results.files import MASK, PREVIEW, mask_nifti, summary_json, write_zip
 from brainmvp_server.results.findings import Findings
 from brainmvp_server.results.preview import preview_png

@@ -21,7 +21,7 @@ from brainmvp_server.imaging.archive import ArchiveLimits
 from brainmvp_server.imaging.intake import Intake, IntakeOptions, chosen_for, opened, take_in
 from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.imaging.sources import Source
-from brainmvp_server.results.dicom.objects import Encoding, Frames, ObjectOptions
+from brainmvp_server.results.dicom.object_options import Encoding, Frames, ObjectOptions
 from brainmvp_server.results.findings import Findings
 from brainmvp_server.runtime.service import Service
 from brainmvp_server.settings import Settings

@@ -12,8 +12,8 @@ import typer
 from pydantic import ValidationError
 
 from brainmvp_models.errors import BrainMVPError, InvalidSettings
+from brainmvp_server.api.caller import Scope
 from brainmvp_server.api.security.keys import KeyFile, KeyRecord, new_key
-from brainmvp_server.api.security.scopes import Scope
 
 
 class Action(str, Enum):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
-from brainmvp_models.errors import InvalidVolume, VolumeTooLarge
+from brainmvp_models.errors import InvalidVolume
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.nifti import Limits, Outline, outline_nifti, read_nifti
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from brainmvp_server.imaging.dicom.series import Stack
 
 Source: TypeAlias = Union[Path, "Stack"]
-
-_STACK_VOXEL_BYTES = 2
 
 
 def outline(
@@ -37,14 +34,9 @@ def outline(
 def _outline(source: Source, modality: Modality, limits: Limits, form: Form) -> Outline:
     if isinstance(source, Path):
         return outline_nifti(source, modality, limits, form)
-    voxels = math.prod(source.grid.shape)
-    if voxels > limits.voxels:
-        raise VolumeTooLarge(
-            f"series {source.label} has {voxels} voxels; the limit is {limits.voxels}",
-            remedy="Leave the series out, or crop it to the head",
-            subject=modality.value,
-        )
-    return Outline(source.grid, _STACK_VOXEL_BYTES)
+    from brainmvp_server.imaging.dicom.pixels import outline_stack
+
+    return outline_stack(source, modality, limits)
 
 
 def _check_field(grid: Grid, modality: Modality, limits: Limits) -> None:
@@ -71,10 +63,12 @@ def read_volume(
     """Read the volume of a modality; ``form`` is for NIfTI, see :func:`read_nifti`.
 
     Raises:
-        InvalidVolume, VolumeTooLarge: see :func:`read_nifti` and :func:`read_stack`.
+        InvalidVolume, VolumeTooLarge: see :func:`read_nifti` and :func:`read_stack`; or a stack
+            shows too thin a slab.
     """
     if isinstance(source, Path):
         return read_nifti(source, modality, limits, form)
+    _check_field(source.grid, modality, limits)
     from brainmvp_server.imaging.dicom.pixels import read_stack
 
     return read_stack(source, modality, limits)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.dicom_source import DicomSource
 from brainmvp_server.imaging.grid import Grid
-
-if TYPE_CHECKING:
-    from brainmvp_server.imaging.dicom.source import DicomSource
-
 
 _LARGE = 1e30
 """Values larger than this, or spans smaller than its inverse, are not worked on in float32."""

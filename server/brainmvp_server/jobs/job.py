@@ -15,7 +15,7 @@ from brainmvp_models.bundle import digest_of
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.imaging.nifti_space import Form
-from brainmvp_server.results.dicom.objects import ObjectOptions
+from brainmvp_server.results.dicom.object_options import ObjectOptions
 from brainmvp_server.results.findings import Findings
 from brainmvp_server.results.wire import Wire
 

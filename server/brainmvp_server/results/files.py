@@ -16,13 +16,8 @@ from brainmvp_models.modality import Modality
 from brainmvp_models.task import ClassOutputs, RegionOutputs
 from brainmvp_server.imaging.nifti import compress, encode_nifti
 from brainmvp_server.inference.result import Result
-from brainmvp_server.results.dicom.objects import (
-    MissingObject,
-    ObjectOptions,
-    has_objects,
-    notes_of,
-    object_files,
-)
+from brainmvp_server.results.dicom.object_options import ObjectOptions
+from brainmvp_server.results.dicom.objects import MissingObject, has_objects, notes_of, object_files
 from brainmvp_server.results.findings import Findings
 from brainmvp_server.results.planes import Planes
 from brainmvp_server.results.preview import preview_png

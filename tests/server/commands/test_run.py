@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from brainmvp_server.api.caller import Scope
 from brainmvp_server.api.security.keys import KeyFile, new_key
-from brainmvp_server.api.security.scopes import Scope
 from dicom_studies import PLANTED as DICOM_PLANTED
 from dicom_studies import write_study
 

@@ -11,19 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from brainmvp_models.errors import BrainMVPError, InvalidSettings
 from brainmvp_server.api import problems
 from brainmvp_server.api.access import access_of
+from brainmvp_server.api.caller import ANYONE, Caller, Door, Need
+from brainmvp_server.api.caller import Scope as Right
 from brainmvp_server.api.problems import Forbidden, HeadTooLarge, Unauthenticated
 from brainmvp_server.api.root_path import path_of
 from brainmvp_server.api.security.keys import PREFIX, KeyRing
-from brainmvp_server.api.security.scopes import (
-    ANYONE,
-    CALLS,
-    METRICS,
-    Caller,
-    Door,
-    Need,
-    call_of,
-)
-from brainmvp_server.api.security.scopes import Scope as Right
+from brainmvp_server.api.security.scopes import CALLS, METRICS, call_of
 from brainmvp_server.api.security.tokens import Issuer, TokenVerifier
 from brainmvp_server.settings import Settings
 

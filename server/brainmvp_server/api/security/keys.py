@@ -22,7 +22,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from brainmvp_models.durable import sync_folder
 from brainmvp_models.errors import InvalidSettings
-from brainmvp_server.api.security.scopes import Caller, Scope
+from brainmvp_server.api.caller import Caller, Scope
 
 log = logging.getLogger(__name__)
 

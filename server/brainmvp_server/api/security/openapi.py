@@ -6,8 +6,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from brainmvp_server.api.caller import Door, Need, Scope
 from brainmvp_server.api.openapi import PROBLEM
-from brainmvp_server.api.security.scopes import CALLS, Door, Need, Scope
+from brainmvp_server.api.security.scopes import CALLS
 
 _SCHEME = {
     "type": "http",

@@ -1,33 +1,13 @@
-"""What a caller may do, and which call needs what: one table."""
+"""Which call needs what: one table."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from enum import Enum
 from functools import cache
 
 from starlette.routing import compile_path
 
-
-class Scope(str, Enum):
-    """What a key or a token is good for."""
-
-    PREDICT = "predict"
-    JOBS = "jobs"
-    ADMIN = "admin"
-
-
-class Door(str, Enum):
-    """A call that needs no scope."""
-
-    OPEN = "open"
-    """Anyone may call."""
-    KNOWN = "known"
-    """Whoever shows a valid key or token may call."""
-
-
-Need = Scope | Door
+from brainmvp_server.api.caller import Door, Need, Scope
 
 CALLS: dict[str, Need] = {
     "/health/live": Door.OPEN,
@@ -51,29 +31,6 @@ CALLS: dict[str, Need] = {
 """What each call needs. One that is not here is there for ``admin`` alone."""
 
 METRICS = "/metrics"
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who makes a request.
-
-    Attributes:
-        name: the key's name, or the token's subject.
-        scopes: what they may do; ``admin`` may do everything.
-        owner: what their jobs are filed under; no key shares it with a token.
-    """
-
-    name: str
-    scopes: frozenset[Scope]
-    owner: str = ""
-
-    def may(self, need: Need) -> bool:
-        """Is the need met?"""
-        return isinstance(need, Door) or bool(self.scopes & {need, Scope.ADMIN})
-
-
-ANYONE = Caller("anyone", frozenset(Scope))
-"""The caller where authentication is off."""
 
 
 def call_of(path: str) -> str | None:

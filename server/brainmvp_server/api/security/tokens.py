@@ -17,8 +17,8 @@ import httpx
 import jwt
 
 from brainmvp_models.modality import printable
+from brainmvp_server.api.caller import Caller, Scope
 from brainmvp_server.api.problems import IssuerUnavailable, Unauthenticated
-from brainmvp_server.api.security.scopes import Caller, Scope
 
 log = logging.getLogger(__name__)
 

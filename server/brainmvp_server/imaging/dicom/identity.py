@@ -15,8 +15,8 @@ from pydicom.uid import generate_uid
 
 from brainmvp_server.imaging.dicom.files import Frame
 from brainmvp_server.imaging.dicom.series import Stack
-from brainmvp_server.imaging.dicom.source import DicomSource, SourceFrame, SourceImage
 from brainmvp_server.imaging.dicom.texts import InvalidText, tag_of, values_of
+from brainmvp_server.imaging.dicom_source import DicomSource, SourceFrame, SourceImage
 
 ALWAYS = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -20,19 +21,36 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from brainmvp_models.errors import InvalidVolume
+from brainmvp_models.errors import InvalidVolume, VolumeTooLarge
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.dicom import compressed
 from brainmvp_server.imaging.dicom.dataset import open_dataset
 from brainmvp_server.imaging.dicom.files import Frame
 from brainmvp_server.imaging.dicom.identity import head_of, source_of
 from brainmvp_server.imaging.dicom.series import Stack
-from brainmvp_server.imaging.nifti import Limits, check_values, spatial_header
-from brainmvp_server.imaging.sources import outline
+from brainmvp_server.imaging.nifti import Limits, Outline, check_values, spatial_header
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.observability.logs import kind_and_place
 
 log = logging.getLogger(__name__)
+
+_VOXEL_BYTES = 2
+
+
+def outline_stack(stack: Stack, modality: Modality, limits: Limits = Limits()) -> Outline:
+    """A stack's size by its headers; no pixel is read.
+
+    Raises:
+        VolumeTooLarge: it has more voxels than ``limits`` allow.
+    """
+    voxels = math.prod(stack.grid.shape)
+    if voxels > limits.voxels:
+        raise VolumeTooLarge(
+            f"series {stack.label} has {voxels} voxels; the limit is {limits.voxels}",
+            remedy="Leave the series out, or crop it to the head",
+            subject=modality.value,
+        )
+    return Outline(stack.grid, _VOXEL_BYTES)
 
 
 def read_stack(stack: Stack, modality: Modality, limits: Limits = Limits()) -> Volume:
@@ -42,7 +60,7 @@ def read_stack(stack: Stack, modality: Modality, limits: Limits = Limits()) -> V
         InvalidVolume: damaged pixels, a transfer syntax that is not supported, a constant image.
         VolumeTooLarge: it has more voxels than ``limits`` allow.
     """
-    outline(stack, modality, limits)
+    outline_stack(stack, modality, limits)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom would quote values of the file

@@ -8,37 +8,21 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from brainmvp_models.errors import UnwritableObject
 from brainmvp_server.inference.result import Result
 from brainmvp_server.observability.logs import places_of
+from brainmvp_server.results.dicom.object_options import ObjectOptions
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
-Encoding = Literal["binary", "labelmap"]
-Frames = Literal["sparse", "all"]
 _LETTERS = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
 """What the character set is for (PS3.5, section 6.1.2.3)."""
 SEGMENTATION, REPORT = "segmentation.dcm", "report.dcm"
-
-
-@dataclass(frozen=True)
-class ObjectOptions:
-    """What a destination wants.
-
-    Attributes:
-        encoding: of the segmentation: ``binary``, or ``labelmap`` where the archive knows it.
-        frames: ``sparse``, or ``all`` for viewers that misplace sparse ones.
-        overlay: secondary captures too, for viewers that know no segmentations.
-    """
-
-    encoding: Encoding = "binary"
-    frames: Frames = "sparse"
-    overlay: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from brainmvp_models.errors import UnwritableObject
 from brainmvp_server.imaging.dicom.identity import ALWAYS, TRIAL
-from brainmvp_server.imaging.dicom.source import DicomSource, SourceFrame
+from brainmvp_server.imaging.dicom_source import DicomSource, SourceFrame
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.inference.result import Result
 

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from brainmvp_models.task import Label, ScoreOutputs, SegmentationOutputs
 from brainmvp_server.inference.result import Result
 from brainmvp_server.results.dicom.codes import FAMILY, category_of, code_of, labels_of
-from brainmvp_server.results.dicom.objects import Encoding, Frames
+from brainmvp_server.results.dicom.object_options import Encoding, Frames
 from brainmvp_server.results.dicom.provenance import Identity, equipment
 from brainmvp_server.results.dicom.reference import refer, slices_of, source_of
 

@@ -16,9 +16,10 @@ from fastapi import FastAPI
 
 from brainmvp_models.errors import InvalidSettings
 from brainmvp_server.api.app import create_app
+from brainmvp_server.api.caller import Door, Scope
 from brainmvp_server.api.security.guard import is_loopback
 from brainmvp_server.api.security.keys import KeyFile, new_key
-from brainmvp_server.api.security.scopes import CALLS, Door, Scope, call_of
+from brainmvp_server.api.security.scopes import CALLS, call_of
 from brainmvp_server.settings import Settings
 
 from ..conftest import running

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from brainmvp_models.errors import InvalidSettings
+from brainmvp_server.api.caller import Caller, Scope
 from brainmvp_server.api.security.keys import KeyFile, KeyRing, new_key
-from brainmvp_server.api.security.scopes import Caller, Scope
 
 PREDICT = (Scope.PREDICT,)
 

@@ -18,8 +18,8 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brainmvp_server.api.caller import Scope
 from brainmvp_server.api.problems import IssuerUnavailable, Unauthenticated
-from brainmvp_server.api.security.scopes import Scope
 from brainmvp_server.api.security.tokens import Issuer, TokenVerifier
 
 from ..conftest import running

@@ -18,13 +18,8 @@ from pydicom.tag import Tag
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import UnwritableObject
 from brainmvp_server.inference.result import Result
-from brainmvp_server.results.dicom.objects import (
-    MissingObject,
-    ObjectFile,
-    ObjectOptions,
-    notes_of,
-    object_files,
-)
+from brainmvp_server.results.dicom.object_options import ObjectOptions
+from brainmvp_server.results.dicom.objects import MissingObject, ObjectFile, notes_of, object_files
 from dicom_studies import contrast_image, header_of, write_series
 from drawn_results import drawn, volumes_of
 

@@ -19,12 +19,8 @@ from brainmvp_server.imaging.archive import Unpacked
 from brainmvp_server.imaging.intake import chosen_for, take_in
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.result import ClassScore, Result
-from brainmvp_server.results.dicom.objects import (
-    MissingObject,
-    ObjectFile,
-    ObjectOptions,
-    object_files,
-)
+from brainmvp_server.results.dicom.object_options import ObjectOptions
+from brainmvp_server.results.dicom.objects import MissingObject, ObjectFile, object_files
 from dicom_studies import Study, contrast_image, header_of, write_series, write_study
 
 LPS = np.diag((-1.0, -1.0, 1.0, 1.0))
@@ -165,7 +161,7 @@ def test_a_repeat_has_the_same_uids_and_another_study_has_others(
     _, result = studies["classic"]
     assert uids(result) == uids(with_mask(result, sparse_mask(result)))
     assert len({uid for pair in uids(result) for uid in pair}) == 4
-    other = replace(result, bundle="sha256:" + "0" * 64)
+    other = replace(result, bundle_digest="sha256:" + "0" * 64)
     assert not {uid for pair in uids(other) for uid in pair} & {
         uid for pair in uids(result) for uid in pair
     }

@@ -13,7 +13,8 @@ import pytest
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_server.inference.result import Result
-from brainmvp_server.results.dicom.objects import ObjectFile, ObjectOptions, object_files
+from brainmvp_server.results.dicom.object_options import ObjectOptions
+from brainmvp_server.results.dicom.objects import ObjectFile, object_files
 from drawn_results import drawn, mask_of, volumes_of
 
 SERIES = {
