@@ -40,7 +40,7 @@ fuzz: $(DEV)/.ready
 # A thousand mutated headers of real series, read, and a thousand written; needs ../shared/dicom.
 mutants: $(DEV)/.ready
 	BRAINMVP_MUTANTS=143 $(DEV)/bin/pytest tests/server/imaging/dicom/test_mutated.py $(LONG)
-	BRAINMVP_MUTANTS=334 $(DEV)/bin/pytest tests/server/dicom_out/test_mutations.py $(LONG)
+	BRAINMVP_MUTANTS=334 $(DEV)/bin/pytest tests/server/results/dicom/test_mutations.py $(LONG)
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff check .
