@@ -12,7 +12,7 @@ Every step is exact but for float rounding:
   3³ convolution (padding 1, no bias) is one transposed convolution of kernel 4, stride 2 and
   padding 1. The part of the 3³ convolution that reads the skip stays as it is.
 
-The trained network is not touched. One more change is not about speed: see ``_instance_norm``.
+The trained network is not touched. One more change is not about speed: see ``instance_norm``.
 """
 
 from __future__ import annotations
@@ -134,9 +134,9 @@ class PlainUpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         joined = torch.cat((self.up(x), skip), dim=1)
-        hidden = F.leaky_relu(_instance_norm(self.conv1(joined)), LEAK)
-        hidden = _instance_norm(self.conv2(hidden))
-        return F.leaky_relu(hidden + _instance_norm(self.conv3(joined)), LEAK)
+        hidden = F.leaky_relu(instance_norm(self.conv1(joined)), LEAK)
+        hidden = instance_norm(self.conv2(hidden))
+        return F.leaky_relu(hidden + instance_norm(self.conv3(joined)), LEAK)
 
 
 class FoldedUpBlock(nn.Module):
@@ -156,9 +156,9 @@ class FoldedUpBlock(nn.Module):
         self.conv2 = block.conv_block.conv2
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        hidden = F.leaky_relu(_instance_norm(self.up1(x) + self.skip1(skip)), LEAK)
-        hidden = _instance_norm(self.conv2(hidden))
-        return F.leaky_relu(hidden + _instance_norm(self.up3(x) + self.skip3(skip)), LEAK)
+        hidden = F.leaky_relu(instance_norm(self.up1(x) + self.skip1(skip)), LEAK)
+        hidden = instance_norm(self.conv2(hidden))
+        return F.leaky_relu(hidden + instance_norm(self.up3(x) + self.skip3(skip)), LEAK)
 
 
 _EPS = 1e-5
@@ -171,7 +171,7 @@ _SAFE_SUM = 20_000
 """Elements that a float32 sum can take one after another without losing what matters here."""
 
 
-def _instance_norm(x: Tensor) -> Tensor:
+def instance_norm(x: Tensor) -> Tensor:
     """Instance norm without parameters, in float32 whatever ``x`` is: half precision loses it.
 
     At high resolution the mean is taken in two steps, of blocks and then of their means. Runtimes

@@ -16,6 +16,8 @@
     │   ├── NothingIdentified   no series of a study can be told to be a needed modality
     │   ├── MissingModality     too few modalities for the model or the fill policy
     │   ├── TemplateMismatch    the fill policy does not fit the study
+    │   ├── NoBrain             a series in which no brain can be found
+    │   ├── ImplausibleBrain    a brain that is too small, too large or cut off
     │   └── UnwritableObject    a DICOM object that cannot be made for the study
     ├── InvalidTask             a task file does not validate
     ├── InvalidRules            a file of identification rules does not validate
@@ -163,6 +165,20 @@ class TemplateMismatch(InvalidInput):
 
     code = "template-mismatch"
     title = "The missing modalities cannot be filled this way"
+
+
+class NoBrain(InvalidInput):
+    """A series that shows no brain, or no series to look for one in."""
+
+    code = "no-brain"
+    title = "No brain was found"
+
+
+class ImplausibleBrain(InvalidInput):
+    """A brain whose volume is no human's, or of which a large part lies outside the images."""
+
+    code = "implausible-brain"
+    title = "The brain that was found cannot be right"
 
 
 class UnwritableObject(InvalidInput):

@@ -99,14 +99,23 @@ class Evaluated(Frozen):
     created: str = Field(description="UTC, ISO 8601.")
 
 
+BundleKind = Literal["model", "brain-box", "brain-extraction"]
+"""What a bundle is for: predictions, or one of the two steps in which a brain is found."""
+
+
 class Manifest(Frozen):
     """``manifest.json`` of a bundle.
+
+    ``kind`` says what it is for: only a ``model`` is offered for predictions. A ``brain-box`` finds
+    where in a head the brain is, ``brain-extraction`` its voxels there; each has one channel, one
+    region and one window, to which the head, or the box, is resampled.
 
     ``demo`` marks a bundle that shows the software and nothing else; results, previews and
     summaries made with it say so.
     """
 
     schema_version: Literal[1] = 1
+    kind: BundleKind = "model"
     name: Name
     version: Name
     task: Task

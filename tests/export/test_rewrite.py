@@ -16,9 +16,9 @@ from brainmvp_export.rewrite import (
     AxisNorm,
     HalfPrecision,
     TokenNorm,
-    _instance_norm,
     fold_into_1,
     fold_into_3,
+    instance_norm,
     rewritten,
 )
 from brainmvp_training.networks import TINY, ClassificationNetwork, SegmentationNetwork
@@ -116,7 +116,7 @@ def _reference_norm(x: torch.Tensor) -> torch.Tensor:
 
 def test_instance_norm_keeps_its_precision_on_a_large_background() -> None:
     x = _mostly_background(96)
-    assert (_instance_norm(x).double() - _reference_norm(x)).abs().max() < 1e-5
+    assert (instance_norm(x).double() - _reference_norm(x)).abs().max() < 1e-5
 
 
 def test_one_running_float32_sum_would_lose_that_precision() -> None:
@@ -135,7 +135,7 @@ def test_instance_norm_holds_for_axes_that_are_no_multiple_of_8(
 ) -> None:
     ramp = torch.linspace(0, 3, shape[0]).reshape(1, 1, -1, 1, 1)
     x = ramp + torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(3))
-    assert (_instance_norm(x).double() - _reference_norm(x)).abs().max() < 1e-5
+    assert (instance_norm(x).double() - _reference_norm(x)).abs().max() < 1e-5
 
 
 def test_half_precision_holds_float16_weights_and_float32_norms(trained: nn.Module) -> None:

@@ -234,7 +234,7 @@ class NetworkCache:
     def _ready(self, bundle: Bundle, engine: GuardedEngine) -> Network:
         """The network, its batch chosen and, where asked for, one window run."""
         try:
-            batch = self._windows or self._fastest(bundle, engine)
+            batch = self._batch(bundle, engine)
             network = Network(bundle, engine, self._need(bundle, batch), batch)
             if self._warm_up:
                 engine.finish(engine.start(network.room()[:1]))
@@ -242,6 +242,12 @@ class NetworkCache:
             engine.close()
             raise
         return network
+
+    def _batch(self, bundle: Bundle, engine: GuardedEngine) -> int:
+        """The most windows at once; one of a whole head, whose like no other study has ready."""
+        if bundle.manifest.kind != "model":
+            return 1
+        return self._windows or self._fastest(bundle, engine)
 
     def _fastest(self, bundle: Bundle, engine: GuardedEngine) -> int:
         """One window on a CPU; on a GPU the batch that is fastest, within the budget."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.errors import DuplicateModality
+from brainmvp_models.errors import DuplicateModality, InvalidBundle
 from brainmvp_models.manifest import SubsetQuality
 from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_models.task import FillPolicy, ScoreOutputs, Task
@@ -70,10 +70,16 @@ class Predictor:
         """Open a bundle, verify it and load its network, with a worker of its own.
 
         Raises:
-            InvalidBundle: its schema or a digest does not hold.
+            InvalidBundle: its schema or a digest does not hold, or it is no model.
             EngineUnavailable: the engine is not installed or refuses the network.
         """
         bundle = path if isinstance(path, Bundle) else Bundle.open(Path(path))
+        if bundle.manifest.kind != "model":
+            raise InvalidBundle(
+                f"is of kind '{bundle.manifest.kind}': it finds brains and predicts nothing",
+                remedy="Give the bundle of a model",
+                subject=bundle.manifest.name,
+            )
         networks = NetworkCache(engine=engine)
         with networks.acquire(bundle, CancelToken()):
             return cls(bundle, Worker(networks))

@@ -15,6 +15,7 @@ from brainmvp_models.bundle import (
     version_key,
 )
 from brainmvp_models.errors import InvalidBundle, UnknownModel
+from brainmvp_models.manifest import BundleKind
 from brainmvp_models.modality import printable
 from brainmvp_server.results.summary import Model, Models, RefusedBundle
 
@@ -43,11 +44,14 @@ class Catalogue:
     Attributes:
         refused: bundles that are not served, and default markers that cannot be followed.
         defaults: the version served where none is asked for, by name.
+        brain: bundles that find brains, the latest version of each kind; they predict nothing and
+            are no models.
     """
 
     bundles: Mapping[str, Mapping[str, Bundle]]
     refused: tuple[InvalidBundle, ...] = ()
     defaults: Mapping[str, str] = field(default_factory=dict)
+    brain: Mapping[BundleKind, Bundle] = field(default_factory=dict)
     _seen: Mapping[Path, _Seen] = field(default_factory=dict)
 
     @classmethod
@@ -61,10 +65,13 @@ class Catalogue:
         known = before._seen if before is not None else {}
         seen = {root: _look(root, known.get(root)) for root in bundle_folders(folder)}
         bundles: dict[str, dict[str, Bundle]] = {}
+        brain: dict[BundleKind, Bundle] = {}
         refused = []
-        for entry in seen.values():
+        for entry in seen.values():  # in order of name and version
             if isinstance(entry.found, InvalidBundle):
                 refused.append(entry.found)
+            elif entry.found.manifest.kind != "model":
+                brain[entry.found.manifest.kind] = entry.found
             else:
                 manifest = entry.found.manifest
                 bundles.setdefault(manifest.name, {})[manifest.version] = entry.found
@@ -79,7 +86,7 @@ class Catalogue:
             except InvalidBundle as error:
                 refused.append(error)
                 defaults[name] = list(versions)[-1]
-        return cls(ordered, tuple(refused), defaults, seen)
+        return cls(ordered, tuple(refused), defaults, brain, seen)
 
     def same_as(self, other: Catalogue) -> bool:
         """Whether both serve the same bundles in the same way."""

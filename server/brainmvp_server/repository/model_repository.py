@@ -14,6 +14,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import BrainMVPError, InvalidBundle
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Worker
+from brainmvp_server.preparation.brain_network import BrainBundles
 from brainmvp_server.repository.catalogue import Catalogue
 from brainmvp_server.results.summary import Model, Models
 
@@ -33,6 +34,7 @@ class ModelRepository:
         self._folder = folder
         self._worker = worker
         self._predictors: dict[Bundle, Predictor] = {}
+        self._packaged: BrainBundles | None = None  # once somebody asks for them
         self._in_use: Counter[Bundle] = Counter()
         self._lock = threading.Lock()
         self._reading = threading.Lock()
@@ -87,6 +89,15 @@ class ModelRepository:
             with self._lock:
                 self._in_use[bundle] -= 1
             self._forget()
+
+    def brain_bundles(self) -> BrainBundles:
+        """The networks that find brains: the folder's own, where it has them, else the packaged.
+
+        Raises:
+            InvalidBundle: the packaged ones are missing or damaged.
+        """
+        self._packaged = self._packaged or BrainBundles.packaged()
+        return self._packaged.replaced(self.catalogue.brain)
 
     def predictor(self, bundle: Bundle) -> Predictor:
         """A bundle's predictor; its network is loaded when it is first used, if it is not yet."""
@@ -143,7 +154,8 @@ class ModelRepository:
             kept = served | set(self._in_use)
             for bundle in set(self._predictors) - kept:
                 del self._predictors[bundle]
-            self._worker.networks.keep(frozenset(bundle.digest for bundle in kept))
+            finders = self.brain_bundles().digests if self._packaged else frozenset()
+            self._worker.networks.keep(finders | {bundle.digest for bundle in kept})
 
     def follow(self, every_s: float, *, warm_up: bool) -> None:
         """Look at the folder every so many seconds until closed; 0 never does.

@@ -1,0 +1,1 @@
+"""The bundle that finds brains: made from the weights of deepbet, and proved against them."""
