@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from brainmvp_clients.cli import options as o
+from brainmvp_clients.cli import batch_options as o
 from brainmvp_clients.cli.endpoints import endpoints_of
 from brainmvp_clients.cli.problems import UsageProblem
 from brainmvp_clients.score.batch import SPOOL, Batch, stopped_by_signals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from brainmvp_clients.cli.options import (
+from brainmvp_clients.cli.batch_options import (
     ConnectionOptions,
     DestinationOptions,
     DicomStudyOptions,

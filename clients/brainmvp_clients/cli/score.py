@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from brainmvp_clients.cli import options as o
+from brainmvp_clients.cli import batch_options as o
 from brainmvp_clients.cli.endpoints import open_endpoints
 from brainmvp_clients.cli.progress import progress
 from brainmvp_clients.cli.show_score import show_dry_run, show_report

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from brainmvp_clients.cli.options import option
+from brainmvp_clients.cli.batch_options import option
 from brainmvp_clients.cli.problems import UsageProblem
 from brainmvp_clients.score.bids import BidsSource
 from brainmvp_clients.score.folders import FolderSource

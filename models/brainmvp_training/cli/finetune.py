@@ -13,7 +13,7 @@ from brainmvp_models.task import Task, load_task
 from brainmvp_models.templates import TemplateBank
 from brainmvp_training.case import Case
 from brainmvp_training.checkpoint import Checkpoint, read_checkpoint
-from brainmvp_training.cli import options as o
+from brainmvp_training.cli import training_options as o
 from brainmvp_training.cli.terminal import bar, plain_errors
 from brainmvp_training.datalist import read_datalist, split_fold
 from brainmvp_training.loop import TrainingPlan

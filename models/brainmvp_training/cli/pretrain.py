@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brainmvp_training.cli import options as o
+from brainmvp_training.cli import training_options as o
 from brainmvp_training.cli.terminal import bar, plain_errors
 from brainmvp_training.loop import TrainingPlan
 
