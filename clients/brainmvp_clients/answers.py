@@ -39,8 +39,26 @@ class Output(Answer):
     value: int | None = None
 
 
+class ExpectedQuality(Answer):
+    """Quality measured earlier on studies that had the same modalities."""
+
+    output: str
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    studies: int
+
+
+class SubsetQuality(ExpectedQuality):
+    """Quality measured when only the modalities in ``real`` came with the study."""
+
+    real: tuple[str, ...]
+    fill: str
+
+
 class Model(Answer):
-    """A served model."""
+    """A served model; the list of models leaves out ``subset_card`` and ``card``."""
 
     name: str
     version: str
@@ -53,6 +71,7 @@ class Model(Answer):
     fill: str = ""
     intended_use: str = ""
     digest: str = ""
+    subset_card: tuple[SubsetQuality, ...] = ()
     card: str | None = None
 
 
@@ -80,12 +99,21 @@ class Engine(Answer):
 
 
 class RealModality(Answer):
-    """A modality that the study had."""
+    """A modality that the study had.
+
+    Attributes:
+        head_ml: what it shows that is brighter than its background, in mL.
+        field_share: how much of its field of view that is, 0 to 1.
+        head_share: how much of the study's head its field of view covers, 0 to 1.
+    """
 
     modality: str
     digest: str = ""
     shape: tuple[int, int, int]
     spacing_mm: Triple
+    head_ml: float | None = None
+    field_share: float | None = None
+    head_share: float | None = None
 
 
 class FilledModality(Answer):
@@ -97,11 +125,12 @@ class FilledModality(Answer):
 
 
 class Structure(Answer):
-    """One segmented structure, measured."""
+    """One segmented structure, measured; ``labels`` are the mask's values that it is made of."""
 
     name: str
     title: str = ""
     value: int | None = None
+    labels: tuple[int, ...] = ()
     colour: str | None = None
     volume_ml: float
     voxels: int
@@ -128,8 +157,15 @@ class Finding(Answer):
     evidence: tuple[str, ...] = ()
     used: bool = False
     reason: str = ""
+    series_uid: str | None = None
     series_number: int | None = None
     description: str | None = None
+    slices: int | None = None
+    spacing_mm: Triple | None = None
+    plane: str | None = None
+    b_value: float | None = None
+    echo_time_ms: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Findings(Answer):
@@ -139,17 +175,6 @@ class Findings(Answer):
     unreadable: int = 0
     other: int = 0
     warnings: tuple[str, ...] = ()
-
-
-class ExpectedQuality(Answer):
-    """Quality measured earlier on studies that had the same modalities."""
-
-    output: str
-    metric: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    studies: int
 
 
 class MissingFile(Answer):

@@ -30,9 +30,11 @@ class RealModality(Wire):
     """A modality that came with the study."""
 
     modality: Modality
-    digest: str
-    shape: tuple[int, int, int]
-    spacing_mm: Point
+    digest: str = Field(
+        description="SHA-256 of its file; of a DICOM series, of its affine and voxels."
+    )
+    shape: tuple[int, int, int] = Field(description="Voxels along the axes of its grid.")
+    spacing_mm: Point = Field(description="Millimetres between voxels, along the same axes.")
     head_ml: float = Field(description="What it shows that is brighter than its background, in mL.")
     field_share: float = Field(description="How much of its field of view that is, 0 to 1.")
     head_share: float = Field(
@@ -46,7 +48,7 @@ class FilledModality(Wire):
 
     modality: Modality
     policy: FillPolicy
-    template: Modality | None
+    template: Modality | None = Field(description="The template that stands in, if one does.")
 
 
 class StructureFound(Wire):
@@ -54,14 +56,20 @@ class StructureFound(Wire):
 
     name: str
     title: str
-    value: int | None
+    value: int | None = Field(
+        description="Its value in the mask; null for a region of several labels."
+    )
     labels: tuple[int, ...] = Field(description="The values in the mask that it is made of.")
     colour: str
     volume_ml: float
     voxels: int
-    components: int
-    bounding_box_mm: tuple[Point, Point] | None
-    centroid_mm: Point | None
+    components: int = Field(description="Connected parts (26 neighbours).")
+    bounding_box_mm: tuple[Point, Point] | None = Field(
+        description="Two opposite corners, outer voxel edges, RAS+; null if nothing was found."
+    )
+    centroid_mm: Point | None = Field(
+        description="Mean of the voxels' centres, RAS+; null if nothing was found."
+    )
 
 
 class ScoreGiven(Wire):

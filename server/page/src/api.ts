@@ -1,6 +1,6 @@
 import { Cancelled, Problem, unreachable } from "./problem";
 import type { Findings, Job, Model, Models } from "./wire";
-import { isOver } from "./wire";
+import { isOver } from "./state";
 
 const KEY = "brainmvp.key";
 const RECONNECT_MS = 1000;

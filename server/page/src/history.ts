@@ -2,7 +2,7 @@ import type { Api } from "./api";
 import { byId, fill, h } from "./dom";
 import { Problem } from "./problem";
 import type { Job, State } from "./wire";
-import { isOver } from "./wire";
+import { isOver } from "./state";
 
 const STORED = "brainmvp.jobs";
 const MOST = 30;

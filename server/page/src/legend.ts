@@ -1,12 +1,12 @@
 import { h, swatch, target } from "./dom";
-import type { Structure } from "./wire";
+import type { StructureFound } from "./wire";
 import { capital, millilitres } from "./words";
 
 /** Which structures are shown, and in which colour each value of the mask is drawn. */
 export class Shown {
   private readonly hidden = new Set<string>();
 
-  constructor(readonly structures: Structure[]) {}
+  constructor(readonly structures: StructureFound[]) {}
 
   toggle(name: string): void {
     if (!this.hidden.delete(name)) this.hidden.add(name);
@@ -34,7 +34,7 @@ export class Shown {
 export function legend(
   shown: Shown,
   changed: () => void,
-  goTo: (structure: Structure) => void,
+  goTo: (structure: StructureFound) => void,
 ): HTMLElement {
   const rows = shown.structures.map((structure) => {
     const title = capital(structure.title || structure.name);

@@ -12,7 +12,7 @@ import type { Wishes } from "./study";
 import { StudyPanel } from "./study";
 import { installTheme } from "./theme";
 import type { Job, Model } from "./wire";
-import { isOver } from "./wire";
+import { isOver } from "./state";
 
 /** The page: a study is dropped, looked at, run as a job, and its result is shown. */
 class Page {

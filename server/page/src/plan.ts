@@ -1,5 +1,8 @@
-import type { Fill, Model, SubsetQuality } from "./wire";
+import type { Model, SubsetQuality } from "./wire";
 import { modality } from "./words";
+
+/** What stands in for a modality that is missing. */
+export type Fill = Model["fill"];
 
 export type ChannelState = "real" | "template" | "empty" | "missing";
 

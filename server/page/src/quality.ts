@@ -1,10 +1,10 @@
 import { h } from "./dom";
-import type { Quality } from "./wire";
+import type { ExpectedQuality } from "./wire";
 import { METRICS, number, output } from "./words";
 
 /** Measured quality: a row an output, a column a metric, the interval below each value. */
 export function qualityTable(
-  lines: readonly Quality[],
+  lines: readonly ExpectedQuality[],
   titles: ReadonlyMap<string, string>,
 ): HTMLElement {
   const metrics = [...new Set(lines.map(({ metric }) => metric))];
@@ -31,13 +31,13 @@ export function qualityTable(
 }
 
 /** On how many studies it was measured. */
-export function measuredOn(lines: readonly Quality[]): HTMLElement {
+export function measuredOn(lines: readonly ExpectedQuality[]): HTMLElement {
   const studies = Math.max(...lines.map((line) => line.studies));
   const interval = lines.some(({ low }) => low !== null) ? ", with its 95 % interval" : "";
   return h("p", { class: "hint" }, `Measured on ${studies} studies${interval}.`);
 }
 
-function cell(line: Quality | undefined): HTMLElement {
+function cell(line: ExpectedQuality | undefined): HTMLElement {
   if (line === undefined) return h("td", {});
   const { value, low, high } = line;
   return h(

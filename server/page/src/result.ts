@@ -4,7 +4,7 @@ import { legend, Shown } from "./legend";
 import { tell } from "./notices";
 import { Problem } from "./problem";
 import type { Layout, Place, Viewer } from "./viewer";
-import type { Job, Structure, Summary } from "./wire";
+import type { Job, StructureFound, Summary } from "./wire";
 import { measuredOn, qualityTable } from "./quality";
 import { capital, duration, modality } from "./words";
 import { downloads } from "./downloads";
@@ -138,7 +138,7 @@ export class ResultView {
       legend(
         this.shown,
         () => this.viewer?.colour(this.shown.labels()),
-        (structure: Structure) => structure.centroid_mm && this.viewer?.goTo(structure.centroid_mm),
+        (structure: StructureFound) => structure.centroid_mm && this.viewer?.goTo(structure.centroid_mm),
       ),
       h(
         "div",

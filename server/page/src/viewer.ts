@@ -1,6 +1,8 @@
 import type { NiiVueLocation, NVImage as Image } from "@niivue/niivue";
 import { DRAG_MODE, NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivue";
-import type { Point } from "./wire";
+import type { StructureFound } from "./wire";
+
+type Point = NonNullable<StructureFound["centroid_mm"]>;
 
 export type Layout = "all" | "planes" | "axial" | "coronal" | "sagittal" | "3d";
 

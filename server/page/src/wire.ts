@@ -1,120 +1,247 @@
-/** What the service answers, as far as the page reads it; see /openapi.json. */
+// Written by `make page` from the service's OpenAPI document; do not edit.
 
-export type Point = [number, number, number];
-export type Fill = "grid" | "center" | "zeros" | "none";
-export type State = "queued" | "running" | "done" | "failed" | "cancelled";
-
-export interface Channel {
-  modality: string;
+/** An input channel of a model. */
+export interface ChannelTaken {
+  modality: Modality;
   required: boolean;
-  template: string | null;
+  template: Modality | null;
 }
 
-export interface Output {
+/** What ran the network. */
+export interface EngineUsed {
   name: string;
-  title: string;
+  device: string;
+  precision: string;
 }
 
-export interface Quality {
+/** Quality measured for this subset of modalities, from the bundle's subset card. */
+export interface ExpectedQuality {
   output: string;
   metric: string;
   value: number;
+  /** Lower end of the 95 % confidence interval. */
   low: number | null;
+  /** Upper end of the 95 % confidence interval. */
   high: number | null;
   studies: number;
 }
 
-/** A line of the subset card: quality measured when only these modalities are real. */
-export interface SubsetQuality extends Quality {
-  real: string[];
-  fill: Fill;
+/** A modality that is not this patient's. */
+export interface FilledModality {
+  modality: Modality;
+  policy: "grid" | "center" | "zeros" | "none";
+  /** The template that stands in, if one does. */
+  template: Modality | null;
 }
 
-export interface Model {
-  name: string;
-  version: string;
-  title: string;
-  kind: "segmentation" | "classification";
-  demo: boolean;
-  channels: Channel[];
-  outputs: Output[];
-  fill: Fill;
-  intended_use: string;
-  subset_card: SubsetQuality[];
-}
-
-export interface Models {
-  models: Model[];
-  refused: { name: string; problem: string; remedy: string }[];
-}
-
+/** One volume: what it is, how sure, on what evidence, and whether it is used. */
 export interface Finding {
   label: string;
-  kind: "nifti" | "dicom";
-  modality: string | null;
+  kind: string;
+  modality: Modality | null;
   confidence: string;
   evidence: string[];
   used: boolean;
   reason: string;
+  series_uid: string | null;
   series_number: number | null;
   description: string | null;
   slices: number | null;
-  spacing_mm: Point | null;
+  spacing_mm: [number, number, number] | null;
   plane: string | null;
   b_value: number | null;
+  echo_time_ms: number | null;
+  /** What of the series is not in it, or how it was put together. */
+  notes: string[];
 }
 
+/** Every volume of a study, and how many files were none. */
 export interface Findings {
   volumes: Finding[];
   unreadable: number;
   other: number;
+  /** What a reader of a result should know about the files used. */
+  warnings: string[];
 }
 
+/** A job as it is told to whoever asks. */
 export interface Job {
   id: string;
   model: string;
   version: string;
+  priority: Priority;
   state: State;
-  progress: {
-    stage: string;
-    windows_done: number;
-    windows: number;
-    seconds_left: number | null;
-  } | null;
+  /** Where a running job is, and where one that is over ended. */
+  progress: JobProgress | null;
   created: string;
+  finished: string | null;
+  /** When a finished job and its results will be gone. */
   expires: string | null;
+  /** Files under /results/. */
   results: string[];
-  error: { title: string; detail: string; remedy: string } | null;
+  error: JobError | null;
 }
 
-export interface Structure {
+/** Why a job failed. */
+export interface JobError {
+  code: string;
+  title: string;
+  detail: string;
+  remedy: string;
+}
+
+/** How far a running job is. */
+export interface JobProgress {
+  /** What is being done: read, preprocess, infer, … */
+  stage: string;
+  windows_done: number;
+  /** 0 until it is known. */
+  windows: number;
+  /** For the windows that are left, at the pace so far. */
+  seconds_left: number | null;
+}
+
+/** Jobs, the newest first. */
+export interface Jobs {
+  jobs: Job[];
+}
+
+/** A file that the result should have, and why it has not. */
+export interface MissingFile {
+  name: string;
+  problem: string;
+  remedy: string;
+}
+
+/** An MRI contrast, by the lower-case name used in files, manifests and REST parts. */
+export type Modality = "flair" | "t1" | "t1c" | "t2" | "mra" | "pd" | "dwi" | "adc" | "t1ir";
+
+/** A served model. */
+export interface Model {
+  name: string;
+  version: string;
+  versions: string[];
+  title: string;
+  kind: "segmentation" | "classification";
+  demo: boolean;
+  channels: ChannelTaken[];
+  outputs: OutputGiven[];
+  fill: "grid" | "center" | "zeros" | "none";
+  intended_use: string;
+  digest: string;
+  /** Quality measured with only some of the modalities real. */
+  subset_card: SubsetQuality[];
+  /** The model card, in Markdown. */
+  card: string | null;
+}
+
+/** All models, each in its latest version. */
+export interface Models {
+  models: Model[];
+  refused: RefusedBundle[];
+}
+
+/** A region, class or score a model gives. */
+export interface OutputGiven {
   name: string;
   title: string;
+  colour: string | null;
+  value: number | null;
+}
+
+/** Whose turn comes first. */
+export type Priority = "interactive" | "batch";
+
+/** A modality that came with the study. */
+export interface RealModality {
+  modality: Modality;
+  /** SHA-256 of its file; of a DICOM series, of its affine and voxels. */
+  digest: string;
+  /** Voxels along the axes of its grid. */
+  shape: [number, number, number];
+  /** Millimetres between voxels, along the same axes. */
+  spacing_mm: [number, number, number];
+  /** What it shows that is brighter than its background, in mL. */
+  head_ml: number;
+  /** How much of its field of view that is, 0 to 1. */
+  field_share: number;
+  /** How much of the study's head its field of view covers, 0 to 1; beyond it the modality is missing. */
+  head_share: number;
+}
+
+/** A bundle that is not served, and why. */
+export interface RefusedBundle {
+  name: string;
+  problem: string;
+  remedy: string;
+}
+
+/** The probability of one class. */
+export interface ScoreGiven {
+  name: string;
+  title: string;
+  score: number;
+}
+
+/** How far a job is; the last three are final. */
+export type State = "queued" | "running" | "done" | "failed" | "cancelled";
+
+/** A region or class, measured on the native grid. */
+export interface StructureFound {
+  name: string;
+  title: string;
+  /** Its value in the mask; null for a region of several labels. */
+  value: number | null;
+  /** The values in the mask that it is made of. */
   labels: number[];
   colour: string;
   volume_ml: number;
+  voxels: number;
+  /** Connected parts (26 neighbours). */
   components: number;
-  centroid_mm: Point | null;
+  /** Two opposite corners, outer voxel edges, RAS+; null if nothing was found. */
+  bounding_box_mm: [[number, number, number], [number, number, number]] | null;
+  /** Mean of the voxels' centres, RAS+; null if nothing was found. */
+  centroid_mm: [number, number, number] | null;
 }
 
+/** One line of the subset card: quality measured when only these modalities are real. */
+export interface SubsetQuality {
+  real: Modality[];
+  /** none where every channel is real. */
+  fill: "grid" | "center" | "zeros" | "none";
+  /** A region, a class, or 'all' for the whole study. */
+  output: string;
+  metric: "dice" | "hd95_mm" | "volume_error_ml" | "accuracy" | "balanced_accuracy" | "auc";
+  /** Mean over studies, or the figure of all of them. */
+  value: number;
+  /** Lower end of the 95 % interval. */
+  low: number | null;
+  /** Upper end of the 95 % interval. */
+  high: number | null;
+  studies: number;
+}
+
+/** Everything about a result but its voxels. */
 export interface Summary {
   model: string;
   version: string;
   kind: "segmentation" | "classification";
   demo: boolean;
   bundle: string;
-  engine: { name: string; device: string; precision: string };
-  real: { modality: string; shape: Point; spacing_mm: Point }[];
-  filled: { modality: string; policy: Fill; template: string | null }[];
-  structures: Structure[];
-  scores: { name: string; title: string; score: number }[];
-  expected_quality: Quality[];
+  engine: EngineUsed;
+  real: RealModality[];
+  filled: FilledModality[];
+  /** Every volume that came without a name: what it was taken for, on what evidence, and whether it was used. */
+  identified: Finding[];
+  structures: StructureFound[];
+  scores: ScoreGiven[];
+  expected_quality: ExpectedQuality[];
   warnings: string[];
+  /** DICOM objects that could not be written, where objects were asked for. */
+  missing: MissingFile[];
+  windows: number;
+  /** Wall-clock seconds by stage. */
   seconds: Record<string, number>;
   intended_use: string;
-}
-
-/** Whether nothing more will happen to a job. */
-export function isOver(state: State): boolean {
-  return state === "done" || state === "failed" || state === "cancelled";
 }

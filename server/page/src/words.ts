@@ -1,6 +1,6 @@
 /** How things are called on the page. */
 
-import type { Fill } from "./wire";
+import type { Fill } from "./plan";
 
 export const MODALITIES: Record<string, string> = {
   flair: "FLAIR",
