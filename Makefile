@@ -13,7 +13,7 @@ SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reord
 # For long trials, whose tests take longer than others may.
 LONG := --timeout 7200 -o faulthandler_timeout=7500
 
-.PHONY: demo serve system test test-slow faults fuzz mutants load container-test check page docs site lock format demo-models bench clean
+.PHONY: demo serve system test test-slow faults fuzz mutants load container-test check page docs pictures site lock format demo-models bench clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python examples/demo.py
@@ -53,13 +53,18 @@ container-test:
 	tests/container/run.sh
 
 # The page at /, from server/page into the package; needs Node 20 or later. What is built is
-# committed, and a test holds it against its source.
-page:
+# committed, and a test holds it against its source. Its types come from the service.
+page: $(DEV)/.ready
+	$(DEV)/bin/python server/page/generate.py
 	cd server/page && npm ci && npm run build
 
 docs: $(DEV)/.ready
 	$(DEV)/bin/python docs/generate.py
 	$(DEV)/bin/python helm/generate.py
+
+# The pictures of the page, a report and a preview in docs/; needs Debian's chromium.
+pictures: $(DEV)/.ready
+	$(DEV)/bin/python docs/pictures.py
 
 # The documentation as a site, in build/site; every link is checked.
 site: $(DEV)/.ready
