@@ -45,7 +45,7 @@ def drawn(volume: Volume, bundle: Bundle) -> Result:
     members = tuple(np.isin(mask, region.labels) for region in outputs.regions)
     return Result(
         manifest=bundle.manifest,
-        bundle=bundle.digest,
+        bundle_digest=bundle.digest,
         engine=EngineInfo("none", "CPU", "fp32"),
         study=Study((volume,)),
         filled=(),

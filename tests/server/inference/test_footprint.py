@@ -24,7 +24,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.footprint import footprint
-from brainmvp_server.inference.network_cache import Networks
+from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Worker
 
@@ -48,7 +48,7 @@ def study(shape, spacing):
     return files
 
 bundle = Bundle.open(Path(sys.argv[1]))
-predictor = Predictor(bundle, Worker(Networks(lambda _: Copying())))
+predictor = Predictor(bundle, Worker(NetworkCache(lambda _: Copying())))
 predictor.predict(study((96, 96, 96), 1.0), fill="zeros")
 files = study((200, 180, 100), float(sys.argv[3]))
 before = peak()

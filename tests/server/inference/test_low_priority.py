@@ -52,7 +52,10 @@ def test_work_aside_and_the_threads_it_starts_give_way_and_nobody_else_does() ->
 
 
 def test_work_aside_of_a_process_that_gives_way_already_is_raised_by_nothing() -> None:
-    probe = "from test_aside import aside, priority; print(aside(priority))"
+    probe = (
+        "from test_low_priority import priority, run_low_priority; "
+        "print(run_low_priority(priority))"
+    )
     done = subprocess.run(
         ["nice", "-n", "15", sys.executable, "-c", probe],
         cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
