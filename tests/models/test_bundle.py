@@ -55,6 +55,14 @@ def test_opened_bundle_gives_its_task_network_and_digest(
     assert bundle.templates().modalities == ()
 
 
+def test_bundle_from_before_there_were_kinds_is_a_model(
+    write_bundle: Write, tmp_path: Path
+) -> None:
+    root = write_bundle(tmp_path)
+    _edit(root, lambda fields: fields.pop("kind", None))
+    assert Bundle.open(root).manifest.kind == "model"
+
+
 @pytest.mark.parametrize("file", ["model.onnx", "card.md"])
 @pytest.mark.parametrize("longer", [True, False])
 def test_changed_file_is_refused_by_name(

@@ -169,6 +169,20 @@ def standardised(image: Array) -> Array:
     return given
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What the networks take for the brain of a series.
+
+    Attributes:
+        mask: (i, j, k) on the series's grid, one part without holes.
+        consistency: Dice of the first network's rough brain and the second's. On real heads it is
+            0.96 and more; where there is no brain, each dreams of another one.
+    """
+
+    mask: Mask
+    consistency: float
+
+
 class BrainNetworks:
     """Finds brains in single series. Safe to share between threads.
 
@@ -186,7 +200,7 @@ class BrainNetworks:
         volume: Volume,
         looks: tuple[Look, ...] = (as_it_is,),
         cancel: CancelToken | None = None,
-    ) -> Mask | None:
+    ) -> Found | None:
         """The brain in a whole head.
 
         Args:
@@ -194,7 +208,7 @@ class BrainNetworks:
                 box is found in the image as it is.
 
         Returns:
-            (i, j, k), one part without holes on the volume's own grid; None where there is none.
+            None where nothing is taken for a brain.
 
         Raises:
             EngineFailed, EngineUnavailable: the networks cannot be run.
@@ -214,9 +228,12 @@ class BrainNetworks:
         for look in looks:
             total += self._probability(self.bundles.extraction, look(image), cancel)
         inside = _nearest(total, _whole(total), box.shape) > len(looks) / 2
-        found = np.zeros(volume.stored.shape, dtype=np.bool_)
-        volume.grid.orientation.view(found)[box.slices] = one_without_holes(inside)
-        return found if found.any() else None
+        mask = np.zeros(volume.stored.shape, dtype=np.bool_)
+        turned = volume.grid.orientation.view(mask)
+        turned[box.slices] = one_without_holes(inside)
+        if not mask.any():
+            return None
+        return Found(mask, dice(seen > 0.5, _nearest(turned, _whole(turned), head.size)))
 
     def _window(self, bundle: Bundle) -> Shape:
         return bundle.task.window.size
@@ -232,6 +249,12 @@ class BrainNetworks:
         logits = stitching.mean()[0]
         probability: Array = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
         return probability
+
+
+def dice(one: Mask, two: Mask) -> float:
+    """Twice what two masks share, over what they have; 1 where both are empty."""
+    both = np.count_nonzero(one) + np.count_nonzero(two)
+    return 2 * np.count_nonzero(one & two) / both if both else 1.0
 
 
 def one_without_holes(mask: Mask) -> Mask:

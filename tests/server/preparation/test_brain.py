@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from brainmvp_models.errors import ImplausibleBrain, NoBrain
+from brainmvp_models.errors import ImplausibleBrain, InvalidBundle, NoBrain
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.nifti import read_nifti
 from brainmvp_server.imaging.volume import SpatialHeader, Volume
 from brainmvp_server.inference.network_cache import NetworkCache
+from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Worker
 from brainmvp_server.preparation.brain import (
     BrainMask,
@@ -29,8 +31,10 @@ from brainmvp_server.preparation.brain import (
 from brainmvp_server.preparation.brain_network import (
     BrainBundles,
     BrainNetworks,
+    Found,
     Mask,
     as_it_is,
+    dice,
     one_without_holes,
 )
 
@@ -45,8 +49,9 @@ class DrawnBrains(BrainNetworks):
 
     def find(
         self, volume: Volume, looks: object = (as_it_is,), cancel: object = None
-    ) -> Mask | None:
-        return self.drawn[volume.modality]
+    ) -> Found | None:
+        mask = self.drawn[volume.modality]
+        return None if mask is None else Found(mask, 0.97)
 
 
 def _volume(modality: Modality, affine: np.ndarray | None = None, shape: int = 40) -> Volume:
@@ -65,10 +70,6 @@ def networks() -> Iterator[BrainNetworks]:
     worker = Worker(NetworkCache())
     yield BrainNetworks(worker)
     worker.close()
-
-
-def _dice(one: Mask, two: Mask) -> float:
-    return 2 * np.count_nonzero(one & two) / (np.count_nonzero(one) + np.count_nonzero(two))
 
 
 def _reference(path: Path) -> Mask:
@@ -179,11 +180,67 @@ def test_packaged_networks_are_small_and_carry_their_licence() -> None:
         assert {parity.engine for parity in bundle.manifest.parity} == {"openvino", "onnxruntime"}
 
 
+def test_networks_that_find_brains_predict_nothing() -> None:
+    with pytest.raises(InvalidBundle, match="it finds brains and predicts nothing"):
+        Predictor.load(BrainBundles.packaged().extraction)
+
+
+def test_a_folder_whose_bundles_are_of_another_kind_is_refused(tmp_path: Path) -> None:
+    packaged = BrainBundles.packaged()
+    shutil.copytree(packaged.box.root, tmp_path / "brain-box" / "1")
+    shutil.copytree(packaged.box.root, tmp_path / "brain-extraction" / "1")
+    with pytest.raises(InvalidBundle, match="is of kind 'brain-box', not 'brain-extraction'"):
+        BrainBundles.open(tmp_path)
+
+
 def test_an_image_of_one_value_shows_no_brain(networks: BrainNetworks) -> None:
     volume = _volume(Modality.T1)
     volume.stored[:] = 7
     with pytest.raises(NoBrain, match="t1: shows no brain"):
         brain_of(volume, networks)
+
+
+@pytest.mark.parametrize("edge", [40, 128])
+def test_noise_is_not_taken_for_a_brain(networks: BrainNetworks, edge: int) -> None:
+    spacing = np.diag([200 / edge, 200 / edge, 200 / edge, 1])
+    with pytest.raises(NoBrain, match=r"agrees to a Dice of 0\."):
+        brain_of(_volume(Modality.T1, spacing, edge), networks)
+
+
+def test_a_limb_is_not_taken_for_a_head(networks: BrainNetworks) -> None:
+    across, along, up = np.indices((128,) * 3) - 64.0
+    limb, bone = np.hypot(across, along) < 36, np.hypot(across, along - 4) < 14
+    stored = 400 * limb + 500 * bone - 600 * (bone & (np.abs(up) < 3))
+    stored = stored + np.random.default_rng(0).integers(0, 30, stored.shape)
+    volume = _volume(Modality.T1, np.diag([1.5, 1.5, 1.5, 1]), 128)
+    with pytest.raises(NoBrain, match="t1: shows no brain"):
+        brain_of(replace(volume, stored=stored.astype(np.int16)), networks)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        (slice(None), slice(None), slice(13)),
+        (slice(None), slice(None), slice(13, None)),
+        (slice(128), slice(None), slice(None)),
+    ],
+    ids=["lower", "upper", "side"],
+)
+def test_half_a_real_head_is_refused(
+    networks: BrainNetworks, real_data: RealData, part: tuple[slice, slice, slice]
+) -> None:
+    head = read_nifti(real_data("clinical") / "fg6692" / "raw" / "t1.nii.gz", Modality.T1)
+    shape = head.stored[part].shape
+    affine = head.grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [cut.start or 0 for cut in part]
+    half = replace(
+        head, stored=head.stored[part], grid=Grid((shape[0], shape[1], shape[2]), affine)
+    )
+    blanked = np.zeros_like(head.stored)
+    blanked[part] = head.stored[part]
+    for wrong in (half, replace(head, stored=blanked)):
+        with pytest.raises((NoBrain, ImplausibleBrain)):
+            brain_of(wrong, networks)
 
 
 @pytest.mark.parametrize(("series", "least"), [("t1", 0.975), ("t2", 0.94)])
@@ -193,7 +250,7 @@ def test_brain_of_a_real_head_is_the_peers(
     folder = real_data("clinical") / "fg6692"
     found = brain_of(read_nifti(folder / "raw" / f"{series}.nii.gz", Modality(series)), networks)
     reference = _reference(folder / "reference" / f"brain_{series}.nii.gz")
-    assert _dice(found.mask, reference) >= least
+    assert dice(found.mask, reference) >= least
 
 
 def test_brain_does_not_depend_on_the_order_of_axes(

@@ -18,6 +18,7 @@ from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.network_cache import NetworkCache, network_bytes
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Worker
+from brainmvp_server.preparation.brain_network import BrainBundles
 from brainmvp_server.repository.catalogue import Catalogue
 from brainmvp_server.repository.model_repository import ModelRepository
 
@@ -74,6 +75,33 @@ def test_a_bundle_whose_bytes_change_is_refused_by_name_and_the_others_served(
     assert repository.refresh()
     assert [error.subject for error in repository.refused] == ["tiny/2"]
     assert repository.bundle("tiny").manifest.version == "1"
+
+
+def test_a_bundle_that_finds_brains_is_no_model_and_takes_the_packaged_ones_place(
+    folder: Path, worker: Worker
+) -> None:
+    packaged = BrainBundles.packaged()
+    repository = ModelRepository(folder, worker)
+    assert repository.brain_bundles().digests == packaged.digests
+    shutil.copytree(packaged.extraction.root, folder / "ours" / "1.0.2")
+    assert repository.refresh()
+    assert list(repository.catalogue.bundles) == ["tiny"]
+    with pytest.raises(UnknownModel):
+        repository.bundle("brain-extraction")
+    assert repository.brain_bundles().extraction.root == folder / "ours" / "1.0.2"
+    assert repository.brain_bundles().box.digest == packaged.box.digest
+
+
+def test_networks_that_find_brains_stay_in_memory_when_the_folder_changes(
+    folder: Path, tiny_bundle: Bundle, worker: Worker
+) -> None:
+    repository = ModelRepository(folder, worker)
+    box = repository.brain_bundles().box
+    with worker.networks.acquire(box, CancelToken()):
+        pass
+    place(tiny_bundle, folder / "tiny" / "2")
+    assert repository.refresh()
+    assert (worker.networks.loads, worker.networks.unloads) == (1, 0)
 
 
 def test_what_did_not_change_is_not_verified_again(folder: Path, worker: Worker) -> None:
