@@ -29,9 +29,8 @@ from tables import keep
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.modality import Modality
-from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.inference.checked_study import check_study
 from brainmvp_server.inference.engines import installed_engines, load_engine
-from brainmvp_server.inference.footprint import footprint
 from brainmvp_server.inference.network_cache import network_bytes
 
 BATCHES = (1, 2, 4)
@@ -79,7 +78,7 @@ def cube(edge: int, bundle: Bundle, scratch: Path) -> Cube:
     study = scratch / str(edge)
     write_cube(study, edge)
     files = {Modality(name): study / f"{name}.nii.gz" for name in MODALITIES}
-    reckoned = footprint(files, bundle.task, Limits()) / MB
+    reckoned = check_study(files, bundle.task).memory / MB
     free = psutil.virtual_memory().available
     theirs = peak_of(free, HERE / "published.py", study, scratch)
     ours = peak_of(free, HERE / "ours.py", study, scratch, bundle.root, "--no-network")

@@ -151,7 +151,7 @@ def _measured(
     bundle = options.bundle
     if options.templates is not None:
         bundle = _Other(bundle.root, bundle.manifest, options.templates)
-    with closing(Predictor.load(bundle, options.engine)) as predictor:
+    with Predictor.load(bundle, options.engine) as predictor:
         with predictor.worker.networks.acquire(bundle, CancelToken()) as network:
             subject = _subject(options, network.engine.info, datalist)
         with closing(Journal(options.out / JOURNAL, subject)) as journal:

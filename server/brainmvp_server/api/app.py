@@ -20,7 +20,11 @@ from brainmvp_server.api.page import build_page_router
 from brainmvp_server.api.query import only_declared
 from brainmvp_server.api.request_resources import ReleaseWhenSent
 from brainmvp_server.api.root_path import RootPath
-from brainmvp_server.api.routes import build_health_router, build_router
+from brainmvp_server.api.routes import (
+    build_health_router,
+    build_model_router,
+    build_predict_router,
+)
 from brainmvp_server.api.studies import build_study_router
 from brainmvp_server.api.study_request import StudyRequests
 from brainmvp_server.observability.metrics import Metrics
@@ -63,7 +67,8 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.jobs.role != "worker":
         requests = StudyRequests(service)
         app.include_router(build_page_router())
-        app.include_router(build_router(service, requests))
+        app.include_router(build_model_router(service.repository))
+        app.include_router(build_predict_router(service, requests))
         app.include_router(build_study_router(service, requests))
         if lifecycle.backend is not None:
             from brainmvp_server.api.jobs import build_job_router

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 
-from brainmvp_models.task import FillPolicy
+from brainmvp_models.bundle import Bundle
 from brainmvp_server.api.access import access_of
 from brainmvp_server.api.answers import Form, answer, negotiate
 from brainmvp_server.api.openapi import PROBLEM, UPLOAD
+from brainmvp_server.api.parameters import IntakeAsked, ObjectsAsked, OptionsAsked
 from brainmvp_server.api.problems import NotLive, NotReady
-from brainmvp_server.api.studies import (
-    Assign,
-    BValue,
-    Objects,
-    Placing,
-    ReceivedStudy,
-    Resample,
-    intake_options,
-    received,
-)
+from brainmvp_server.api.studies import received
 from brainmvp_server.api.study_request import StudyRequests
 from brainmvp_server.inference.fill import check_modalities
-from brainmvp_server.inference.footprint import footprint
-from brainmvp_server.inference.predictor import Predictor
+from brainmvp_server.repository.model_repository import ModelRepository
 from brainmvp_server.results.summary import Model, Models, Summary
 from brainmvp_server.runtime.service import Service
 
@@ -61,10 +53,9 @@ def build_health_router(service: Service) -> APIRouter:
     return router
 
 
-def build_router(service: Service, requests: StudyRequests) -> APIRouter:
-    """Models, and predictions that their client waits for."""
+def build_model_router(repository: ModelRepository) -> APIRouter:
+    """What is served."""
     router = APIRouter()
-    settings, repository = service.settings, service.repository
 
     @router.get(
         "/v1/models", tags=["models"], summary="The models served, each in its latest version"
@@ -81,6 +72,13 @@ def build_router(service: Service, requests: StudyRequests) -> APIRouter:
     def model(name: str, version: str | None = None) -> Model:
         return repository.model(name, version, card=True)
 
+    return router
+
+
+def build_predict_router(service: Service, requests: StudyRequests) -> APIRouter:
+    """Predictions that their client waits for."""
+    router = APIRouter()
+
     @router.post(
         "/v1/models/{name}/predict",
         tags=["models"],
@@ -95,62 +93,36 @@ def build_router(service: Service, requests: StudyRequests) -> APIRouter:
     async def predict(
         request: Request,
         name: str,
-        objects: Objects,
+        shared: OptionsAsked,
+        intake: IntakeAsked,
+        objects: ObjectsAsked,
         version: str | None = None,
-        fill: Annotated[
-            FillPolicy | None, Query(description="How missing modalities are filled.")
-        ] = None,
         probabilities: Annotated[
             bool, Query(description="Add each output's probability map; only in a zip.")
         ] = False,
-        resample: Resample = False,
-        form: Placing = "sform",
-        assign: Assign = None,
-        b_value: BValue = None,
         accept: Annotated[str | None, Header()] = None,
     ) -> Response:
-        options = intake_options(settings, assign or (), b_value)
-        with repository.acquire(name, version) as bundle:
-            access, task = access_of(request.scope), bundle.task
-            access.about(bundle)
-            negotiate(accept, task, probabilities=probabilities)
+        told_apart = intake.options(service.settings.dicom)
+        options = replace(shared, probabilities=probabilities)
+
+        def begin(bundle: Bundle) -> Form:
+            """What depends on the bundle; another may have to do the work."""
+            access_of(request.scope).about(bundle)
+            return negotiate(accept, bundle.task, probabilities=probabilities)
+
+        with service.repository.acquire(name, version) as bundle:
+            form, task = begin(bundle), bundle.task
             incoming = await requests.admit(request)
             upload = await incoming.upload()
-            if not upload.files:
-                check_modalities(tuple(upload.parts), task, fill or task.filling.policy)
+            if not upload.files:  # before it waits for a place
+                check_modalities(tuple(upload.parts), task, options.policy(task))
 
             def work() -> Response:
                 with service.admission.place(incoming.cancel):
-                    study = received(upload, incoming, options, task, settings)
-                    return repository.serve(bundle, lambda predictor: predicted(predictor, study))
-
-            def predicted(predictor: Predictor, study: ReceivedStudy) -> Response:
-                """Everything that depends on the bundle, for the one that does the work."""
-                task = predictor.bundle.task
-                access.about(predictor.bundle)
-                wanted = negotiate(accept, task, probabilities=probabilities)
-                sources = study.sources(task)
-                check_modalities(tuple(sources), task, fill or task.filling.policy)
-                findings = study.findings(sources, task)
-                need = footprint(
-                    sources,
-                    task,
-                    settings.limits.volume,
-                    form=form,
-                    probabilities=probabilities,
-                )
-                with service.admission.memory_for(need, incoming.cancel):
-                    result = predictor.predict(
-                        sources,
-                        fill=fill,
-                        probabilities=probabilities,
-                        resample=resample,
-                        form=form,
-                        limits=settings.limits.volume,
-                        cancel=incoming.cancel,
-                        notes=findings.warnings,
-                    )
-                    return answer(result, wanted, incoming.folder, objects, findings)
+                    study = received(upload, incoming, told_apart, task, service.settings)
+                    cancel = incoming.cancel
+                    with service.predict(bundle, study, options, cancel, begin=begin) as done:
+                        return answer(done.result, form, incoming.folder, objects, done.findings)
 
             return await incoming.work(work)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from brainmvp_server.api.studies import assignment
+from brainmvp_server.api.parameters import assignment
 from brainmvp_server.imaging.archive import Unpacked
 from brainmvp_server.imaging.intake import IntakeOptions, take_in
 from brainmvp_server.results.findings import Findings

@@ -33,8 +33,7 @@ def predict(
         BrainMVPError: one of its kinds.
     """
     policy = parse_policy(fill)
-    predictor = Predictor.load(Bundle.open(bundle), engine)
-    try:
+    with Predictor.load(Bundle.open(bundle), engine) as predictor:
         result = predictor.predict(
             study,
             fill=policy,
@@ -43,8 +42,6 @@ def predict(
             form=form or "sform",
             progress=progress,
         )
-    finally:
-        predictor.close()
     write_files(result, out)
     return summary_json(result)
 

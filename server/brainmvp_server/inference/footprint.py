@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from brainmvp_models.modality import Modality
 from brainmvp_models.task import Task
-from brainmvp_server.imaging.nifti import Limits, Outline
-from brainmvp_server.imaging.nifti_space import Form
-from brainmvp_server.imaging.sources import Source, outline
+from brainmvp_server.imaging.nifti import Outline
 from brainmvp_server.inference.resample import resampled_length
 
 _FLOAT = 4
@@ -17,36 +14,6 @@ _ROOM = 1.25
 """For what lives for a moment, and for an allocator that gives back late."""
 _KEPT = 96 << 20
 """What the allocator keeps of arrays that are freed, and files being decompressed."""
-
-
-def footprint(
-    sources: Mapping[Modality, Source],
-    task: Task,
-    limits: Limits,
-    *,
-    form: Form = "sform",
-    probabilities: bool = False,
-    templates: bool = False,
-) -> int:
-    """:func:`study_bytes` of a study that is not read yet.
-
-    Raises:
-        InvalidVolume, VolumeTooLarge: a header that cannot be used.
-    """
-    outlines = [outline(source, modality, limits, form) for modality, source in sources.items()]
-    return study_bytes(outlines, task, probabilities=probabilities, templates=templates)
-
-
-def model_voxels(
-    sources: Mapping[Modality, Source], task: Task, limits: Limits, form: Form = "sform"
-) -> int:
-    """Voxels of a study in model space, by its first volume's header, as if nothing were cropped.
-
-    Raises:
-        InvalidVolume, VolumeTooLarge: the header cannot be used.
-    """
-    modality, source = next(iter(sources.items()))
-    return _model_space(outline(source, modality, limits, form), task)
 
 
 def study_bytes(
@@ -63,7 +30,7 @@ def study_bytes(
     """
     native = max(math.prod(outline.grid.shape) for outline in outlines)
     stored = sum(math.prod(o.grid.shape) * o.voxel_bytes for o in outlines)
-    space = _model_space(outlines[0], task)
+    space = model_voxels(outlines[0], task)
     outputs = 0 if task.kind == "classification" else task.outputs.count
     given, channels = len(outlines), len(task.channels)
     # Each modality is scaled to float32, then stacked one by one: one more than all channels.
@@ -78,8 +45,12 @@ def study_bytes(
     return _KEPT + int(_ROOM * (stays + max(reading, stacking, blending, restoring)))
 
 
-def _model_space(outline: Outline, task: Task) -> int:
-    """Voxels of the whole study at the model's spacing, no axis smaller than a window."""
+def model_voxels(outline: Outline, task: Task) -> int:
+    """Voxels of the whole study at the model's spacing, no axis smaller than a window.
+
+    Args:
+        outline: of the first volume, whose grid is the study's.
+    """
     canonical = outline.grid.canonical()
     lengths = (
         resampled_length(n, spacing, target)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,3 +70,7 @@ class Result:
         if self.segmentation is None:
             raise ValueError(f"{self.manifest.name} classifies; it has no mask")
         return self.segmentation.mask
+
+    def with_notes(self, notes: Sequence[str]) -> Result:
+        """The same, with what a reader should know about the files among the warnings."""
+        return replace(self, warnings=(*self.warnings, *notes))

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from brainmvp_models.bundle import digest_of
+from brainmvp_models.bundle import Bundle, digest_of
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.imaging.nifti_space import Form
+from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.results.dicom.object_options import ObjectOptions
 from brainmvp_server.results.findings import Findings
 from brainmvp_server.results.wire import Wire
@@ -54,6 +55,35 @@ class JobRequest(Wire):
     form: Form = "sform"
     objects: ObjectOptions = ObjectOptions()
     priority: Priority = Priority.BATCH
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, options: PredictOptions, objects: ObjectOptions, priority: Priority
+    ) -> JobRequest:
+        """What is written down of a request; whether somebody waits is its priority."""
+        return cls(
+            model=bundle.manifest.name,
+            version=bundle.manifest.version,
+            fill=options.fill,
+            probabilities=options.probabilities,
+            channels=options.templates,
+            resample=options.resample,
+            form=options.form,
+            objects=objects,
+            priority=priority,
+        )
+
+    @property
+    def options(self) -> PredictOptions:
+        """What is asked of the prediction."""
+        return PredictOptions(
+            self.fill,
+            self.probabilities,
+            self.channels,
+            self.resample,
+            self.form,
+            interactive=self.priority is Priority.INTERACTIVE,
+        )
 
 
 @dataclass(frozen=True)

@@ -21,17 +21,17 @@ from brainmvp_models.errors import (
     StorageFailed,
     StudyCancelled,
 )
-from brainmvp_server.imaging.intake import IntakeOptions, opened
+from brainmvp_server.imaging.intake import opened
 from brainmvp_server.inference.cancel import CancelToken
-from brainmvp_server.inference.footprint import footprint
-from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.jobs import database
 from brainmvp_server.jobs.attempt import Attempt, JobGivenAway
 from brainmvp_server.jobs.files import JobFiles
-from brainmvp_server.jobs.job import UNFORESEEN, JobError, JobSpec, Outcome, Priority, State
+from brainmvp_server.jobs.job import UNFORESEEN, JobError, JobSpec, Outcome, State
 from brainmvp_server.jobs.leases import Leases
 from brainmvp_server.observability.logs import kind_and_place
 from brainmvp_server.results.files import write_files
+from brainmvp_server.results.findings import Findings
+from brainmvp_server.runtime.received_study import ReceivedStudy, intake_options
 from brainmvp_server.runtime.service import Service
 
 T = TypeVar("T")
@@ -196,48 +196,22 @@ class JobRunner:
     def _work(
         self, spec: JobSpec, scratch: Path, cancel: CancelToken, attempt: Attempt
     ) -> tuple[str, ...]:
-        settings, asked = self._service.settings, spec.asked
+        service, asked = self._service, spec.asked
         study, out = scratch / "study", scratch / "results"
         for folder in (study, out):
             folder.mkdir()
         kept = _tried(lambda: self._storage.fetch_study(spec, study))
-        dicom = settings.dicom
-        options = IntakeOptions(b_value=dicom.b_value, fallback=dicom.dicom_fallback == "dcm2niix")
-        repository, admission = self._service.repository, self._service.admission
-        interactive = asked.priority is Priority.INTERACTIVE
-
-        def predicted(predictor: Predictor) -> None:
-            need = footprint(
-                sources,
-                predictor.bundle.task,
-                settings.limits.volume,
-                form=asked.form,
-                probabilities=asked.probabilities,
-                templates=asked.channels,
-            )
-            with admission.memory_for(need, cancel):
-                result = predictor.predict(
-                    sources,
-                    fill=asked.fill,
-                    probabilities=asked.probabilities,
-                    templates=asked.channels,
-                    resample=asked.resample,
-                    form=asked.form,
-                    limits=settings.limits.volume,
-                    progress=attempt,
-                    cancel=cancel,
-                    interactive=interactive,
-                    notes=kept.findings.warnings if kept.findings else (),
-                )
-                attempt("write", 0, 1)
-                write_files(result, out, asked.objects, kept.findings)
-
+        options = asked.options
         with (
-            admission.place(cancel, interactive=interactive),
-            repository.acquire(asked.model, asked.version) as bundle,
+            service.admission.place(cancel, interactive=options.interactive),
+            service.repository.acquire(asked.model, asked.version) as bundle,
         ):
-            sources = opened(kept.files, scratch, options, cancel.check)
-            repository.serve(bundle, predicted)
+            intake = intake_options(service.settings.dicom)
+            sources = opened(kept.files, scratch, intake, cancel.check)
+            received = ReceivedStudy(sources, kept_findings=kept.findings or Findings.none())
+            with service.predict(bundle, received, options, cancel, attempt) as done:
+                attempt("write", 0, 1)
+                write_files(done.result, out, asked.objects, done.findings)
         cancel.check()
         if self._given_back.is_set():
             self._wait_for_the_end()

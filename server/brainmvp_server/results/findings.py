@@ -126,3 +126,8 @@ class Findings(Wire):
     def of_all(cls, intake: Intake) -> Findings:
         """What was taken in, whatever a model takes of it."""
         return cls.of(intake, intake.dicom.chosen if intake.dicom else {})
+
+    @classmethod
+    def none(cls) -> Findings:
+        """Of a study in which nothing was to be told apart, and of which nothing is to be said."""
+        return cls(volumes=(), unreadable=0, other=0)

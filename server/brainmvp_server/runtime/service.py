@@ -1,18 +1,24 @@
-"""One running service: its models, its worker, who may come in, and whether it is closing."""
+"""One running service: what takes a study to its result, and everything that needs."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
+from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle, ServiceClosing
 from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.inference.checked_study import check_study
 from brainmvp_server.inference.engines import EngineOptions, check_engine
 from brainmvp_server.inference.network_cache import NetworkCache
+from brainmvp_server.inference.options import PredictOptions
+from brainmvp_server.inference.pipeline import ProgressCallback
+from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Batching, Worker, WorkerObserver
 from brainmvp_server.repository.model_repository import ModelRepository
 from brainmvp_server.runtime.admission import Admission
+from brainmvp_server.runtime.received_study import GivenStudy, Prediction, ReceivedStudy
 from brainmvp_server.runtime.scratch import Scratch
 from brainmvp_server.settings import Settings
 
@@ -81,6 +87,60 @@ class Service:
         finally:
             with self._lock:
                 self._running.discard(cancel)
+
+    def check(self, bundle: Bundle, study: ReceivedStudy, options: PredictOptions) -> GivenStudy:
+        """Whether a study can be predicted, by its names and headers: no voxel is read.
+
+        Asked when a job is posted, and before every prediction.
+
+        Raises:
+            InvalidInput: one of its kinds; see :meth:`ReceivedStudy.sources`, :func:`check_study`.
+            StudyTooLarge: there will never be enough memory for it.
+        """
+        sources = study.sources(bundle.task)
+        checked = check_study(sources, bundle.task, options, self.settings.limits.volume)
+        self.admission.check_size(checked.memory)
+        return GivenStudy(checked, study.findings(sources))
+
+    @contextmanager
+    def predict(
+        self,
+        bundle: Bundle,
+        study: ReceivedStudy,
+        options: PredictOptions,
+        cancel: CancelToken,
+        progress: ProgressCallback | None = None,
+        *,
+        begin: Callable[[Bundle], object] = lambda _: None,
+    ) -> Iterator[Prediction]:
+        """A study's result, whose memory is counted until the block ends; waits for that memory.
+
+        The one way from a study to a mask, for requests and for jobs. Where the bundle's files
+        were replaced before its network was loaded, all is done anew with the one in its place.
+
+        Args:
+            progress: told the stage, and how much of it is done.
+            begin: called first with the bundle that does the work; may refuse the study.
+
+        Raises:
+            InvalidBundle, UnknownModel: see :meth:`ModelRepository.serve`.
+            InvalidInput, StudyTooLarge: see :meth:`check`.
+            EngineFailed: the engine failed twice on the study.
+            BrainMVPError: ``cancel``'s reason.
+        """
+        with ExitStack() as memory:
+
+            def predicted(predictor: Predictor) -> Prediction:
+                begin(predictor.bundle)
+                given = self.check(predictor.bundle, study, options)
+                with ExitStack() as taken:
+                    need = given.checked.memory
+                    taken.enter_context(self.admission.memory_for(need, cancel))
+                    result = predictor.predict_checked(given.checked, cancel, progress)
+                    memory.push(taken.pop_all())
+                return Prediction(result.with_notes(given.findings.warnings), given.findings)
+
+            yield self.repository.serve(bundle, predicted)
 
     def drain(self) -> None:
         """Take nothing new; what runs goes on."""

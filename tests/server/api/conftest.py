@@ -41,6 +41,7 @@ def running(app: FastAPI) -> Iterator[httpx.Client]:
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error")
     server = uvicorn.Server(config)
     listener = config.bind_socket()
+    listener.listen()  # from now on clients wait until the server has started
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     port = listener.getsockname()[1]

@@ -21,10 +21,10 @@ from pathlib import Path
 import nibabel as nib, numpy as np
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.modality import Modality
-from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.inference.engines import EngineInfo
-from brainmvp_server.inference.footprint import footprint
+from brainmvp_server.inference.checked_study import check_study
 from brainmvp_server.inference.network_cache import NetworkCache
+from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Worker
 
@@ -53,7 +53,7 @@ predictor.predict(study((96, 96, 96), 1.0), fill="zeros")
 files = study((200, 180, 100), float(sys.argv[3]))
 before = peak()
 predictor.predict(files, fill="zeros")
-print((peak() - before) / footprint(files, bundle.task, Limits()))
+print((peak() - before) / check_study(files, bundle.task, PredictOptions("zeros")).memory)
 """
 
 

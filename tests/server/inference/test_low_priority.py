@@ -17,10 +17,9 @@ import numpy as np
 import pytest
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_server.inference import predictor as predictors
+from brainmvp_server.inference import pipeline
 from brainmvp_server.inference.low_priority import run_low_priority
 from brainmvp_server.inference.predictor import Predictor
-from brainmvp_server.inference.stages import Stages
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="threads have a priority of their own on Linux alone"
@@ -71,11 +70,6 @@ def test_work_aside_sees_the_callers_context_and_its_error_reaches_the_caller() 
         run_low_priority(lambda: 1 // 0)
 
 
-def test_a_stage_gives_way_only_where_its_study_does() -> None:
-    assert Stages(gives_way=True).work("read", priority) > priority()
-    assert Stages().work("read", priority) == priority()
-
-
 @pytest.mark.parametrize(("edge", "large"), [(96, False), (200, True)])
 def test_the_engine_has_its_priority_and_reading_only_that_of_a_small_study(
     tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edge: int, large: bool
@@ -85,13 +79,13 @@ def test_the_engine_has_its_priority_and_reading_only_that_of_a_small_study(
     scan = tmp_path / "t1.nii"
     nib.save(nib.Nifti1Image(noise, np.eye(4)), scan)
     seen: list[int] = []
-    read = predictors.read_study
+    read = pipeline.read_study
 
     def noted(*args: object, **how: object) -> object:
         seen.append(priority())
         return read(*args, **how)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(predictors, "read_study", noted)
+    monkeypatch.setattr(pipeline, "read_study", noted)
     model = Predictor.load(tiny_bundle.root)
     try:
         model.predict({"t1": scan}, fill="zeros")

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.errors import DuplicateModality, MissingModality, UnknownModality
+from brainmvp_models.errors import (
+    DuplicateModality,
+    MissingModality,
+    ServiceClosing,
+    UnknownModality,
+)
 from brainmvp_models.manifest import SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
@@ -22,9 +27,8 @@ from brainmvp_server.results.summary import Summary
 
 @pytest.fixture(scope="module")
 def predictor(tiny_bundle: Bundle) -> Iterator[Predictor]:
-    loaded = Predictor.load(tiny_bundle.root)
-    yield loaded
-    loaded.close()
+    with Predictor.load(tiny_bundle.root) as loaded:
+        yield loaded
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +122,14 @@ def test_aliases_and_unknown_names_are_told_apart(predictor: Predictor, scan: Pa
         predictor.predict({"t1c": scan, "t1ce": scan})
     with pytest.raises(UnknownModality):
         predictor.predict({"ct": scan})
+
+
+def test_a_predictor_closes_the_worker_that_it_made_and_no_other(
+    tiny_bundle: Bundle, scan: Path
+) -> None:
+    with Predictor.load(tiny_bundle) as own:
+        with Predictor(tiny_bundle, own.worker) as guest:
+            assert guest.predict({"t1": scan}, fill="zeros").windows == 1
+        assert own.predict({"t1": scan}, fill="zeros").windows == 1
+    with pytest.raises(ServiceClosing):
+        own.predict({"t1": scan}, fill="zeros")

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from brainmvp_models.errors import InvalidSettings
-from brainmvp_server.inference.stages import Stages
+from brainmvp_server.inference.stopwatch import Stopwatch
 from brainmvp_server.observability.traces import Tracing, tracing
 
 from ..conftest import Start
@@ -47,10 +47,10 @@ def test_stages_are_spans_of_the_request_that_a_caller_began(
     tracing.begin(address)
     try:
         with tracing.span("request", f"00-{'a' * 32}-{'b' * 16}-01") as attributes:
-            stages = Stages()
-            with stages.stage("read"):
+            stopwatch = Stopwatch()
+            with stopwatch.measure("read"):
                 pass
-            with pytest.raises(ValueError), stages.stage("infer"):
+            with pytest.raises(ValueError), stopwatch.measure("infer"):
                 raise ValueError("Doe^Jane")
             attributes.update(name="POST /v1/models/{name}/predict", status=200, nothing=None)
     finally:

@@ -1,0 +1,33 @@
+"""What is asked of one prediction, beside its study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from brainmvp_models.task import FillPolicy, Task
+from brainmvp_server.imaging.nifti_space import Form
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """The same for a request, a job, a command and a call of the library.
+
+    Attributes:
+        fill: how missing modalities are filled; None for what the bundle says.
+        probabilities: also keep each output's probability map.
+        templates: also keep what stood in for each missing modality.
+        resample: bring NIfTI files on other grids onto the first one's, by scanner coordinates.
+        form: what places a NIfTI file's voxels, where its header has both.
+        interactive: whether somebody waits for it; other studies come later.
+    """
+
+    fill: FillPolicy | None = None
+    probabilities: bool = False
+    templates: bool = False
+    resample: bool = False
+    form: Form = "sform"
+    interactive: bool = True
+
+    def policy(self, task: Task) -> FillPolicy:
+        """How a task's missing modalities are filled."""
+        return self.fill or task.filling.policy

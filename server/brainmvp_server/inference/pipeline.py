@@ -1,0 +1,212 @@
+"""One study's way from its files to its result, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.bundle import Bundle
+from brainmvp_models.manifest import SubsetQuality
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import ScoreOutputs, Task
+from brainmvp_models.templates import TemplateBank
+from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.imaging.sources import Source
+from brainmvp_server.imaging.study import Study, read_study
+from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.inference.engines import EngineInfo
+from brainmvp_server.inference.fill import Channels, fill_channels
+from brainmvp_server.inference.low_priority import run_low_priority
+from brainmvp_server.inference.measure import Structure, measure
+from brainmvp_server.inference.options import PredictOptions
+from brainmvp_server.inference.postprocess import Segmentation, restored, segment, softmax
+from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
+from brainmvp_server.inference.result import ClassScore, Result
+from brainmvp_server.inference.stopwatch import Stopwatch
+from brainmvp_server.inference.windows import Blend, ScoreMean, WindowPlan
+from brainmvp_server.inference.worker import StudyRun, Worker
+
+ProgressCallback = Callable[[str, int, int], None]
+"""Called with the stage's name, how much of it is done and how much there is."""
+
+Array = NDArray[np.float32]
+Returned = TypeVar("Returned")
+
+
+@dataclass(frozen=True)
+class StudyPipeline:
+    """What one study needs on its way; :meth:`run` names the stages in their order.
+
+    Attributes:
+        bank: gives the bundle's templates at the model's spacing.
+        cancel: no stage begins once it was requested.
+        progress: told the begin and the end of each stage, and each window.
+        gives_way: whether the engine comes first where both want a core.
+    """
+
+    bundle: Bundle
+    bank: Callable[[], TemplateBank]
+    worker: Worker
+    options: PredictOptions
+    limits: Limits
+    cancel: CancelToken
+    progress: ProgressCallback | None = None
+    gives_way: bool = False
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+    def read(self, sources: Mapping[Modality, Source]) -> Study:
+        """The first stage: files to volumes on one grid.
+
+        Raises:
+            InvalidInput: one of its kinds; see :func:`read_study`.
+        """
+        options = self.options
+        return self._do(
+            "read",
+            lambda: read_study(sources, self.limits, resample=options.resample, form=options.form),
+        )
+
+    def run(self, study: Study) -> Result:
+        """All other stages: volumes to the result.
+
+        Raises:
+            InvalidInput, EngineFailed, StudyStopped: as for a predictor.
+        """
+        task = self.bundle.task
+        prepared = self._do("preprocess", lambda: prepare(study, task.preprocessing, self.limits))
+        space = prepared.space
+        image, channels, templates = self._fill(prepared, space)
+        logits, windows, engine = self._infer(image)
+        del image  # a study's largest array; what follows needs the room
+        segmentation, structures = self._restore(logits, space)
+        expected = self._expected(channels)
+        seconds = self.stopwatch.seconds
+        self.worker.study_done(self.bundle.manifest.name, seconds)
+        return Result(
+            manifest=self.bundle.manifest,
+            bundle_digest=self.bundle.digest,
+            engine=engine,
+            study=study,
+            filled=channels.filled,
+            segmentation=segmentation,
+            structures=structures,
+            scores=self._scores(logits),
+            expected=expected,
+            coverage=prepared.coverage,
+            warnings=self._warnings(prepared, channels, measured=bool(expected)),
+            windows=windows,
+            seconds=seconds,
+            templates=templates,
+        )
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        self.cancel.check()
+        self._tell(name, 0, 1)
+        with self.stopwatch.measure(name):
+            yield
+        self._tell(name, 1, 1)
+
+    def _do(self, name: str, work: Callable[[], Returned]) -> Returned:
+        """A whole stage, with the study's priority."""
+        with self._stage(name):
+            return self._part(work)
+
+    def _part(self, work: Callable[[], Returned]) -> Returned:
+        """A part of the stage that is open, with the study's priority."""
+        return run_low_priority(work) if self.gives_way else work()
+
+    def _tell(self, stage: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(stage, done, total)
+
+    def _fill(
+        self, prepared: Prepared, space: ModelSpace
+    ) -> tuple[Array, Channels, dict[Modality, Array] | None]:
+        """The network's input (C, X, Y, Z), what is real of it, and the templates asked for."""
+        task, policy = self.bundle.task, self.options.policy(self.bundle.task)
+        templates = None
+        with self._stage("fill"):
+            image, channels = self._part(lambda: fill_channels(prepared, task, self.bank(), policy))
+            if self.options.templates:
+                templates = self._part(lambda: _stood_in(image, channels, task, space))
+        return image, channels, templates
+
+    def _infer(self, image: Array) -> tuple[Array, int, EngineInfo]:
+        """Logits (O, X, Y, Z), or (O,) of a classification; how many windows; by what engine."""
+        task = self.bundle.task
+        plan = WindowPlan.of(image.shape[1:], task.window)
+        kind = ScoreMean if task.kind == "classification" else Blend
+        stitching = kind(plan, task.outputs.count)
+        networks, interactive = self.worker.networks, self.options.interactive
+        with self._stage("infer"), networks.acquire(self.bundle, self.cancel) as network:
+            padded = self._part(lambda: plan.pad(image))
+            run = StudyRun(network, plan, padded, stitching, self.cancel, interactive)
+            for done in self.worker.run(run):
+                self._tell("infer", done, len(plan))
+        return self._do("blend", stitching.mean), len(plan), network.engine.info
+
+    def _restore(
+        self, logits: Array, space: ModelSpace
+    ) -> tuple[Segmentation | None, tuple[Structure, ...]]:
+        outputs, probabilities = self.bundle.task.outputs, self.options.probabilities
+        if isinstance(outputs, ScoreOutputs):
+            return None, ()
+        segmentation = self._do(
+            "restore", lambda: segment(logits, space, outputs, probabilities=probabilities)
+        )
+        structures = self._do(
+            "measure", lambda: measure(segmentation.outputs, outputs, space.native)
+        )
+        return segmentation, structures
+
+    def _scores(self, logits: Array) -> tuple[ClassScore, ...]:
+        outputs = self.bundle.task.outputs
+        if not isinstance(outputs, ScoreOutputs):
+            return ()
+        scores = softmax(logits)
+        return tuple(
+            ClassScore(entry.name, entry.title, float(score))
+            for entry, score in zip(outputs.classes, scores, strict=True)
+        )
+
+    def _expected(self, channels: Channels) -> tuple[SubsetQuality, ...]:
+        real, policy = set(channels.real), self.options.policy(self.bundle.task)
+        return tuple(
+            quality
+            for quality in self.bundle.manifest.subset_card
+            if set(quality.real) == real and (quality.fill == policy or not channels.filled)
+        )
+
+    def _warnings(
+        self, prepared: Prepared, channels: Channels, *, measured: bool
+    ) -> tuple[str, ...]:
+        notes = list(prepared.warnings)
+        if self.bundle.manifest.demo:
+            notes.insert(0, "demonstration model: the result has no clinical meaning")
+        if channels.filled:
+            names = ", ".join(entry.modality.value for entry in channels.filled)
+            notes.append(f"not this patient's, but filled in: {names}")
+        if not measured:
+            how = f", the rest filled by '{channels.filled[0].policy}'" if channels.filled else ""
+            notes.append(
+                "the quality to expect is not known: the bundle's card has no measurement of "
+                f"{', '.join(channels.real)}{how}"
+            )
+        return tuple(notes)
+
+
+def _stood_in(
+    image: Array, channels: Channels, task: Task, space: ModelSpace
+) -> dict[Modality, Array]:
+    """The templates that were used, on the native grid."""
+    return {
+        filled.modality: restored(image[task.modalities.index(filled.modality)], space)
+        for filled in channels.filled
+        if filled.template is not None
+    }
