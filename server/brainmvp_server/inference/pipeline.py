@@ -28,8 +28,9 @@ from brainmvp_server.inference.postprocess import Segmentation, restored, segmen
 from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
 from brainmvp_server.inference.result import ClassScore, Result
 from brainmvp_server.inference.stopwatch import Stopwatch
+from brainmvp_server.inference.study_run import StudyRun
 from brainmvp_server.inference.windows import Blend, ScoreMean, WindowPlan
-from brainmvp_server.inference.worker import StudyRun, Worker
+from brainmvp_server.inference.worker import Worker
 
 ProgressCallback = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done and how much there is."""

@@ -1,24 +1,23 @@
-"""One device's worker: windows from all running studies, one batch at a time."""
+"""One device's worker: the thread that drives an engine with windows from all running studies."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.errors import BrainMVPError, EngineFailed, OutOfMemory, ServiceClosing
-from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.engines.guarded import Pending
 from brainmvp_server.inference.network_cache import Network, NetworkCache
-from brainmvp_server.inference.turns import Turns, weight
-from brainmvp_server.inference.windows import Stitching, WindowPlan, WindowSlices
+from brainmvp_server.inference.scheduler import Batch, Clock, Scheduler
+from brainmvp_server.inference.study_run import StudyRun
+from brainmvp_server.inference.window_queue import Entry, WindowQueue
 from brainmvp_server.observability.logs import kind_and_place
 
 log = logging.getLogger(__name__)
@@ -26,12 +25,6 @@ log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 _LOOK = 0.25
 """Seconds between two looks of a waiting study at whether it may go on."""
-_SPARE = 0.005
-"""Seconds between the next batch's last cut and the engine's expected return."""
-_SMALL = 16
-"""A study stops a window of one whose :func:`weight` is more than so many times its own."""
-_YIELDS = 2
-"""How often one window may be stopped or put back."""
 
 
 @dataclass(frozen=True)
@@ -61,101 +54,15 @@ class WorkerObserver(Protocol):
         ...
 
 
-@dataclass(eq=False)
-class StudyRun:
-    """A study on its way through the engine.
-
-    Attributes:
-        padded: (C, X, Y, Z) voxels, large enough for the plan's windows.
-        stitching: takes each window's logits.
-        turn: when it was served last.
-        came: when it came, on the monotonic clock.
-        done: windows whose logits have come.
-        failed: batches of it alone that went wrong.
-        error: why it ended early.
-    """
-
-    network: Network
-    plan: WindowPlan
-    padded: Array
-    stitching: Stitching
-    cancel: CancelToken
-    interactive: bool = True
-    turn: int = 0
-    came: float = 0.0
-    done: int = 0
-    failed: int = 0
-    error: BrainMVPError | None = None
-    _places: list[WindowSlices] = field(init=False)
-    _taken: int = 0
-    _back: list[WindowSlices] = field(default_factory=list)
-    _yielded: list[WindowSlices] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._places = list(self.plan.slices())
-
-    @property
-    def left(self) -> int:
-        """Windows that nobody has taken yet."""
-        if self.gone:
-            return 0
-        return self.windows - self._taken + len(self._back)
-
-    @property
-    def windows(self) -> int:
-        """How many it has in all."""
-        return len(self._places)
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will come."""
-        return self.error is not None or self.done == self.windows
-
-    @property
-    def gone(self) -> bool:
-        """Whether nobody waits for its windows any more."""
-        return self.over or self.cancel.reason is not None
-
-    def take(self) -> WindowSlices:
-        """The next window's place."""
-        if self._back:
-            return self._back.pop(0)
-        self._taken += 1
-        return self._places[self._taken - 1]
-
-    def put_back(self, place: WindowSlices) -> None:
-        """The window that was taken last is the next one again."""
-        self._back.insert(0, place)
-
-    def yielded(self, place: WindowSlices) -> None:
-        """Count that a window made way for another study."""
-        self._yielded.append(place)
-
-    def is_spared(self, place: WindowSlices) -> bool:
-        """Whether a window made way as often as it has to."""
-        return self._yielded.count(place) >= _YIELDS
-
-
-_Entry = tuple[StudyRun, WindowSlices]
-
-
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    network: Network
-    entries: tuple[_Entry, ...]
-    windows: Array
-    cut: float  # when the first one was, on the monotonic clock
-
-
 class Worker:
     """Takes windows from all running studies, in turn, and brings their logits back.
 
-    Shortly before the engine is through with one batch, the next one is cut: early enough that the
-    engine need not wait, late enough for a small study that has just come. One that comes later
-    still goes before it, as long as the engine has not begun; one that comes in the first half of a
-    large study's window stops it, and the window is done after. A window makes way twice at most. A
-    batch that fails is given one more try, window by window, in a fresh engine; what fails again
-    fails its study.
+    Which window is next is the :class:`WindowQueue`'s to say, when a batch is cut and which one
+    goes the :class:`Scheduler`'s. A batch that fails is given one more try, window by window, in a
+    fresh engine; what fails again fails its study.
+
+    Args:
+        clock: what the order of studies is told by; engines have their own.
     """
 
     def __init__(
@@ -163,16 +70,15 @@ class Worker:
         networks: NetworkCache,
         batching: Batching = Batching(),
         observer: WorkerObserver | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.networks = networks
         self._batching = batching
         self._observer = observer
-        self._turns = Turns()
-        self._passages: list[StudyRun] = []
-        self._changed = threading.Condition()
+        self._queue = WindowQueue()
+        self._scheduler = Scheduler(self._queue, clock)
+        self._changed = threading.Condition()  # guards the queue and the scheduler
         self._closing = False
-        self._next: StudyRun | None = None  # whose turn it is, whatever the order
-        self._cut_s = 0.0  # what cutting the last batch took
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
@@ -180,9 +86,9 @@ class Worker:
     def waiting(self) -> int:
         """Windows that wait for their turn."""
         with self._changed:
-            return sum(passage.left for passage in self._passages)
+            return self._queue.waiting
 
-    def run(self, passage: StudyRun) -> Iterator[int]:
+    def run(self, run: StudyRun) -> Iterator[int]:
         """Bring a study through; yields how many of its windows are done, as it grows.
 
         Raises:
@@ -190,26 +96,25 @@ class Worker:
             BrainMVPError: the reason of its ``cancel``.
         """
         with self._changed:
-            passage.turn, passage.came = self._turns.now(), time.monotonic()
-            self._passages.append(passage)
+            self._queue.add(run, self._scheduler.now())
             self._changed.notify_all()
         try:
             seen = 0
-            while seen < len(passage.plan):
+            while seen < len(run.plan):
                 with self._changed:
-                    if passage.done == seen:
+                    if run.done == seen:
                         self._changed.wait(_LOOK)
-                if passage.error is not None:
-                    raise passage.error
-                passage.cancel.check()
+                if run.error is not None:
+                    raise run.error
+                run.cancel.check()
                 if self._closing:
                     raise ServiceClosing("the service is closing", remedy="Send the study again")
-                if passage.done > seen:
-                    seen = passage.done
+                if run.done > seen:
+                    seen = run.done
                     yield seen
         finally:
             with self._changed:
-                self._passages.remove(passage)
+                self._queue.remove(run)
 
     def study_done(self, model: str, seconds: Mapping[str, float]) -> None:
         """Tell the observer, if there is one."""
@@ -225,9 +130,9 @@ class Worker:
         self.networks.close()
 
     def _run(self) -> None:
-        coming: _Batch | None = None
+        coming: Batch | None = None
         while not self._closing:
-            batch, coming = coming or self._gather(None), None
+            batch, coming = coming or self._cut(None), None
             if batch is None:
                 continue
             try:
@@ -238,140 +143,98 @@ class Worker:
             finally:
                 self.networks.release(batch.network)
 
-    def _bring(self, batch: _Batch) -> _Batch | None:
+    def _bring(self, batch: Batch) -> Batch | None:
         """Bring a batch through the engine; gives the next one, where it was cut meanwhile."""
-        start = time.monotonic()
+        begun = self._scheduler.now()
         pending = batch.network.engine.start(batch.windows)
         pending.answer.add_done_callback(self._wake)
-        if self._stop_overtaken(batch, pending, start):
-            # Before the next one is picked: a study's windows are summed in their order.
+        if self._stop_overtaken(batch, pending, begun):
+            # Before the next one is cut: a study's windows are summed in their order.
             if self._finish(batch, pending, stopped=True):
-                self._tell(batch, time.monotonic() - start)
+                self._tell(batch, begun)
             return None
-        coming = self._gather(pending)
+        coming = self._cut(pending)
         try:
             if not self._closing and self._finish(batch, pending):
-                self._tell(batch, time.monotonic() - start)
+                self._tell(batch, begun)
         except BaseException:
             if coming is not None:
-                self._forget(coming, yielded=False)
+                with self._changed:
+                    self._queue.put_back(coming.entries, yielded=False)
+                self.networks.release(coming.network)
             raise
-        if coming is not None and self._may_go(coming):
+        if coming is None:
+            return None
+        with self._changed:
+            goes = self._scheduler.may_go(coming)
+        if goes:
             return coming
+        self.networks.release(coming.network)
         return None
 
-    def _tell(self, batch: _Batch, seconds: float) -> None:
+    def _tell(self, batch: Batch, begun: float) -> None:
         """Note, and tell the observer, what a batch took."""
-        network = batch.network
+        network, seconds = batch.network, self._scheduler.now() - begun
         network.usual_s = seconds
         if self._observer is not None:
             name = network.bundle.manifest.name
             self._observer.batch_done(name, len(batch.entries), network.batch, seconds)
 
-    def _stop_overtaken(self, batch: _Batch, pending: Pending, start: float) -> bool:
+    def _stop_overtaken(self, batch: Batch, pending: Pending, begun: float) -> bool:
         """Wait till the next batch is to be cut, or the engine is through or late before.
 
         Returns:
             Whether the batch was told to stop, for a small study that came meanwhile and has the
             next turn.
         """
-        usual_s = batch.network.usual_s
-        # One cut that was held up says little of the next: half the time is always waited.
-        until = start + usual_s - min(self._cut_s, usual_s / 2) - _SPARE
-        patience = min(until - time.monotonic(), pending.seconds_left)
 
         def over() -> bool:
             return self._closing or pending.answer.done()
 
-        def overtaken() -> bool:
-            half_done = time.monotonic() > start + usual_s / 2
-            self._next = None if half_done else self._overtaking(batch, _SMALL)
-            return self._next is not None
-
         with self._changed:
-            early = self._changed.wait_for(lambda: over() or overtaken(), max(patience, 0))
+            patience = min(self._scheduler.seconds_to_cut(batch, begun), pending.seconds_left)
+            early = self._changed.wait_for(
+                lambda: over() or self._scheduler.is_overtaken(batch, begun), max(patience, 0)
+            )
         return early and not over() and batch.network.engine.stop(pending)
-
-    def _overtaking(self, batch: _Batch, times: int) -> StudyRun | None:
-        """The lightest study that came after the cut and is so many times lighter, if one did."""
-        taken = Counter(passage for passage, _ in batch.entries)
-        with self._changed:
-            if any(passage.is_spared(place) for passage, place in batch.entries):
-                return None
-            lightest = min(weight(passage, count) for passage, count in taken.items())
-            lighter = [
-                passage
-                for passage in self._able(None)
-                if passage not in taken
-                and passage.interactive
-                and passage.came > batch.cut
-                and times * weight(passage) < lightest
-            ]
-        return min(lighter, key=weight, default=None)
-
-    def _may_go(self, coming: _Batch) -> bool:
-        """Whether a batch that was cut ahead still is the next one; else it is forgotten.
-
-        It is not where a lighter study came, which then has the next turn, nor where a study of it
-        ended.
-        """
-        self._next = self._overtaking(coming, 1)
-        overtaken = self._next is not None
-        if not overtaken and not any(passage.gone for passage, _ in coming.entries):
-            return True
-        self._forget(coming, yielded=overtaken)
-        return False
-
-    def _forget(self, coming: _Batch, *, yielded: bool) -> None:
-        """Give up a batch that no engine has begun."""
-        self._put_back(coming, yielded=yielded)
-        self.networks.release(coming.network)
-
-    def _put_back(self, batch: _Batch, *, yielded: bool) -> None:
-        """Make a batch's windows the next ones again."""
-        with self._changed:
-            for passage, place in reversed(batch.entries):
-                passage.put_back(place)
-                if yielded:
-                    passage.yielded(place)
 
     def _wake(self, _: object) -> None:
         with self._changed:
             self._changed.notify_all()
 
-    def _gather(self, busy: Pending | None) -> _Batch | None:
+    def _cut(self, busy: Pending | None) -> Batch | None:
         """Cut the next batch; it stays open while the engine is ``busy`` with the one before.
 
         Its network is held until the batch is through. Without ``busy`` it waits for a first
         window, and then as long as the batching says; None means that the worker closes, or that
         there is none after all.
         """
-        picked = self._pick(None, busy)
-        if picked is None:
+        entry = self._take(None, busy)
+        if entry is None:
             return None
-        network, cut = picked[0].network, time.monotonic()
-        entries = [picked]
-        cut_s = 0.0
+        now = self._scheduler.now
+        network, begun, cut_s = entry[0].network, now(), 0.0
+        entries = [entry]
         try:
             windows = network.room()
             while True:
-                start = time.monotonic()
-                passage, place = entries[-1]
-                windows[len(entries) - 1] = passage.padded[(slice(None), *place)]
-                cut_s += time.monotonic() - start
-                if len(entries) == network.batch or (picked := self._pick(network, busy)) is None:
+                start = now()
+                run, place = entries[-1]
+                windows[len(entries) - 1] = run.padded[(slice(None), *place)]
+                cut_s += now() - start
+                if len(entries) == network.batch or (entry := self._take(network, busy)) is None:
                     break
-                entries.append(picked)
+                entries.append(entry)
         except Exception as error:  # no memory, as a rule
             log.error("a batch could not be cut: %s", kind_and_place(error))
             self._fail(tuple(entries), _unforeseen(error))
             self.networks.release(network)
             return None
-        self._cut_s = cut_s
-        return _Batch(network, tuple(entries), windows[: len(entries)], cut)
+        self._scheduler.took_to_cut(cut_s)
+        return Batch(network, tuple(entries), windows[: len(entries)], begun)
 
-    def _pick(self, network: Network | None, busy: Pending | None) -> _Entry | None:
-        """The next window, of ``network`` where a batch of it is open."""
+    def _take(self, network: Network | None, busy: Pending | None) -> Entry | None:
+        """The next window, of ``network`` where a batch of it is open; waits for one."""
         patience = None if network is None else self._batching.wait_s
         if busy is not None:
             patience = busy.seconds_left
@@ -380,59 +243,40 @@ class Worker:
             return (
                 self._closing
                 or (busy is not None and busy.answer.done())
-                or bool(self._able(network))
+                or bool(self._queue.able(network))
             )
 
         with self._changed:
             self._changed.wait_for(ready, patience)
-            able = self._able(network)
-            if self._closing or not able:
-                return None
-            if network is None:
-                passage, self._next = self._first(able), None
+            entry = None if self._closing else self._queue.take(network)
+            if entry is not None and network is None:
                 # Its study holds the network as long as it is in the queue, but no longer.
-                self.networks.hold(passage.network)
-            else:
-                passage = self._turns.pick(able)
-            return passage, passage.take()
+                self.networks.hold(entry[0].network)
+            return entry
 
-    def _first(self, able: list[StudyRun]) -> StudyRun:
-        """The study that gives a batch's first window."""
-        if self._next is None or self._next not in able:
-            return self._turns.pick(able)
-        self._turns.give(self._next)
-        return self._next
-
-    def _able(self, network: Network | None) -> list[StudyRun]:
-        return [
-            passage
-            for passage in self._passages
-            if passage.left and network in (None, passage.network)
-        ]
-
-    def _finish(self, batch: _Batch, pending: Pending, *, stopped: bool = False) -> bool:
+    def _finish(self, batch: Batch, pending: Pending, *, stopped: bool = False) -> bool:
         """Deliver a batch's logits; whether it came through at once."""
         try:
             self._deliver(batch.entries, batch.network.engine.finish(pending))
             return True
         except EngineFailed as error:
             if stopped and pending.answer.done():
-                self._put_back(batch, yielded=True)
+                with self._changed:
+                    self._queue.put_back(batch.entries, yielded=True)
             else:
-                self._again(batch, error)
+                self._retry(batch, error)
         except Exception as error:  # one study's fault must not end the others
             log.error("a batch could not be delivered: %s", kind_and_place(error))
             self._fail(batch.entries, _unforeseen(error))
         return False
 
-    def _again(self, batch: _Batch, error: EngineFailed) -> None:
+    def _retry(self, batch: Batch, error: EngineFailed) -> None:
         """Give each window of a failed batch one more try, alone, in a fresh engine.
 
         A study has one such try; a batch that it shared does not count as its own failure.
         """
-        engine = batch.network.engine
         first = batch.entries[0][0]
-        if all(passage is first for passage, _ in batch.entries):
+        if all(run is first for run, _ in batch.entries):
             first.failed += 1
         try:
             self._replace(batch.network, error)
@@ -442,14 +286,21 @@ class Worker:
                 if entry[0].failed > 1:
                     self._fail((entry,), error)
                     continue
-                try:
-                    alone = engine.start(batch.windows[index : index + 1])
-                    self._deliver((entry,), engine.finish(alone))
-                except EngineFailed as again:
-                    self._fail((entry,), again)
-                    self._replace(batch.network, again)
+                self._retry_alone(batch.network, entry, batch.windows[index : index + 1])
         except BrainMVPError as unavailable:
             self._fail(batch.entries, unavailable)
+
+    def _retry_alone(self, network: Network, entry: Entry, window: Array) -> None:
+        """Bring one window through; a second failure fails its study, not the others.
+
+        Raises:
+            EngineUnavailable: there is no fresh engine for the others.
+        """
+        try:
+            self._deliver((entry,), network.engine.finish(network.engine.start(window)))
+        except EngineFailed as again:
+            self._fail((entry,), again)
+            self._replace(network, again)
 
     def _replace(self, network: Network, error: EngineFailed) -> None:
         name = network.bundle.manifest.name
@@ -463,19 +314,18 @@ class Worker:
             self.networks.discard(network)
             raise
 
-    def _deliver(self, entries: tuple[_Entry, ...], logits: Array) -> None:
-        for (passage, place), part in zip(entries, logits, strict=True):
-            passage.stitching.add(place, part)
+    def _deliver(self, entries: tuple[Entry, ...], logits: Array) -> None:
+        for (run, place), part in zip(entries, logits, strict=True):
+            run.stitching.add(place, part)
         with self._changed:
-            for passage, _ in entries:
-                passage.done += 1
+            for run, _ in entries:
+                run.done += 1
             self._changed.notify_all()
 
-    def _fail(self, entries: tuple[_Entry, ...], error: BrainMVPError) -> None:
+    def _fail(self, entries: tuple[Entry, ...], error: BrainMVPError) -> None:
         with self._changed:
-            for passage, _ in entries:
-                if not passage.over:
-                    passage.error = error
+            for run, _ in entries:
+                run.fail(error)
             self._changed.notify_all()
 
 

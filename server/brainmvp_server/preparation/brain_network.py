@@ -25,8 +25,9 @@ from brainmvp_models.manifest import BundleKind
 from brainmvp_server.imaging.grid import Box, Shape
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.inference.study_run import StudyRun
 from brainmvp_server.inference.windows import Blend, WindowPlan
-from brainmvp_server.inference.worker import StudyRun, Worker
+from brainmvp_server.inference.worker import Worker
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]

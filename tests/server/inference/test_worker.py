@@ -24,7 +24,7 @@ from brainmvp_models.errors import (
     StudyCancelled,
     StudyTimedOut,
 )
-from brainmvp_server.inference import worker as worker_module
+from brainmvp_models.task import Window
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.engines import (
     ENGINES,
@@ -36,8 +36,9 @@ from brainmvp_server.inference.engines import (
 )
 from brainmvp_server.inference.engines.guarded import GuardedEngine
 from brainmvp_server.inference.network_cache import NetworkCache, network_bytes
+from brainmvp_server.inference.study_run import StudyRun
 from brainmvp_server.inference.windows import Blend, WindowPlan
-from brainmvp_server.inference.worker import Batching, StudyRun, Worker
+from brainmvp_server.inference.worker import Batching, Worker
 
 Array = np.ndarray
 
@@ -108,18 +109,18 @@ class Clock:
     def __init__(self) -> None:
         self._ahead = 0.0
 
-    def monotonic(self) -> float:
+    def __call__(self) -> float:
         return time.monotonic() + self._ahead
 
     def forward(self, seconds: float) -> None:
         self._ahead += seconds
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(worker_module, "time", clock)
-    return clock
+@pytest.fixture(scope="module")
+def small_windows(tiny_bundle: Bundle) -> Bundle:
+    """A bundle whose windows are small: what engines are scripted for needs no voxels."""
+    task = tiny_bundle.task.model_copy(update={"window": Window(size=(16, 16, 16))})
+    return Bundle(tiny_bundle.root, tiny_bundle.manifest.model_copy(update={"task": task}))
 
 
 def faultless(_: int) -> None:
@@ -127,18 +128,20 @@ def faultless(_: int) -> None:
 
 
 @contextmanager
-def working(*engines: Engine, timeout_s: float = 30, windows: int = 1) -> Iterator[Worker]:
+def working(
+    *engines: Engine, timeout_s: float = 30, windows: int = 1, clock: Clock | None = None
+) -> Iterator[Worker]:
     """A worker whose networks are these engines, one a load."""
     remaining = iter(engines)
     networks = NetworkCache(lambda _: next(remaining), timeout_s=timeout_s, windows=windows)
-    worker = Worker(networks)
+    worker = Worker(networks, clock=clock or time.monotonic)
     try:
         yield worker
     finally:
         worker.close()
 
 
-def study(seed: int = 0, shape: tuple[int, int, int] = (100, 96, 96)) -> Array:
+def study(seed: int = 0, shape: tuple[int, int, int] = (17, 16, 16)) -> Array:
     return np.random.default_rng(seed).random((4, *shape), dtype=np.float32)
 
 
@@ -149,8 +152,8 @@ def through(
     plan = WindowPlan.of(image.shape[1:], bundle.task.window)
     blend, cancel = Blend(plan, 3), cancel or CancelToken()
     with worker.networks.acquire(bundle, cancel) as network:
-        passage = StudyRun(network, plan, plan.pad(image), blend, cancel, **how)
-        counts = list(worker.run(passage))
+        run = StudyRun(network, plan, plan.pad(image), blend, cancel, **how)
+        counts = list(worker.run(run))
     assert counts[-1] == len(plan) and counts == sorted(counts)
     return blend.mean()
 
@@ -178,44 +181,19 @@ def test_a_study_gets_the_same_logits_alone_and_among_others(
             np.testing.assert_allclose(sigmoid(one), sigmoid(other), rtol=0, atol=1e-5)
 
 
-def test_windows_of_several_studies_share_a_batch(tiny_bundle: Bundle) -> None:
+def test_windows_of_several_studies_share_a_batch(small_windows: Bundle) -> None:
     gate = Gate()
-    engine, shape = Scripted(gate), (96, 96, 96)
+    engine, shape = Scripted(gate), (16, 16, 16)
     with working(engine, windows=4) as worker, ThreadPoolExecutor(8) as pool, gate:
-        coming = [pool.submit(through, worker, tiny_bundle, study(0, shape))]
+        coming = [pool.submit(through, worker, small_windows, study(0, shape))]
         until(lambda: engine.calls == 1)
         for seed in range(1, 8):
-            coming.append(pool.submit(through, worker, tiny_bundle, study(seed, shape)))
+            coming.append(pool.submit(through, worker, small_windows, study(seed, shape)))
         until(lambda: worker.waiting >= 3)  # four are in the next batch, or will be
         gate.open()
         for seed, answer in enumerate(coming):
             np.testing.assert_array_equal(answer.result(), study(seed, shape)[:3])
     assert max(engine.batches) > 2
-
-
-def test_a_small_study_that_comes_while_a_window_is_under_way_has_the_next(
-    tiny_bundle: Bundle, clock: Clock
-) -> None:
-    """It would wait for a second window if the next one were cut at once."""
-    come = threading.Event()
-
-    def slow_then_held(call: int) -> None:
-        if call == 1:
-            clock.forward(40)  # the second call is expected to take as long
-        elif call == 2:
-            come.wait(60)
-
-    engine = Scripted(slow_then_held)
-    large, small = (np.full((4, n, 96, 96), n, np.float32) for n in (200, 96))
-    with working(engine) as worker, ThreadPoolExecutor(2) as pool:
-        first = pool.submit(through, worker, tiny_bundle, large)
-        until(lambda: engine.calls == 2)
-        before = worker.waiting
-        second = pool.submit(through, worker, tiny_bundle, small)
-        until(lambda: worker.waiting > before)
-        come.set()
-        first.result(), second.result()
-    assert engine.voxels[:3] == [200, 200, 96]
 
 
 @dataclass
@@ -241,9 +219,9 @@ class Halting(Scripted):
 
 
 def test_small_studies_stop_a_large_ones_window_twice_at_most_and_nothing_of_it_is_lost(
-    tiny_bundle: Bundle, clock: Clock
+    small_windows: Bundle,
 ) -> None:
-    last = threading.Event()
+    clock, last = Clock(), threading.Event()
 
     def slow_or_held(call: int) -> None:
         if call in (1, 3, 5):
@@ -254,78 +232,25 @@ def test_small_studies_stop_a_large_ones_window_twice_at_most_and_nothing_of_it_
             last.wait(60)
 
     engine = Halting(slow_or_held)
-    large, small = (np.full((4, n, 96, 96), n, np.float32) for n in (400, 96))
+    large, small = (np.full((4, n, 16, 16), n, np.float32) for n in (67, 16))
     large += np.random.default_rng(0).random(large.shape, dtype=np.float32)
     alone = Scripted(faultless)
     with working(alone) as worker:
-        expected = through(worker, tiny_bundle, large)
-    with working(engine) as worker, ThreadPoolExecutor(3) as pool:
-        first = pool.submit(through, worker, tiny_bundle, large)
+        expected = through(worker, small_windows, large)
+    with working(engine, clock=clock) as worker, ThreadPoolExecutor(3) as pool:
+        first = pool.submit(through, worker, small_windows, large)
         for call in (2, 4):
             reaches(engine, call)
-            pool.submit(through, worker, tiny_bundle, small).result()
+            pool.submit(through, worker, small_windows, small).result()
         reaches(engine, 6)
         before = worker.waiting
-        second = pool.submit(through, worker, tiny_bundle, small)
+        second = pool.submit(through, worker, small_windows, small)
         until(lambda: worker.waiting > before)
         last.set()
         second.result()
         np.testing.assert_array_equal(first.result(), expected)
     assert engine.stops == 2
-    assert [int(voxel) for voxel in engine.voxels[:7]] == [400, 400, 96, 400, 96, 400, 96]
-
-
-@pytest.mark.parametrize("last", [False, True], ids=["early", "last"])
-def test_a_small_study_that_comes_after_the_next_window_was_cut_goes_before_it(
-    tiny_bundle: Bundle, clock: Clock, last: bool
-) -> None:
-    """The engine is late, so the next window was chosen before the small study was there."""
-    come = threading.Event()
-    large, small = (np.full((4, n, 96, 96), n, np.float32) for n in (400, 96))
-    large += np.random.default_rng(0).random(large.shape, dtype=np.float32)
-    windows = len(WindowPlan.of(large.shape[1:], tiny_bundle.task.window))
-    held = windows - 1 if last else 2
-
-    def late(call: int) -> None:
-        if call == held - 1:
-            clock.forward(0.3)  # the next call is expected to take as long
-        elif call == held:
-            come.wait(20)
-
-    engine = Scripted(late)
-    with working(Scripted(faultless)) as worker:
-        expected = through(worker, tiny_bundle, large)
-    with working(engine) as worker, ThreadPoolExecutor(2) as pool:
-        first = pool.submit(through, worker, tiny_bundle, large)
-        reaches(engine, held)
-        until(lambda: worker.waiting == windows - held - 1)
-        second = pool.submit(through, worker, tiny_bundle, small)
-        until(lambda: worker.waiting > windows - held - 1)
-        come.set()
-        second.result()
-        np.testing.assert_array_equal(first.result(), expected)
-    assert [int(voxel) for voxel in engine.voxels[held - 1 : held + 2]] == [400, 96, 400]
-
-
-@pytest.mark.parametrize("call", [3, 4, 5])
-def test_a_study_that_stops_a_window_is_next_also_among_two_large_ones(
-    tiny_bundle: Bundle, clock: Clock, call: int
-) -> None:
-    def slow_or_held(now: int) -> None:
-        if now == call - 1:
-            clock.forward(40)  # what comes next is expected to take as long
-        elif now == call:
-            engine.wait()
-
-    engine = Halting(slow_or_held)
-    one, two, small = (np.full((4, n, 96, 96), n, np.float32) for n in (1000, 1100, 96))
-    with working(engine) as worker, ThreadPoolExecutor(3) as pool:
-        large = [pool.submit(through, worker, tiny_bundle, image) for image in (one, two)]
-        reaches(engine, call)
-        pool.submit(through, worker, tiny_bundle, small).result()
-        assert engine.voxels[call] == 96 and engine.stops == 1
-        for answer in large:
-            answer.result()
+    assert [int(voxel) for voxel in engine.voxels[:7]] == [67, 67, 16, 67, 16, 67, 16]
 
 
 def test_an_engine_on_a_gpu_is_not_told_to_stop_what_it_has_begun() -> None:
@@ -370,7 +295,7 @@ def throws(call: int) -> None:
 
 def hangs(call: int) -> None:
     if call == 2:
-        time.sleep(20)
+        time.sleep(2)
 
 
 @dataclass
@@ -389,31 +314,31 @@ FAULTY = [lambda: Scripted(throws), lambda: Scripted(hangs), lambda: Nonsense(fa
 
 @pytest.mark.parametrize("faulty", FAULTY, ids=["throws", "hangs", "nonsense"])
 def test_an_engine_that_fails_is_replaced_and_the_study_comes_out_right(
-    tiny_bundle: Bundle, faulty: Callable[[], Scripted]
+    small_windows: Bundle, faulty: Callable[[], Scripted]
 ) -> None:
     fresh = Scripted(faultless)
-    with working(faulty(), fresh, timeout_s=2) as worker:
-        image = study(shape=(150, 96, 96))
-        np.testing.assert_allclose(through(worker, tiny_bundle, image), image[:3], atol=1e-6)
+    with working(faulty(), fresh, timeout_s=0.5) as worker:
+        image = study(shape=(25, 16, 16))
+        np.testing.assert_allclose(through(worker, small_windows, image), image[:3], atol=1e-6)
         assert fresh.calls > 0 and not fresh.closed
 
 
 @pytest.mark.parametrize("faulty", FAULTY, ids=["throws", "hangs", "nonsense"])
 def test_a_study_that_fails_twice_ends_with_a_reason_and_the_next_one_is_served(
-    tiny_bundle: Bundle, faulty: Callable[[], Scripted]
+    small_windows: Bundle, faulty: Callable[[], Scripted]
 ) -> None:
     second = faulty()
     second.calls = 1
-    with working(faulty(), second, Scripted(faultless), timeout_s=2) as worker:
+    with working(faulty(), second, Scripted(faultless), timeout_s=0.5) as worker:
         with pytest.raises(EngineFailed) as failed:
-            through(worker, tiny_bundle, study(shape=(150, 96, 96)))
+            through(worker, small_windows, study(shape=(25, 16, 16)))
         assert "Doe" not in str(failed.value)
         image = study(1)
-        np.testing.assert_array_equal(through(worker, tiny_bundle, image), image[:3])
+        np.testing.assert_array_equal(through(worker, small_windows, image), image[:3])
 
 
 def test_an_engine_that_cannot_be_loaded_again_fails_its_study_not_the_worker(
-    tiny_bundle: Bundle,
+    small_windows: Bundle,
 ) -> None:
     engines = iter([Scripted(lambda _: throws(2)), None, Scripted(faultless)])
 
@@ -425,19 +350,21 @@ def test_an_engine_that_cannot_be_loaded_again_fails_its_study_not_the_worker(
 
     worker = Worker(NetworkCache(load))
     with pytest.raises(EngineUnavailable, match="no device"):
-        through(worker, tiny_bundle, study())
-    np.testing.assert_array_equal(through(worker, tiny_bundle, study()), study()[:3])
+        through(worker, small_windows, study())
+    np.testing.assert_array_equal(through(worker, small_windows, study()), study()[:3])
     worker.close()
 
 
-def test_a_cancelled_study_leaves_at_the_next_window_and_others_go_on(tiny_bundle: Bundle) -> None:
+def test_a_cancelled_study_leaves_at_the_next_window_and_others_go_on(
+    small_windows: Bundle,
+) -> None:
     gate = Gate()
     engine = Scripted(gate)
     with working(engine) as worker, ThreadPoolExecutor(2) as pool, gate:
-        cancel, large = CancelToken(), study(shape=(600, 96, 96))
-        running = pool.submit(through, worker, tiny_bundle, large, cancel)
+        cancel, large = CancelToken(), study(shape=(100, 16, 16))
+        running = pool.submit(through, worker, small_windows, large, cancel)
         until(lambda: worker.waiting > 0)
-        other = pool.submit(through, worker, tiny_bundle, study(1))
+        other = pool.submit(through, worker, small_windows, study(1))
         cancel.request(StudyCancelled("no longer wanted", remedy="Send it again"))
         gate.open()
         with pytest.raises(StudyCancelled):
@@ -460,40 +387,40 @@ class Flickering(CancelToken):
         return None if self.looks == 1 else StudyCancelled("gone", remedy="Send it again")
 
 
-def test_a_study_that_ends_between_two_looks_does_not_end_the_worker(tiny_bundle: Bundle) -> None:
+def test_a_study_that_ends_between_two_looks_does_not_end_the_worker(small_windows: Bundle) -> None:
     with working(Scripted(faultless)) as worker, ThreadPoolExecutor(1) as pool:
         flickering = Flickering(30)
-        ended = pool.submit(through, worker, tiny_bundle, study(), flickering)
+        ended = pool.submit(through, worker, small_windows, study(), flickering)
         until(lambda: flickering.looks > 1)
-        np.testing.assert_array_equal(through(worker, tiny_bundle, study(1)), study(1)[:3])
+        np.testing.assert_array_equal(through(worker, small_windows, study(1)), study(1)[:3])
         worker.close()
         with pytest.raises(ServiceClosing):
             ended.result()
 
 
-def test_a_window_cut_for_a_study_that_left_holds_up_no_other_model(tiny_bundle: Bundle) -> None:
+def test_a_window_cut_for_a_study_that_left_holds_up_no_other_model(small_windows: Bundle) -> None:
     """The second window is cut while the engine has the first one, and then nobody wants it."""
-    one, two = (Bundle(tiny_bundle.root, tiny_bundle.manifest) for _ in range(2))
+    one, two = (Bundle(small_windows.root, small_windows.manifest) for _ in range(2))
     for index, bundle in enumerate((one, two)):
         bundle.__dict__["digest"] = f"sha256:{index}"
     gate = Gate()
     engines = {"sha256:0": [Scripted(gate)], "sha256:1": [Scripted(faultless)]}
     networks = NetworkCache(
-        lambda bundle: engines[bundle.digest].pop(), budget=network_bytes(tiny_bundle, 1)
+        lambda bundle: engines[bundle.digest].pop(), budget=network_bytes(small_windows, 1)
     )
     (first,) = engines["sha256:0"]
     worker = Worker(networks)
     with ThreadPoolExecutor(2) as pool, gate:
         cancel = CancelToken()
-        leaving = pool.submit(through, worker, one, study(shape=(600, 96, 96)), cancel)
-        windows = len(WindowPlan.of((600, 96, 96), tiny_bundle.task.window))
+        leaving = pool.submit(through, worker, one, study(shape=(100, 16, 16)), cancel)
+        windows = len(WindowPlan.of((100, 16, 16), small_windows.task.window))
         until(lambda: worker.waiting == windows - 2)
         cancel.request(StudyCancelled("no longer wanted", remedy="Send it again"))
         with pytest.raises(StudyCancelled):
             leaving.result()
-        heavier = study(1, (700, 96, 96))
+        heavier = study(1, (117, 16, 16))
         other = pool.submit(through, worker, two, heavier)
-        time.sleep(0.5)  # the other model's study asks for the memory
+        time.sleep(0.1)  # the other model's study asks for the memory
         gate.open()
         np.testing.assert_allclose(other.result(timeout=20), heavier[:3], atol=1e-6)
     until(lambda: first.closed)
@@ -511,18 +438,18 @@ class Poisoned(Scripted):
 
 
 def test_a_study_that_fails_takes_none_with_it_that_shared_its_batches(
-    tiny_bundle: Bundle,
+    small_windows: Bundle,
 ) -> None:
     gate = Gate()
     held = Poisoned(gate)
-    shape = (700, 96, 96)
+    shape = (117, 16, 16)
     bad, good = np.full((4, *shape), -1, np.float32), study(1, shape)
     fresh = [Poisoned(faultless) for _ in range(20)]
     with working(held, *fresh, windows=4) as worker, ThreadPoolExecutor(3) as pool, gate:
-        first = pool.submit(through, worker, tiny_bundle, study(2))
+        first = pool.submit(through, worker, small_windows, study(2))
         reaches(held, 1)
-        failing = pool.submit(through, worker, tiny_bundle, bad)
-        other = pool.submit(through, worker, tiny_bundle, good)
+        failing = pool.submit(through, worker, small_windows, bad)
+        other = pool.submit(through, worker, small_windows, good)
         until(lambda: worker.waiting > 10)
         gate.open()
         first.result()
@@ -531,48 +458,48 @@ def test_a_study_that_fails_takes_none_with_it_that_shared_its_batches(
         np.testing.assert_allclose(other.result(), good[:3], atol=1e-6)
 
 
-def test_a_study_in_the_next_batch_is_not_taken_out_of_it_for_itself(tiny_bundle: Bundle) -> None:
+def test_a_study_in_the_next_batch_is_not_taken_out_of_it_for_itself(small_windows: Bundle) -> None:
     gate = Gate()
     engine = Scripted(gate)
     sizes = {
-        len(WindowPlan.of((n, 96, 96), tiny_bundle.task.window)): n for n in range(600, 95, -1)
+        len(WindowPlan.of((n, 16, 16), small_windows.task.window)): n for n in range(100, 15, -1)
     }
     with working(engine, windows=3) as worker, ThreadPoolExecutor(2) as pool, gate:
-        images = (np.full((4, sizes[n], 96, 96), n, np.float32) for n in (5, 2))
-        large = pool.submit(through, worker, tiny_bundle, next(images))
+        images = (np.full((4, sizes[n], 16, 16), n, np.float32) for n in (5, 2))
+        large = pool.submit(through, worker, small_windows, next(images))
         until(lambda: engine.calls == 1 and worker.waiting == 0)
-        small = pool.submit(through, worker, tiny_bundle, next(images))
+        small = pool.submit(through, worker, small_windows, next(images))
         until(lambda: worker.waiting == 1)  # one of its windows has joined the next batch
         gate.open()
         large.result(), small.result()
     assert engine.batches == [3, 3, 1] and engine.voxels == [5, 5, 2]
 
 
-def test_a_study_over_its_time_ends_though_the_engine_hangs(tiny_bundle: Bundle) -> None:
+def test_a_study_over_its_time_ends_though_the_engine_hangs(small_windows: Bundle) -> None:
     gate = Gate()
     with working(Scripted(gate)) as worker, gate:
         with pytest.raises(StudyTimedOut, match=r"0\.2 s"):
-            through(worker, tiny_bundle, study(), CancelToken(0.2))
+            through(worker, small_windows, study(), CancelToken(0.2))
         assert not gate.is_open
 
 
-def test_a_closing_worker_ends_what_runs(tiny_bundle: Bundle) -> None:
+def test_a_closing_worker_ends_what_runs(small_windows: Bundle) -> None:
     gate = Gate()
     with working(Scripted(gate)) as worker, ThreadPoolExecutor(1) as pool, gate:
-        running = pool.submit(through, worker, tiny_bundle, study(shape=(600, 96, 96)))
+        running = pool.submit(through, worker, small_windows, study(shape=(100, 16, 16)))
         until(lambda: worker.waiting > 0)
         worker.close()
         with pytest.raises(ServiceClosing):
             running.result()
 
 
-def test_the_least_recently_used_idle_network_makes_room(tiny_bundle: Bundle) -> None:
-    bundles = [Bundle(tiny_bundle.root, tiny_bundle.manifest) for _ in range(3)]
+def test_the_least_recently_used_idle_network_makes_room(small_windows: Bundle) -> None:
+    bundles = [Bundle(small_windows.root, small_windows.manifest) for _ in range(3)]
     for index, bundle in enumerate(bundles):
         bundle.__dict__["digest"] = f"sha256:{index}"
     engines = [Scripted(faultless) for _ in range(4)]
     loaded = iter(engines)
-    networks = NetworkCache(lambda _: next(loaded), budget=2 * network_bytes(tiny_bundle, 1))
+    networks = NetworkCache(lambda _: next(loaded), budget=2 * network_bytes(small_windows, 1))
     with (
         networks.acquire(bundles[0], CancelToken()),
         networks.acquire(bundles[1], CancelToken()),
@@ -583,7 +510,7 @@ def test_the_least_recently_used_idle_network_makes_room(tiny_bundle: Bundle) ->
     with networks.acquire(bundles[0], CancelToken()):
         pass
     with networks.acquire(bundles[2], CancelToken()):
-        assert networks.bytes == 2 * network_bytes(tiny_bundle, 1)
+        assert networks.bytes == 2 * network_bytes(small_windows, 1)
     until(lambda: engines[1].closed)
     assert [engine.closed for engine in engines] == [False, True, False, False]
     networks.close()
@@ -605,12 +532,12 @@ def test_a_network_changed_on_disk_since_it_was_verified_is_not_loaded(
 
 
 def test_engines_that_hang_are_counted_bounded_and_forgotten_when_they_come_back(
-    tiny_bundle: Bundle,
+    small_windows: Bundle,
 ) -> None:
     """Each keeps a thread and a network: without a bound, every study would leak two of them."""
     with Gate() as gate:
         networks = NetworkCache(lambda _: Scripted(gate), timeout_s=0.1, windows=1, most_hung=2)
-        with networks.acquire(tiny_bundle, CancelToken()) as network:
+        with networks.acquire(small_windows, CancelToken()) as network:
             engine, one = network.engine, networks.bytes
             for hung in (1, 2):
                 with pytest.raises(EngineFailed, match="did not answer"):
@@ -624,12 +551,12 @@ def test_engines_that_hang_are_counted_bounded_and_forgotten_when_they_come_back
             assert networks.left.full and networks.bytes == 2 * one
             with pytest.raises(EngineFailed):  # at once: nobody works on it any more
                 engine.finish(engine.start(network.room()))
-        with pytest.raises(EngineUnavailable), networks.acquire(tiny_bundle, CancelToken()):
+        with pytest.raises(EngineUnavailable), networks.acquire(small_windows, CancelToken()):
             pass
         gate.open()
         until(lambda: networks.left.count == 0)
         assert networks.bytes == 0 and not networks.left.full
-        with networks.acquire(tiny_bundle, CancelToken()):
+        with networks.acquire(small_windows, CancelToken()):
             assert networks.bytes == one
     networks.close()
 
