@@ -220,11 +220,10 @@ def test_a_limb_is_not_taken_for_a_head(networks: BrainNetworks) -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        (slice(None), slice(None), slice(13)),
-        (slice(None), slice(None), slice(13, None)),
-        (slice(128), slice(None), slice(None)),
+        pytest.param((slice(None), slice(None), slice(13)), id="lower", marks=pytest.mark.slow),
+        pytest.param((slice(None), slice(None), slice(13, None)), id="upper"),
+        pytest.param((slice(128), slice(None), slice(None)), id="side", marks=pytest.mark.slow),
     ],
-    ids=["lower", "upper", "side"],
 )
 def test_half_a_real_head_is_refused(
     networks: BrainNetworks, real_data: RealData, part: tuple[slice, slice, slice]
