@@ -85,7 +85,7 @@ class LimitSettings(Group):
     )
     volume_mvoxels: int = Field(default=135, ge=1, description="Largest volume, in million voxels.")
     least_field_mm: float = Field(
-        default=30,
+        default=15,
         ge=0,
         description="Width of a series' field of view along each axis at least, in mm; a series "
         "that shows less is refused.",

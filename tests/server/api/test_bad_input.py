@@ -85,10 +85,10 @@ FILES: dict[str, tuple[Callable[[], bytes], str, int]] = {
     ),
     "two slices": (
         lambda: image((24, 24, 2)).to_bytes(),
-        "48 × 48 × 4 mm, thinner than the 30 mm",
+        "48 × 48 × 4 mm, thinner than the 15 mm",
         422,
     ),
-    "a cube of 16 mm": (lambda: image((8, 8, 8)).to_bytes(), "least_field_mm", 422),
+    "a cube of 12 mm": (lambda: image((6, 6, 6)).to_bytes(), "least_field_mm", 422),
     "singular affine": (
         lambda: with_header(sform_code=1, srow_x=[0, 0, 0, 0], qform_code=0),
         "singular",
