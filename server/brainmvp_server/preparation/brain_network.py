@@ -176,8 +176,8 @@ class Found:
 
     Attributes:
         mask: (i, j, k) on the series's grid, one part without holes.
-        consistency: Dice of the first network's rough brain and the second's. On real heads it is
-            0.96 and more; where there is no brain, each dreams of another one.
+        consistency: Dice of the first network's rough brain and the second's: high on a head,
+            while each dreams of a brain of its own where there is none.
     """
 
     mask: Mask
