@@ -117,7 +117,7 @@ def _scripted(wheel: Path, part: Part) -> Any:
     if hashlib.sha256(content).hexdigest() != part.digest:
         raise InvalidCheckpoint(
             f"does not hold the {part.member} of deepbet {RELEASE}",
-            remedy=f"Fetch it: pip download --no-deps deepbet=={RELEASE}",
+            remedy=f"Download the wheel of deepbet {RELEASE} from PyPI",
             subject=wheel.name,
         )
     return torch.jit.load(io.BytesIO(content), map_location="cpu").eval()  # type: ignore[no-untyped-call]
