@@ -1,4 +1,4 @@
-"""Bring a volume onto another volume's grid, where both lie in one world.
+"""Bring a volume onto another grid.
 
 Linear interpolation in scanner coordinates; nothing is registered. Where the axes of the two grids
 agree, up to flips and permutations, one axis is interpolated after the other; otherwise eight
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.errors import GridMismatch
-from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.imaging.grid import Affine, Grid
 from brainmvp_server.imaging.volume import Volume
 
 _ALIGNED = 1e-4
@@ -30,13 +30,7 @@ def resampled(volume: Volume, onto: Volume) -> Volume:
     Raises:
         GridMismatch: the two do not overlap.
     """
-    values = volume.values(volume.stored)
-    step = np.linalg.inv(volume.grid.affine) @ onto.grid.affine
-    lines = _lines(step, volume.grid, onto.grid)
-    if lines is not None:
-        image, covered = _separable(values, lines)
-    else:
-        image, covered = _oblique(values, step, onto.grid)
+    image, covered = interpolated(volume.values(volume.stored), volume.grid, onto.grid)
     if not covered or image.min() == image.max():
         raise GridMismatch(
             f"it does not overlap {onto.modality}",
@@ -56,6 +50,24 @@ def resampled(volume: Volume, onto: Volume) -> Volume:
         warnings=(*volume.warnings, *notes),
         field_of_view=volume.grid if covered < 1 else None,
     )
+
+
+def interpolated(
+    values: Array, old: Grid, new: Grid, across: Affine | None = None
+) -> tuple[Array, float]:
+    """Values (i, j, k) of one grid at the voxels of another, by one linear interpolation.
+
+    Args:
+        across: (4, 4), takes a point of the new grid's world, R-A-S mm, to the old one's; None
+            where both lie in one world.
+
+    Returns:
+        The values, 0 where the old grid does not reach, and the share of voxels that it reaches.
+    """
+    world = new.affine if across is None else across @ new.affine
+    step = np.linalg.inv(old.affine) @ world
+    lines = _lines(step, old, new)
+    return _oblique(values, step, new) if lines is None else _separable(values, lines)
 
 
 @dataclass(frozen=True, eq=False)

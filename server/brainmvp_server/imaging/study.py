@@ -102,6 +102,11 @@ def _check_same_grid(reference: Volume, volume: Volume) -> None:
     )
 
 
+def same_grid(reference: Grid, other: Grid) -> bool:
+    """Whether two grids have the same voxels, whatever order their axes are stored in."""
+    return _apart(reference, other) is None
+
+
 def _apart(reference: Grid, other: Grid) -> str | None:
     """How two grids differ, with a place for the reference's name; None where they do not."""
     here, there = reference.canonical(), other.canonical()

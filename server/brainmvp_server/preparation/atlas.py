@@ -1,0 +1,110 @@
+"""The atlases that a study can be brought to: their spaces, their grids, and what to register with.
+
+One brain is shipped, the MNI152 average. SRI24's frame is that of the MNI152 turned about the
+left-right axis, so that a study registered with the one lies where data in the other lie.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from brainmvp_models.errors import InvalidVolume
+from brainmvp_models.modality import Modality
+from brainmvp_models.space import Space
+from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.imaging.nifti import Limits, read_nifti
+from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.preparation.register import Registration, register
+from brainmvp_server.preparation.rigid import RigidTransform
+from brainmvp_server.preparation.working import Pyramid
+
+MNI152_FILE = Path(__file__).with_name("atlases") / "mni152" / "t1_2mm.nii.gz"
+
+_MNI152_GRID = Grid(
+    (182, 218, 182),
+    np.array([[-1.0, 0, 0, 90], [0, 1, 0, -126], [0, 0, 1, -72], [0, 0, 0, 1]]),
+)
+_SRI24_GRID = Grid(
+    (240, 240, 155),
+    np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]]),
+)
+
+_MNI152_CENTRE = np.array([0.0, -22.1, 9.5])
+"""Centre of mass of the MNI152's brain, R-A-S mm of its world."""
+_SRI24_CENTRE = np.array([-118.0, 103.0, 74.0])
+"""Where brains that were registered to SRI24 have theirs, R-A-S mm: a mean of three patients."""
+_SRI24_TURN = 14.0
+"""Degrees about the left-right axis that such brains are turned by, nose up: 10 to 21 in them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """A brain to register a study with, and the space that leads to.
+
+    Attributes:
+        space: what ``grid`` lies in, never the study's own.
+        brain: a T1 without its skull, in a world of its own.
+        grid: where a study that was brought to the atlas lies.
+        to_brain: takes a point of the space's world to the world of ``brain``.
+    """
+
+    space: Space
+    brain: Volume
+    grid: Grid
+    to_brain: RigidTransform
+
+
+def to_atlas(series: Pyramid, atlas: Atlas) -> Registration:
+    """Register a series with an atlas; ``to_moving`` takes a point of the space's world.
+
+    Args:
+        series: with the brain's mask, unless the skull is gone already.
+
+    Raises:
+        PreparationUnavailable: SimpleITK is not installed.
+    """
+    found = register(series, Pyramid(atlas.brain))
+    return replace(found, to_moving=found.to_moving.after(atlas.to_brain))
+
+
+def atlas_of(space: Space) -> Atlas | None:
+    """The shipped atlas of a space; None for the study's own."""
+    if space is Space.STUDY:
+        return None
+    if space is Space.MNI152:
+        return Atlas(space, _mni152(), _MNI152_GRID, RigidTransform.identity())
+    return Atlas(space, _mni152(), _SRI24_GRID, mni152_to_sri24().inverse)
+
+
+def site_atlas(path: Path, space: Space, limits: Limits = Limits()) -> Atlas:
+    """An atlas of the site's own: a T1 without its skull that lies in ``space`` already.
+
+    Its grid becomes the grid of the studies.
+
+    Raises:
+        InvalidVolume: the file is no usable volume, or ``space`` is the study's own.
+        VolumeTooLarge: it has more voxels than ``limits`` allows.
+    """
+    if space is Space.STUDY:
+        raise InvalidVolume(
+            "an atlas is of no use to a model whose data stay in their own space",
+            remedy="Leave it out, or use a model whose task names a space",
+            subject="atlas",
+        )
+    brain = read_nifti(path, Modality.T1, limits)
+    return Atlas(space, brain, brain.grid, RigidTransform.identity())
+
+
+def mni152_to_sri24() -> RigidTransform:
+    """Takes a point of the MNI152's world to SRI24's."""
+    turn = np.array([_SRI24_TURN, 0.0, 0.0])
+    return RigidTransform.of_rotation(turn, _SRI24_CENTRE - _MNI152_CENTRE, _MNI152_CENTRE)
+
+
+@cache
+def _mni152() -> Volume:
+    return read_nifti(MNI152_FILE, Modality.T1)

@@ -1,0 +1,165 @@
+"""What a study is before anything is done to it: its grids, brains or whole heads, which part.
+
+By headers and by where the images are dark; nothing is registered and no network is asked. Whether
+an image is mirrored or upside down cannot be told so: the registration with the atlas shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.grid import bounding_box
+from brainmvp_server.imaging.study import same_grid
+from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.preparation.brain import CUT_OFF, border_shares
+
+Millimetres = tuple[float, float, float]
+
+_BRAIN_ML = (500.0, 2150.0)
+"""Tissue of an image without a skull, mL: 1117 to 1737 in fourteen extracted brains, 2577 and more
+in thirteen whole heads."""
+_FLAT = 0.5
+"""An extracted brain lies in at least this share of voxels of one value: 0.76 to 0.87 in those
+fourteen; the air around a whole head is noise in some scanners, of one value in others."""
+_BRIGHT = 99.5
+"""Percentile that stands for the bright end of an image."""
+_HEAD = 0.15
+"""Head is what is brighter than this share of the bright end."""
+_THICK_MM = 4.0
+"""Slices over this are told to the reader."""
+_WHOLE_MM = 90.0
+"""Fewer millimetres of head along an axis show a part of it only: brains have 108 and more."""
+
+
+@dataclass(frozen=True)
+class SeriesFindings:
+    """What one series shows.
+
+    Attributes:
+        modality: which contrast.
+        extracted: whether the brain was cut out of the head already.
+        tissue_ml: what is no background, in mL.
+        head_mm: extent of what is bright along R-L, A-P and S-I.
+        field_mm: extent of the image along the same.
+        thickness_mm: the largest distance between voxels.
+        cut_off: sides of the image, of left, right, back, front, bottom and top, that cut through
+            the head: its area there is a large part of its largest parallel plane.
+    """
+
+    modality: Modality
+    extracted: bool
+    tissue_ml: float
+    head_mm: Millimetres
+    field_mm: Millimetres
+    thickness_mm: float
+    cut_off: tuple[str, ...]
+
+    @property
+    def partial(self) -> bool:
+        """Whether it shows too little of a head to be worked on: a localizer, a slab."""
+        return min(self.head_mm) < _WHOLE_MM
+
+    @property
+    def thick(self) -> bool:
+        """Whether its slices are thicker than what results should rest on."""
+        return self.thickness_mm > _THICK_MM
+
+
+@dataclass(frozen=True)
+class StudyFindings:
+    """What a study is.
+
+    Attributes:
+        series: one a volume, in the order of the study.
+        one_grid: whether all have the same voxels, whatever order their axes are stored in.
+        one_world: whether all are known to share one frame of reference; False where nobody says
+            so, as in NIfTI files on grids of their own.
+    """
+
+    series: tuple[SeriesFindings, ...]
+    one_grid: bool
+    one_world: bool
+
+    @property
+    def extracted(self) -> bool:
+        """Whether every series shows a brain without its skull."""
+        return all(each.extracted for each in self.series)
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing but the atlas could be missing: brains on one grid."""
+        return self.one_grid and self.extracted
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know before anything is done."""
+        return tuple(
+            f"{each.modality}: slices of {each.thickness_mm:.1f} mm: small lesions and borders are "
+            "less exact than in slices of 1 mm"
+            for each in self.series
+            if each.thick
+        )
+
+
+def inspect(volumes: Sequence[Volume]) -> StudyFindings:
+    """Look at the series of a study, at least one, each on a grid of its own or all on one."""
+    first = volumes[0]
+    one_grid = all(same_grid(first.grid, volume.grid) for volume in volumes[1:])
+    frames = {volume.frame_of_reference for volume in volumes}
+    return StudyFindings(
+        tuple(inspect_series(volume) for volume in volumes),
+        one_grid=one_grid,
+        one_world=one_grid or (len(frames) == 1 and "" not in frames),
+    )
+
+
+def inspect_series(volume: Volume) -> SeriesFindings:
+    """Look at one series."""
+    values = volume.values(volume.stored)
+    tissue = values != _background(values)
+    ml = float(np.count_nonzero(tissue)) * volume.grid.voxel_ml
+    flat = 1 - np.count_nonzero(tissue) / tissue.size
+    alone = _BRAIN_ML[0] <= ml <= _BRAIN_ML[1] and flat >= _FLAT
+    # An image may hold values below its background, as where it was scaled by mean and deviation.
+    head = tissue if alone else _bright(values)
+    turn = volume.grid.orientation
+    spacing = np.array(volume.grid.spacing)[list(turn.axes)]
+    box = bounding_box(turn.view(head))
+    shape = np.zeros(3) if box is None else np.array(box.shape)
+    shares = {} if box is None else border_shares(head, volume)
+    cut_off = tuple(side for side, share in shares.items() if share >= CUT_OFF)
+    return SeriesFindings(
+        volume.modality,
+        extracted=alone and not cut_off,
+        tissue_ml=ml,
+        head_mm=_mm(shape * spacing),
+        field_mm=_mm(np.array(turn.view(volume.stored).shape) * spacing),
+        thickness_mm=float(spacing.max()),
+        cut_off=cut_off,
+    )
+
+
+def _background(values: NDArray[np.floating]) -> np.floating:
+    """The middle one of the values on the image's six sides."""
+    sides = [np.take(values, end, axis=axis).ravel() for axis in range(3) for end in (0, -1)]
+    every = np.concatenate(sides)
+    middle: np.floating = np.partition(every, every.size // 2)[every.size // 2]
+    return middle
+
+
+def _bright(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    low = values.min()
+    # Of every few voxels: a percentile of all takes longer than the rest of the look.
+    top = np.percentile(values[::2, ::2, ::2], _BRIGHT)
+    bright: NDArray[np.bool_] = values > low + _HEAD * (top - low)
+    return bright
+
+
+def _mm(along: NDArray[np.floating]) -> Millimetres:
+    x, y, z = along
+    return float(x), float(y), float(z)

@@ -1,0 +1,116 @@
+"""The atlases: where their brains lie, and that the shipped one is what its script makes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from brainmvp_export.atlas import build
+from brainmvp_models.errors import InvalidVolume
+from brainmvp_models.modality import Modality
+from brainmvp_models.space import Space
+from brainmvp_server.imaging.align import interpolated
+from brainmvp_server.imaging.nifti import read_nifti
+from brainmvp_server.preparation.atlas import (
+    MNI152_FILE,
+    Atlas,
+    atlas_of,
+    mni152_to_sri24,
+    site_atlas,
+    to_atlas,
+)
+from brainmvp_server.preparation.rigid import RigidTransform
+from brainmvp_server.preparation.working import Pyramid
+
+RealData = Callable[[str], Path]
+
+
+def _atlas(space: Space) -> Atlas:
+    atlas = atlas_of(space)
+    assert atlas is not None
+    return atlas
+
+
+def _turned(degrees: float) -> RigidTransform:
+    """From the MNI152's world to SRI24's, if the turn were another."""
+    centre, there = np.array([0, -22.1, 9.5]), np.array([-118, 103, 74])
+    return RigidTransform.of_rotation(np.array([degrees, 0, 0]), there - centre, centre)
+
+
+def _image(atlas: Atlas, to_brain: RigidTransform) -> np.ndarray:
+    """The atlas's brain on its space's grid."""
+    image = atlas.brain.values(atlas.brain.stored).astype(np.float32)
+    return interpolated(image, atlas.brain.grid, atlas.grid, to_brain.matrix)[0]
+
+
+def test_the_shipped_brain_is_what_the_script_makes_of_nilearn_s(tmp_path: Path) -> None:
+    build(tmp_path / "atlas.nii.gz")
+    made, shipped = (
+        gzip.decompress(path.read_bytes()) for path in (tmp_path / "atlas.nii.gz", MNI152_FILE)
+    )
+    assert made == shipped
+    assert MNI152_FILE.stat().st_size < 2 << 20
+
+
+def test_a_model_in_the_study_s_own_space_has_no_atlas() -> None:
+    assert atlas_of(Space.STUDY) is None
+
+
+@pytest.mark.parametrize("space", [Space.MNI152, Space.SRI24])
+def test_the_whole_brain_lies_on_the_space_s_grid(space: Space) -> None:
+    atlas = _atlas(space)
+    there = _image(atlas, atlas.to_brain).sum(dtype=np.float64) * atlas.grid.voxel_ml
+    whole = atlas.brain.stored.sum(dtype=np.float64) * atlas.brain.grid.voxel_ml
+    # The SRI24 grid ends a few millimetres above the end of the stem.
+    assert there == pytest.approx(whole, rel=0.01)
+
+
+def test_sri24_is_turned_and_not_bent() -> None:
+    turn = mni152_to_sri24().matrix
+    np.testing.assert_allclose(turn[:3, :3] @ turn[:3, :3].T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(turn) == pytest.approx(1)
+
+
+def test_a_patient_s_brain_on_the_sri24_grid_lies_where_the_turned_atlas_does(
+    real_data: RealData,
+) -> None:
+    file = real_data("clinical") / "fg6692" / "reference" / "brain_sri24.nii.gz"
+    truth = np.asarray(nib.load(file).dataobj) > 0
+    atlas = _atlas(Space.SRI24)
+
+    def dice(to_brain: RigidTransform) -> float:
+        brain = _image(atlas, to_brain) > 20
+        return float(2 * (brain & truth).sum() / (brain.sum() + truth.sum()))
+
+    assert dice(atlas.to_brain) > 0.85
+    assert dice(_turned(-14.0).inverse) < 0.82
+
+
+def test_a_patient_comes_to_sri24_as_a_peer_brought_it_there(real_data: RealData) -> None:
+    folder = real_data("clinical") / "fg6692"
+    t1 = read_nifti(folder / "raw" / "t1.nii.gz", Modality.T1)
+    mask = np.asarray(nib.load(folder / "reference" / "brain_t1.nii.gz").dataobj) > 0
+    matrices = json.loads((folder / "reference" / "rigid_ras_mm.json").read_text())
+    peer = RigidTransform(np.array(matrices["sri24_to_t1"]))
+    brain = np.argwhere(mask)[::97] @ t1.grid.affine[:3, :3].T + t1.grid.affine[:3, 3]
+    found = to_atlas(Pyramid(t1, mask), _atlas(Space.SRI24))
+    # Another person's brain tells the frame to a few millimetres: the peer's atlas is another.
+    assert found.to_moving.inverse.apart(peer.inverse, brain) < 5
+    assert found.after > found.before
+
+
+def test_a_site_s_own_atlas_brings_its_own_grid() -> None:
+    atlas = site_atlas(MNI152_FILE, Space.MNI152)
+    assert atlas.grid is atlas.brain.grid
+    np.testing.assert_array_equal(atlas.to_brain.matrix, np.eye(4))
+
+
+def test_a_site_s_own_atlas_for_a_model_without_a_space_is_refused() -> None:
+    with pytest.raises(InvalidVolume, match="own space"):
+        site_atlas(MNI152_FILE, Space.STUDY)
