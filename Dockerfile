@@ -2,6 +2,7 @@
 #
 #   docker build --target cpu    -t brainmvp-server:0.1.0-cpu .       the service on CPUs
 #   docker build --target gpu    -t brainmvp-server:0.1.0-gpu .       the service on NVIDIA GPUs
+#     --build-arg GPU_PACKAGES=gpu-torch -t …:0.1.0-gpu-torch         the same with PyTorch alone
 #   docker build --target export -t brainmvp-server:0.1.0-export .    brainmvp export, with torch
 #
 # Packages come from locks/*.txt with their digests; `make lock` renews those. What a build can't
@@ -10,6 +11,8 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
 # onnxruntime-gpu and tensorrt-cu13 in locks/gpu.txt are built for this CUDA. TensorRT's libraries come
 # from https://pypi.nvidia.com, which the build must reach.
 ARG CUDA_IMAGE=docker.io/nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04
+# gpu: TensorRT and ONNX Runtime. gpu-torch: PyTorch, which brings CUDA's libraries itself.
+ARG GPU_PACKAGES=gpu
 
 # The project's wheel, the same in all three.
 FROM ${PYTHON_IMAGE} AS wheel
@@ -50,7 +53,8 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
-COPY locks/gpu.txt /locks/gpu.txt
+ARG GPU_PACKAGES
+COPY locks/${GPU_PACKAGES}.txt /locks/gpu.txt
 RUN python3 -m venv /opt/brainmvp \
  && /opt/brainmvp/bin/pip install --require-hashes -r /locks/gpu.txt
 COPY --from=wheel /wheels /wheels

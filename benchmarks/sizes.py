@@ -30,7 +30,7 @@ from tables import keep
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.modality import Modality
 from brainmvp_server.inference.checked_study import check_study
-from brainmvp_server.inference.engines import installed_engines, load_engine
+from brainmvp_server.inference.engines import ENGINES, installed_engines, load_engine
 from brainmvp_server.inference.network_cache import network_bytes
 
 BATCHES = (1, 2, 4)
@@ -90,7 +90,7 @@ def cube(edge: int, bundle: Bundle, scratch: Path) -> Cube:
 def network_rows(size: str, bundle: Bundle) -> list[str]:
     """A network at work in each engine, against what it is counted as."""
     rows = []
-    for engine in installed_engines():
+    for engine in (name for name in installed_engines() if not ENGINES[name].on_gpu):
         for windows in BATCHES:
             say(f"network {size}, {engine}, {windows} windows")
             free = psutil.virtual_memory().available
@@ -105,9 +105,9 @@ def network_rows(size: str, bundle: Bundle) -> list[str]:
 def measure_network(root: Path, engine_name: str, windows: int) -> None:
     """What loading and running a network adds to this process; one JSON line."""
     bundle = Bundle.open(root)
-    load_engine(bundle.network, engine_name).close()  # the runtime itself is not the network's
+    load_engine(bundle.forms, engine_name).close()  # the runtime itself is not the network's
     before = peak_mb()
-    engine = load_engine(bundle.network, engine_name)
+    engine = load_engine(bundle.forms, engine_name)
     task = bundle.task
     image = np.random.default_rng(0).random(
         (windows, len(task.channels), *task.window.size), dtype=np.float32

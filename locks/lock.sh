@@ -23,6 +23,7 @@ lock() { # NAME EXTRA…
 
 lock cpu server cpu otel pacs s3
 lock gpu server gpu otel pacs s3
+lock gpu-torch server gpu-torch otel pacs s3
 lock export export cpu
 # What the tests run with: versions alone, since torch's build for the machine has other digests.
 uv pip compile --quiet pyproject.toml --extra dev --extra cpu --universal --python-version 3.10 \

@@ -24,8 +24,12 @@ def export(  # long: its parameters are the options of a command
         Literal["fp32", "fp16", "bf16", "int8"],
         typer.Option(help="Not every engine runs each of them: see docs/engines.md."),
     ] = "fp32",
+    program: Annotated[
+        bool,
+        typer.Option(help="Also write it as a PyTorch program, which the engine torch runs."),
+    ] = False,
     engine: Annotated[
-        Literal["tensorrt", "onnxruntime-tensorrt"] | None,
+        Literal["tensorrt", "onnxruntime-tensorrt", "torch"] | None,
         typer.Option(help="Also build it for the GPU of this machine, and prove that too."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="By default the task's name.")] = None,
@@ -57,6 +61,7 @@ def export(  # long: its parameters are the options of a command
             templates=templates,
             precision=precision,
             study=_study(study or []),
+            program=program or engine == "torch",
             engine=engine,
             notes=_notes(card),
             demo=demo,

@@ -34,7 +34,8 @@ class Prepared:
 def build_engines(
     models: Annotated[Path, typer.Argument(help="Folder of bundles, or one bundle.")],
     engine: Annotated[
-        Literal["tensorrt", "onnxruntime-tensorrt"], typer.Option(help="Whose engines to build.")
+        Literal["tensorrt", "onnxruntime-tensorrt", "torch"],
+        typer.Option(help="Whose engines to build; torch builds nothing, and is proved."),
     ] = "tensorrt",
     batch: Annotated[
         int | None, typer.Option(min=1, help="Largest batch. Default: 8.", show_default=False)
@@ -67,7 +68,7 @@ def build_engines(
             done = prepare_engine(bundle, engine, options)
             typer.echo(
                 f"{bundle.manifest.name}/{bundle.manifest.version}: "
-                f"{'built' if done.built else 'was there'}; agreement {done.parity.agreement:.5f}, "
+                f"{'built' if done.built else 'as it is'}; agreement {done.parity.agreement:.5f}, "
                 f"largest difference {done.parity.max_error:.1e} of a deviation"
             )
     except BrainMVPError as error:
@@ -88,11 +89,11 @@ def prepare_engine(bundle: Bundle, name: str, options: EngineOptions) -> Prepare
     precision = bundle.manifest.network.precision
     options = replace(options, precision=precision)
     windows = real_windows(bundle.task, bundle.templates(), None)
-    expected = logits_in(network, _reference(network, precision), windows, options)
+    expected = logits_in(bundle.forms, _reference(bundle.forms, precision), windows, options)
     cache = options.cache_of(network)
     kept = replace(options, cache=cache, build=False)
     try:
-        actual = logits_in(network, name, windows, kept)
+        actual = logits_in(bundle.forms, name, windows, kept)
         return Prepared(
             bundle, judged_on_gpu(name, actual, expected, bundle.task, precision), built=False
         )
@@ -102,15 +103,15 @@ def prepare_engine(bundle: Bundle, name: str, options: EngineOptions) -> Prepare
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=cache) as scratch:
         fresh = replace(options, cache=Path(scratch), build=True)
-        actual = logits_in(network, name, windows, fresh)
+        actual = logits_in(bundle.forms, name, windows, fresh)
         parity = judged_on_gpu(name, actual, expected, bundle.task, precision)
         _keep(Path(scratch), cache)
     return Prepared(bundle, parity, built=True)
 
 
-def _reference(network: Path, precision: Precision) -> str:
+def _reference(forms: tuple[Path, ...], precision: Precision) -> str:
     """An engine on the CPU, which the export proved equal to the checkpoint."""
-    for name in installed_engines(network, precision):
+    for name in installed_engines(forms, precision):
         if not ENGINES[name].on_gpu:
             return name
     raise EngineUnavailable(

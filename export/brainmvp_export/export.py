@@ -22,6 +22,7 @@ from brainmvp_export.parity import (
     logits_in,
     real_windows,
 )
+from brainmvp_export.program import write_program
 from brainmvp_export.reference import logits_of
 from brainmvp_export.rewrite import HalfPrecision, rewritten
 from brainmvp_models import __version__
@@ -45,6 +46,7 @@ from brainmvp_training.checkpoint import Checkpoint, load_network, read_checkpoi
 
 NETWORK_FILE, TEMPLATES_FILE, CARD_FILE = "model.onnx", "templates.nii.gz", "card.md"
 INT8_FILE, INT8_WEIGHTS = "model.xml", "model.bin"
+PROGRAM_FILE = "model.pt2"
 CALIBRATION = 8
 """Windows of the whole study that INT8 looks at, half of them to calibrate and half for proof."""
 
@@ -60,6 +62,7 @@ class ExportOptions:
             own ``rep_template``, where it has one.
         study: real files to check parity on, and to calibrate INT8 with; by default the packaged
             scan.
+        program: write the network as a PyTorch program too.
         engine: a GPU engine to build and prove as well, for the GPU of this machine.
         notes: Markdown to put into the card, for example measured quality.
         subset_card: measured quality by subset of modalities.
@@ -75,6 +78,7 @@ class ExportOptions:
     templates: Path | None = None
     precision: Precision = "fp32"
     study: Mapping[Modality, Path] = field(default_factory=dict)
+    program: bool = False
     engine: str | None = None
     notes: str = ""
     subset_card: tuple[SubsetQuality, ...] = ()
@@ -93,7 +97,8 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _:
         InvalidCheckpoint: the file cannot be read safely or does not fit the task.
         TemplateMismatch: the templates cannot be read.
         ParityFailed: an engine does not reproduce the checkpoint.
-        EngineUnavailable: the engine to build is not installed, or there is no GPU.
+        EngineUnavailable: the engine to build is not installed, there is no GPU, or PyTorch does
+            not run programs of that precision.
         InvalidBundle: that version exists already and may not be overwritten, or the name, the
             version or ``out`` cannot be a folder's, or the folder cannot be written.
     """
@@ -117,6 +122,7 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _:
         written = Network(
             file=INT8_FILE if options.precision == "int8" else NETWORK_FILE,
             weights=INT8_WEIGHTS if options.precision == "int8" else None,
+            program=PROGRAM_FILE if options.program else None,
             size=checkpoint.size.name,
             parameters=sum(p.numel() for p in network.parameters()),
             precision=options.precision,
@@ -143,7 +149,9 @@ def _place(folder: Path, target: Path, aside: Path) -> None:
 
 
 def _check_engine(options: ExportOptions) -> None:
-    """Refuse an engine that could not be built for, before anything is done."""
+    """Refuse what could not be built or would not be run, before anything is done."""
+    if options.program:
+        check_precision("torch", options.precision)
     if options.engine is not None:
         check_precision(options.engine, options.precision)
         check_engine(options.engine)
@@ -195,11 +203,17 @@ def _write_network(
     expected = logits_of(network, windows)
     say("comparing the engines with the checkpoint")
     parity = check_parity(expected, path, windows, options.task, options.precision)
+    forms = [path]
+    if options.program:
+        say("exporting to PyTorch")
+        forms.append(folder / PROGRAM_FILE)
+        write_program(serving, len(options.task.channels), options.task.window, forms[-1])
+        parity += check_parity(expected, forms[-1], windows, options.task, options.precision)
     if options.engine is None:
         return live, parity
     say(f"building for {options.engine}")
     engine_options = EngineOptions(precision=options.precision)
-    built = logits_in(path, options.engine, windows, engine_options)
+    built = logits_in(forms, options.engine, windows, engine_options)
     return live, (
         *parity,
         judged_on_gpu(options.engine, built, expected, options.task, options.precision),

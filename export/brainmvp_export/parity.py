@@ -163,7 +163,10 @@ def _holds(report: Parity, limits: Limits) -> bool:
 
 
 def logits_in(
-    network: Path, name: str, windows: Array, options: EngineOptions = EngineOptions()
+    network: Path | Sequence[Path],
+    name: str,
+    windows: Array,
+    options: EngineOptions = EngineOptions(),
 ) -> Array:
     """The logits that an engine gives, one window at a time.
 

@@ -61,14 +61,13 @@ class Bundle:
         bundle = cls(root, manifest)
         bundle.verify()
         listed = {entry.path for entry in manifest.files}
-        named = {manifest.network.file} | (
-            {manifest.templates.file} if manifest.templates else set()
-        )
-        if manifest.network.weights is not None:
-            named.add(manifest.network.weights)
-        if named - listed:
+        network, templates = manifest.network, manifest.templates
+        named = [network.file, network.weights, network.program]
+        named += [templates.file] if templates else []
+        unlisted = sorted({name for name in named if name is not None} - listed)
+        if unlisted:
             raise InvalidBundle(
-                f"names files without a digest: {', '.join(sorted(named - listed))}",
+                f"names files without a digest: {', '.join(unlisted)}",
                 remedy="Export the bundle again",
                 subject=root.name,
             )
@@ -98,8 +97,14 @@ class Bundle:
 
     @property
     def network(self) -> Path:
-        """The network's file: ONNX, or OpenVINO's form."""
+        """The network's file: ONNX, OpenVINO's form, or a PyTorch program where that is all."""
         return self.root / self.manifest.network.file
+
+    @property
+    def forms(self) -> tuple[Path, ...]:
+        """The files of :attr:`network` and of its other form: an engine reads one of them."""
+        program = self.manifest.network.program
+        return (self.network,) if program is None else (self.network, self.root / program)
 
     @property
     def network_bytes(self) -> int:

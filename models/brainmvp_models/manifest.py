@@ -28,9 +28,14 @@ class BundleFile(Frozen):
 class Network(Frozen):
     """The exported network."""
 
-    file: RelativePath = Field(description="ONNX (.onnx) or OpenVINO's form (.xml).")
+    file: RelativePath = Field(
+        description="ONNX (.onnx), OpenVINO's form (.xml) or a PyTorch program (.pt2)."
+    )
     weights: RelativePath | None = Field(
         default=None, description="OpenVINO's form has its weights in another file."
+    )
+    program: RelativePath | None = Field(
+        default=None, description="The same network as a PyTorch program, beside the other form."
     )
     size: str = Field(description="Named network size: released, tiny.")
     parameters: int = Field(gt=0)

@@ -17,7 +17,7 @@ from brainmvp_models.errors import EngineUnavailable, ParityFailed
 from brainmvp_models.task import Task
 from brainmvp_server.inference.engines import ENGINES, EngineOptions, installed_engines
 
-GPU_IS_INSTALLED = any(ENGINES[name].on_gpu for name in installed_engines())
+GPU_IS_INSTALLED = any(ENGINES[name].extra == "gpu" for name in installed_engines())
 
 
 def test_an_engine_is_held_against_another_one_on_real_windows(small_bundle: Bundle) -> None:

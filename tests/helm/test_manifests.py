@@ -211,6 +211,17 @@ def test_a_slice_of_a_gpu_is_asked_for_by_its_own_name(render: Render) -> None:
     assert server["containers"][0]["image"].endswith("-cpu")
 
 
+@pytest.mark.parametrize(("engine", "kind"), [("torch", "gpu-torch"), ("tensorrt", "gpu")])
+def test_the_engine_of_pytorch_has_an_image_of_its_own(
+    render: Render, engine: str, kind: str
+) -> None:
+    pod, env = serving(
+        render({"server": {"gpu": {"enabled": True}}, "settings": {"engine": engine}})
+    )
+    assert env["BRAINMVP_ENGINE"] == engine
+    assert pod["containers"][0]["image"].endswith(f"-{kind}")
+
+
 def test_settings_reach_the_pod_as_text_that_reads_back(render: Render) -> None:
     given = {
         "upload_mb": 4096, "requests": 2_000_000, "batch_wait_ms": 2.5, "warm_up": False,

@@ -122,6 +122,7 @@ def test_every_locked_package_has_a_digest_and_no_address(lock: Path) -> None:
     [
         ("cpu", ("server", "cpu", "otel", "pacs", "s3")),
         ("gpu", ("server", "gpu", "otel", "pacs", "s3")),
+        ("gpu-torch", ("server", "gpu-torch", "otel", "pacs", "s3")),
         ("export", ("server", "export", "cpu")),
     ],
 )
@@ -153,10 +154,11 @@ def names_in(lock: str) -> set[str]:
             ("onnxruntime-gpu", "tensorrt-cu13", "cuda-bindings", "dbos"),
             ("torch", "monai", "onnxruntime"),
         ),
+        ("gpu-torch", ("torch", "dbos"), ("monai", "onnxruntime", "tensorrt-cu13")),
         ("export", ("torch", "monai", "onnx"), ()),
     ],
 )
-def test_the_serving_images_have_no_torch(
+def test_an_image_has_the_runtimes_of_its_engines_and_no_others(
     lock: str, there: tuple[str, ...], never: tuple[str, ...]
 ) -> None:
     assert set(there) <= names_in(lock)

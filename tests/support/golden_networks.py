@@ -52,5 +52,5 @@ def save_classification(path: Path) -> None:
 
 
 def export_tiny(checkpoint: Path, models: Path, task: str, name: str) -> None:
-    """Export it for a preset, without templates, as ``models/name/1``."""
-    export_bundle(ExportOptions(checkpoint, models, load_task(task), name, "1"))
+    """Export it for a preset, without templates, in every form, as ``models/name/1``."""
+    export_bundle(ExportOptions(checkpoint, models, load_task(task), name, "1", program=True))

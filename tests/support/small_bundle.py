@@ -34,7 +34,9 @@ def small_bundle(once: Once, tiny_checkpoint: Path, small_task: Task) -> Bundle:
 
     def make(folder: Path) -> None:
         export_bundle(
-            ExportOptions(tiny_checkpoint, folder, small_task, "small", "1", command="test")
+            ExportOptions(
+                tiny_checkpoint, folder, small_task, "small", "1", program=True, command="test"
+            )
         )
 
     return Bundle.open(once("small-bundle", make) / "small" / "1")

@@ -28,15 +28,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* The image of a kind: cpu, gpu or export. Call with (dict "root" $ "kind" "cpu" "tag" ""). */}}
+{{/*
+The image of a kind: cpu, gpu (gpu-torch where that engine is chosen) or export.
+Call with (dict "root" $ "kind" "cpu" "tag" "").
+*/}}
 {{- define "brainmvp.image" -}}
 {{- $image := .root.Values.image -}}
 {{- $name := $image.repository -}}
 {{- if $image.registry -}}{{- $name = printf "%s/%s" $image.registry $name -}}{{- end -}}
+{{- $torch := and (eq .kind "gpu") (eq (.root.Values.settings.engine | default "") "torch") -}}
+{{- $kind := ternary "gpu-torch" .kind $torch -}}
 {{- if and $image.digest (ne .kind "export") -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $name (.tag | default (printf "%s-%s" .root.Chart.AppVersion .kind)) -}}
+{{- printf "%s:%s" $name (.tag | default (printf "%s-%s" .root.Chart.AppVersion $kind)) -}}
 {{- end -}}
 {{- end -}}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from importlib import metadata
 from io import StringIO
 from typing import Annotated
@@ -131,6 +132,8 @@ def _checked(name: str, gpu: str | None, lack: EngineUnavailable | None) -> Chec
             problem=f"there is no {known.missing[0].rpartition('.')[2]}",
             remedy=_to_install(known),
         )
+    if known.gpu == "torch_engine" and known.on_gpu:
+        gpu, lack = _gpu_of_torch()
     if known.on_gpu and lack is not None:
         return Checked(engine=name, ready=False, problem=lack.problem, remedy=lack.remedy)
     problem = _fails(name)
@@ -146,7 +149,7 @@ def _checked(name: str, gpu: str | None, lack: EngineUnavailable | None) -> Chec
 def _to_install(known: EngineSpec) -> str:
     """The command. The onnxruntime of CPUs is one module with that of GPUs, and would spoil it."""
     install = f"pip install 'brainmvp[{known.extra}]'"
-    spoilt = known.on_gpu and "onnxruntime" in dict(_packages())
+    spoilt = known.extra == "gpu" and "onnxruntime" in dict(_packages())
     return f"pip uninstall onnxruntime && {install}" if spoilt else install
 
 
@@ -183,12 +186,20 @@ def _onnxruntime_tensorrt() -> str | None:
     return _tensorrt() or _provider("TensorrtExecutionProvider")
 
 
-_PROBES = {
+def _torch(name: str) -> None:
+    from brainmvp_server.inference.engines.torch_engine import probe
+
+    probe(name)
+
+
+_PROBES: dict[str, Callable[[], str | None]] = {
     "openvino": _openvino,
     "onnxruntime": _onnxruntime,
     "tensorrt": _tensorrt,
     "onnxruntime-cuda": _onnxruntime_cuda,
     "onnxruntime-tensorrt": _onnxruntime_tensorrt,
+    "torch": partial(_torch, "torch"),
+    "torch-cpu": partial(_torch, "torch-cpu"),
 }
 
 
@@ -222,6 +233,20 @@ def _gpu() -> tuple[str | None, str | None, EngineUnavailable | None]:
         f"{gpu.driver} (CUDA {'.'.join(map(str, gpu.cuda))})",
         None,
     )
+
+
+def _gpu_of_torch() -> tuple[str | None, EngineUnavailable | None]:
+    """The GPU that PyTorch uses; or what is lacking."""
+    try:
+        from brainmvp_server.inference.engines.torch_engine import gpu_here
+
+        return gpu_here(), None
+    except EngineUnavailable as error:
+        return None, error
+    except Exception as error:  # a library of its own that does not load
+        remedy = "pip install --force-reinstall 'brainmvp[gpu-torch]'"
+        problem = f"its runtime cannot be loaded ({type(error).__name__})"
+        return None, EngineUnavailable(problem, remedy=remedy)
 
 
 def _packages() -> Iterator[tuple[str, str]]:

@@ -17,15 +17,18 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import EngineFailed
 from brainmvp_server.inference.batch_size import candidates, fastest_batch
 from brainmvp_server.inference.cancel import CancelToken
-from brainmvp_server.inference.engines import Engine, EngineOptions, installed_engines, load_engine
+from brainmvp_server.inference.engines import (
+    ENGINES,
+    Engine,
+    EngineOptions,
+    installed_engines,
+    load_engine,
+)
 from brainmvp_server.inference.engines.guarded import GuardedEngine, LeftBehind
+from brainmvp_server.inference.engines.protocol import USUAL_AT_WORK
 
 log = logging.getLogger(__name__)
 
-_AT_WORK = {"openvino": 2.0, "onnxruntime": 4.5}
-"""What an engine takes a window, in the tensors its network keeps alive (docs/performance.md)."""
-_USUAL = 2.0
-"""The same of engines that were not measured."""
 _UNKNOWN = 54
 """Tensors alive, in input windows, where a bundle does not say: those of the released size."""
 
@@ -71,8 +74,9 @@ def network_bytes(bundle: Bundle, windows: int, engine: str | None = None) -> in
     window = 4 * len(task.channels) * int(np.prod(task.window.size))
     network = bundle.manifest.network
     live = network.live_bytes or _UNKNOWN * window
-    name = engine or next(iter(installed_engines(bundle.network, network.precision)), "")
-    return 2 * bundle.network_bytes + int(_AT_WORK.get(name, _USUAL) * live) * windows
+    name = engine or next(iter(installed_engines(bundle.forms, network.precision)), "")
+    at_work = ENGINES[name].at_work if name in ENGINES else USUAL_AT_WORK
+    return 2 * bundle.network_bytes + int(at_work * live) * windows
 
 
 class NetworkCache:
@@ -319,4 +323,4 @@ def _load_verified(bundle: Bundle, *, name: str | None, options: EngineOptions) 
     """Load a network whose file still is what it was when the bundle was opened."""
     bundle.verify()
     precision = bundle.manifest.network.precision
-    return load_engine(bundle.network, name, replace(options, precision=precision))
+    return load_engine(bundle.forms, name, replace(options, precision=precision))

@@ -144,8 +144,8 @@ class WorkerSettings(Group):
 
     engine: str | None = Field(
         default=None,
-        description="openvino, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt or tensorrt; "
-        "else the best one installed.",
+        description="openvino, onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, tensorrt, "
+        "torch or torch-cpu; else the best one installed.",
     )
     engine_cache: Path | None = Field(
         default=None,

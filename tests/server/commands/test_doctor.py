@@ -26,14 +26,14 @@ def test_every_engine_is_told_ready_or_with_a_problem_and_a_remedy(found: Diagno
     for entry in found.engines:
         assert entry.ready or (entry.problem and entry.remedy)
     ready = {entry.engine for entry in found.engines if entry.ready}
-    assert ready >= {"openvino", "onnxruntime"}
+    assert ready >= {"openvino", "onnxruntime", "torch-cpu"}
 
 
 def test_gpu_engines_are_not_installed_over_the_onnxruntime_of_cpus(found: Diagnosis) -> None:
     """The two packages own one module: together, neither can be relied upon."""
     assert "onnxruntime" in found.packages
     for entry in found.engines:
-        if ENGINES[entry.engine].on_gpu and ENGINES[entry.engine].missing:
+        if ENGINES[entry.engine].extra == "gpu" and ENGINES[entry.engine].missing:
             assert str(entry.remedy).startswith("pip uninstall onnxruntime && pip install")
 
 

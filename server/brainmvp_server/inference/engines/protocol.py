@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -89,6 +90,10 @@ class EngineOptions:
         return self.cache or network.parent / "cache"
 
 
+USUAL_AT_WORK = 2.0
+"""What an engine takes a window that was not measured, in the tensors its network keeps alive."""
+
+
 @dataclass(frozen=True)
 class EngineSpec:
     """An engine that there is, whether or not it is installed here.
@@ -100,6 +105,9 @@ class EngineSpec:
         reads: the kinds of network file it loads.
         precisions: of the networks it runs.
         on_gpu: whether it needs an NVIDIA GPU.
+        gpu: the module of this package whose ``gpu_here`` refuses a machine without one.
+        at_work: what it takes a window, in the tensors its network keeps alive
+            (docs/performance.md).
     """
 
     modules: tuple[str, ...]
@@ -108,6 +116,8 @@ class EngineSpec:
     reads: tuple[str, ...] = (".onnx",)
     precisions: tuple[Precision, ...] = ("fp32", "fp16")
     on_gpu: bool = False
+    gpu: str = "cuda"
+    at_work: float = USUAL_AT_WORK
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -117,6 +127,10 @@ class EngineSpec:
     def runs(self, network: Path, precision: Precision) -> bool:
         """Whether it takes a network's file."""
         return network.suffix in self.reads and precision in self.precisions
+
+    def form(self, forms: Sequence[Path], precision: Precision) -> Path | None:
+        """The first of a network's forms that it takes."""
+        return next((form for form in forms if self.runs(form, precision)), None)
 
 
 _ORT_CUDA = "onnxruntime.capi.libonnxruntime_providers_cuda"
@@ -140,39 +154,61 @@ ENGINES: dict[str, EngineSpec] = {
         reads=(".onnx", ".xml"),
         precisions=("fp32", "fp16", "bf16", "int8"),
     ),
-    "onnxruntime": EngineSpec(("onnxruntime",), "onnxruntime_engine"),
+    "onnxruntime": EngineSpec(("onnxruntime",), "onnxruntime_engine", at_work=4.5),
+    "torch": EngineSpec(
+        ("torch",),
+        "torch_engine",
+        extra="gpu-torch",
+        reads=(".pt2",),
+        precisions=("fp32", "fp16", "bf16"),
+        on_gpu=True,
+        gpu="torch_engine",
+    ),
+    "torch-cpu": EngineSpec(
+        ("torch",),
+        "torch_engine",
+        extra="gpu-torch",
+        reads=(".pt2",),
+        precisions=("fp32", "fp16", "bf16"),
+    ),
 }
 """Engines by name, the preferred one first. Where GPU engines are installed, one of them is chosen,
-and a missing GPU is an error: nothing falls back to the CPU that was not asked to."""
+and a missing GPU is an error: nothing falls back to the CPU that was not asked to. PyTorch's come
+last: an export has it as well, and no process is to load it that was not asked to."""
 
 
 def installed_engines(
-    network: Path | None = None, precision: Precision = "fp32"
+    network: Path | Sequence[Path] | None = None, precision: Precision = "fp32"
 ) -> tuple[str, ...]:
     """The engines whose runtime is here, the preferred one first.
 
     Args:
-        network: only engines that load this kind of file, in this precision.
+        network: only engines that load this kind of file, or one of these, in this precision.
     """
     return tuple(
         name
         for name, known in ENGINES.items()
-        if not known.missing and (network is None or known.runs(network, precision))
+        if not known.missing and (network is None or known.form(_forms(network), precision))
     )
 
 
 def load_engine(
-    network: Path, name: str | None = None, options: EngineOptions = EngineOptions()
+    network: Path | Sequence[Path],
+    name: str | None = None,
+    options: EngineOptions = EngineOptions(),
 ) -> Engine:
-    """Load a network's file in the engine of that name; without one, in the preferred engine.
+    """Load a network in the engine of that name; without one, in the preferred engine.
+
+    Args:
+        network: its file, or the files of its forms, of which the engine takes the one it reads.
 
     Raises:
         EngineUnavailable: unknown, not installed, without its device, or it refuses the network.
     """
-    chosen = _chosen(network, name, options.precision)
+    chosen, form = _chosen(_forms(network), name, options.precision)
     module: Any = import_module(f"{__package__}.{ENGINES[chosen].file}")
     try:
-        engine: Engine = module.load(network, chosen, options)
+        engine: Engine = module.load(form, chosen, options)
     except EngineUnavailable:
         raise
     except Exception as error:  # each runtime raises kinds of its own
@@ -214,10 +250,10 @@ def check_engine(name: str | None) -> None:
     Raises:
         EngineUnavailable: unknown, not installed, or its GPU is not here.
     """
-    if ENGINES[chosen_engine(name)].on_gpu:
-        from brainmvp_server.inference.engines.cuda import gpu_here
-
-        gpu_here()
+    known = ENGINES[chosen_engine(name)]
+    if known.on_gpu:
+        module: Any = import_module(f"{__package__}.{known.gpu}")
+        module.gpu_here()
 
 
 def check_precision(name: str, precision: Precision) -> None:
@@ -234,18 +270,24 @@ def check_precision(name: str, precision: Precision) -> None:
         )
 
 
-def _chosen(network: Path, name: str | None, precision: Precision) -> str:
+def _forms(network: Path | Sequence[Path]) -> Sequence[Path]:
+    return (network,) if isinstance(network, Path) else network
+
+
+def _chosen(forms: Sequence[Path], name: str | None, precision: Precision) -> tuple[str, Path]:
     chosen = chosen_engine(name)
-    if ENGINES[chosen].runs(network, precision):
-        return chosen
-    usable = installed_engines(network, precision)
-    if name is None and usable and not ENGINES[chosen].on_gpu:
-        return usable[0]
+    form = ENGINES[chosen].form(forms, precision)
+    if form is None and name is None and not ENGINES[chosen].on_gpu:
+        chosen = next(iter(installed_engines(forms, precision)), chosen)
+        form = ENGINES[chosen].form(forms, precision)
+    if form is not None:
+        return chosen, form
     check_precision(chosen, precision)
-    able = [other for other, known in ENGINES.items() if known.runs(network, precision)]
+    able = [other for other, known in ENGINES.items() if known.form(forms, precision)]
+    again = "--program" if ".pt2" in ENGINES[chosen].reads else "--precision fp32"
     raise EngineUnavailable(
-        f"the engine '{chosen}' does not run {network.suffix} networks",
-        remedy=f"Choose {' or '.join(able) or 'another bundle'}, or export with --precision fp32",
+        f"the engine '{chosen}' does not run {' or '.join(form.suffix for form in forms)} networks",
+        remedy=f"Choose {' or '.join(able) or 'another bundle'}, or export with {again}",
     )
 
 

@@ -14,6 +14,7 @@ from brainmvp_server.inference.engines import (
     ENGINES,
     Engine,
     EngineOptions,
+    check_engine,
     installed_engines,
     load_engine,
 )
@@ -27,10 +28,8 @@ def _lacking(name: str) -> str | None:
     if known.on_gpu and known.missing:
         return f"{name} needs {', '.join(known.missing)}"
     if known.on_gpu:
-        from brainmvp_server.inference.engines.cuda import gpu_here
-
         try:
-            gpu_here()
+            check_engine(name)
         except EngineUnavailable as error:
             return error.problem
     return None
@@ -46,7 +45,7 @@ def engine(
     request: pytest.FixtureRequest, tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Engine]:
     options = EngineOptions(cache=tmp_path_factory.mktemp("cache"), windows=2)
-    loaded = load_engine(tiny_bundle.network, request.param, options)
+    loaded = load_engine(tiny_bundle.forms, request.param, options)
     yield loaded
     loaded.close()
 
@@ -90,7 +89,7 @@ def test_more_windows_than_fit_are_taken_all_the_same(engine: Engine, windows: n
 def test_a_damaged_network_is_refused_in_plain_words(
     tmp_path: Path, name: str, content: bytes
 ) -> None:
-    path = tmp_path / "model.onnx"
+    path = tmp_path / f"model{ENGINES[name].reads[0]}"
     path.write_bytes(content)
     with pytest.raises(EngineUnavailable, match="cannot load the network"):
         load_engine(path, name)
@@ -98,7 +97,7 @@ def test_a_damaged_network_is_refused_in_plain_words(
 
 def test_an_unknown_engine_is_refused_with_those_there_are(tiny_bundle: Bundle) -> None:
     with pytest.raises(EngineUnavailable, match="openvino, onnxruntime"):
-        load_engine(tiny_bundle.network, "abacus")
+        load_engine(tiny_bundle.forms, "abacus")
 
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if _lacking(name)])
@@ -106,4 +105,4 @@ def test_an_engine_without_its_gpu_is_refused_and_the_cpu_does_not_stand_in(
     tiny_bundle: Bundle, name: str
 ) -> None:
     with pytest.raises(EngineUnavailable, match=r"not installed.*brainmvp\[gpu\]|NVIDIA GPU"):
-        load_engine(tiny_bundle.network, name)
+        load_engine(tiny_bundle.forms, name)
