@@ -28,7 +28,6 @@
     ├── InvalidCheckpoint       a file torch refuses, or one that does not fit its task
     ├── ParityFailed            an exported network differs from its checkpoint
     ├── InvalidSettings         a setting that does not exist or does not fit
-    ├── PreparationUnavailable  the libraries that prepare raw studies are not installed
     ├── EngineUnavailable       a runtime that is not installed, or that refuses the network
     ├── EngineFailed            a runtime that threw, hung or gave nonsense, twice
     ├── UnknownJob              a job that is not, or no longer, there
@@ -250,13 +249,6 @@ class InvalidSettings(BrainMVPError):
 
     code = "invalid-settings"
     title = "The settings are not valid"
-
-
-class PreparationUnavailable(BrainMVPError):
-    """What raw studies are prepared with is not installed."""
-
-    code = "preparation-unavailable"
-    title = "Raw studies cannot be prepared here"
 
 
 class EngineUnavailable(BrainMVPError):

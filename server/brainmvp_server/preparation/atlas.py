@@ -63,9 +63,6 @@ def to_atlas(series: Pyramid, atlas: Atlas) -> Registration:
 
     Args:
         series: with the brain's mask, unless the skull is gone already.
-
-    Raises:
-        PreparationUnavailable: SimpleITK is not installed.
     """
     found = register(series, Pyramid(atlas.brain))
     return replace(found, to_moving=found.to_moving.after(atlas.to_brain))

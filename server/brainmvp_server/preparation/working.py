@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from brainmvp_server.imaging.grid import Affine
 from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.preparation.rigid import RigidTransform
 
 Array = NDArray[np.float32]
 
 _DARK, _BRIGHT = 1.0, 99.5
 """Percentiles that intensities are cut off at: a few bright voxels would fill the histogram."""
-_BINS = 32
 _HEAD = 0.15
-"""Head is what is brighter than this share of the bright end, for the centre of mass alone."""
+"""Head is what is brighter than this share of the bright end: enough to tell where it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,36 +66,55 @@ class WorkingImage:
         return np.asarray(self.affine[:3, :3] @ inside.mean(axis=0) + self.affine[:3, 3])
 
     @cached_property
-    def bins(self) -> NDArray[np.int64]:
-        """Each voxel's bin of a joint histogram, flat."""
-        return np.minimum((self.voxels * _BINS).astype(np.int64), _BINS - 1).ravel()
+    def head(self) -> NDArray[np.float64]:
+        """(N, 3), some places of what is no background, in mm."""
+        inside = np.flatnonzero(self.voxels > _HEAD)
+        return self.points(inside[:: max(len(inside) // 5000, 1)])
 
-    @cached_property
-    def points(self) -> NDArray[np.float64]:
-        """(N, 3), where each voxel lies, in mm; in the order of :attr:`bins`."""
-        indices = np.indices(self.voxels.shape).reshape(3, -1).T
+    def points(self, voxels: NDArray[np.intp]) -> NDArray[np.float64]:
+        """(N, 3), where voxels lie in mm, given by their places in the flat array."""
+        indices = np.stack(np.unravel_index(voxels, self.voxels.shape), axis=1)
         return indices @ self.affine[:3, :3].T + self.affine[:3, 3]
 
-    def looked_up(self, points: NDArray[np.float64]) -> Array:
-        """(N,), the values at points in mm, linearly; beyond the image it is dark."""
-        inverse = np.linalg.inv(self.affine)
-        places = points @ inverse[:3, :3].T + inverse[:3, 3]
-        shape = np.array(self.voxels.shape)
-        base = np.floor(places).astype(np.int64)
-        share = (places - base).astype(np.float32)
-        padded = np.ascontiguousarray(np.pad(self.voxels, 1))
-        base = np.clip(base + 1, 0, shape)
-        sx, sy = padded.strides[0] // 4, padded.strides[1] // 4
-        flat, first = padded.ravel(), base[:, 0] * sx + base[:, 1] * sy + base[:, 2]
-        inside = ((places > -1) & (places < shape)).all(axis=1)
-        out = np.zeros(len(points), np.float32)
-        x, y, z = share.T
-        for dx in (0, 1):
-            for dy in (0, 1):
-                for dz in (0, 1):
-                    weight = (x if dx else 1 - x) * (y if dy else 1 - y) * (z if dz else 1 - z)
-                    out += weight * flat[first + dx * sx + dy * sy + dz]
-        return np.where(inside, out, np.float32(0))
+    def looked_up(self, transform: RigidTransform, points: NDArray[np.float64]) -> Array:
+        """(N,), the values where points (N, 3) come to lie, linearly; dark beyond the image.
+
+        Args:
+            transform: from the points' world to the image's.
+        """
+        across = self._to_padded @ transform.matrix
+        places = points @ across[:3, :3].T + across[:3, 3]
+        _, ny, nz = shape = np.array(self.voxels.shape) + 2
+        # Whatever lies beyond comes to the dark border, just inside it.
+        np.clip(places, 0, shape - 1 - 1e-3, out=places)
+        whole = places.astype(np.int32)
+        x, y, z = (places - whole).astype(np.float32).T
+        i, j, k = whole.T
+        first = (i * ny + j) * nz + k
+
+        def edge(offset: int) -> Array:
+            low: Array = self._padded.take(first + offset)
+            return np.asarray(low + (self._padded.take(first + (offset + 1)) - low) * z)
+
+        def face(offset: int) -> Array:
+            low = edge(offset)
+            return np.asarray(low + (edge(offset + nz) - low) * y)
+
+        near = face(0)
+        values: Array = near + (face(ny * nz) - near) * x
+        return values
+
+    @cached_property
+    def _padded(self) -> Array:
+        """The voxels with a dark border, flat."""
+        return np.pad(self.voxels, 1).ravel()
+
+    @cached_property
+    def _to_padded(self) -> Affine:
+        """(4, 4), millimetres to indices of the padded image."""
+        inverse = np.asarray(np.linalg.inv(self.affine), np.float64)
+        inverse[:3, 3] += 1
+        return inverse
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,27 +144,6 @@ class Pyramid:
     def fine(self) -> WorkingImage:
         """2 mm: for the last millimetre."""
         return WorkingImage.of(self.volume, 2.0, self.mask)
-
-
-def mutual_information(fixed: NDArray[np.int64], moving: Array) -> float:
-    """Normalised mutual information (Studholme 1999), 1 to 2.
-
-    Args:
-        fixed: (N,), bins of the one image.
-        moving: (N,), values of the other at the same places, 0 to 1.
-    """
-    bins = np.minimum((moving * _BINS).astype(np.int64), _BINS - 1)
-    joint = np.bincount(fixed * _BINS + bins, minlength=_BINS * _BINS).astype(np.float64)
-    joint = joint.reshape(_BINS, _BINS) / joint.sum()
-    together = _entropy(joint.ravel())
-    if together == 0:
-        return 1.0
-    return (_entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1))) / together
-
-
-def _entropy(shares: NDArray[np.float64]) -> float:
-    some = shares[shares > 0]
-    return float(-(some * np.log(some)).sum())
 
 
 def _averaged(values: Array, affine: Affine, axis: int, factor: float) -> tuple[Array, Affine]:
