@@ -18,6 +18,7 @@
     │   ├── TemplateMismatch    the fill policy does not fit the study
     │   ├── NoBrain             a series in which no brain can be found
     │   ├── ImplausibleBrain    a brain that is too small, too large or cut off
+    │   ├── RegistrationFailed  a series that does not fit the study's other series
     │   └── UnwritableObject    a DICOM object that cannot be made for the study
     ├── InvalidTask             a task file does not validate
     ├── InvalidRules            a file of identification rules does not validate
@@ -179,6 +180,13 @@ class ImplausibleBrain(InvalidInput):
 
     code = "implausible-brain"
     title = "The brain that was found cannot be right"
+
+
+class RegistrationFailed(InvalidInput):
+    """A series that shows another head, or too little of this one, or was not brought onto it."""
+
+    code = "registration-failed"
+    title = "A series does not fit the others"
 
 
 class UnwritableObject(InvalidInput):

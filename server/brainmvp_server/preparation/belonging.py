@@ -1,0 +1,148 @@
+"""Whether a series shows the reference's head: how sharply the two match where one was put.
+
+Two series of one head match by every fold and ventricle: moved a few millimetres, they tell much
+less of each other. Another head, a mirrored one or another body part matches about as well there.
+How much they tell of each other depends on contrast and slices; the share that is lost does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.errors import RegistrationFailed
+from brainmvp_server.imaging.align import interpolated
+from brainmvp_server.imaging.grid import Grid, bounding_box
+from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.preparation.rigid import RigidTransform
+
+Array = NDArray[np.float32]
+
+_SPACING_MM = 3.0
+"""Of the voxels that are compared, or the reference's own where it is coarser."""
+_AWAY_MM = 4.0
+_RADIUS_MM, _ABOVE_MM = 60.0, 15.0
+"""The part that is compared: a ball above the centre of the head, inside the skull of an adult.
+Skulls are alike, and would make any two heads match."""
+_HEAD = 0.15
+"""Head is what is brighter than this share of the bright end."""
+_DARK, _BRIGHT = 1.0, 99.5
+_BINS = 32
+_FEWEST = 500
+"""Voxels that say anything."""
+
+_THIN_MM = 2.0
+LEAST_SHARPNESS = 0.38
+"""In thick slices: same heads have 0.42 at least, others, mirrored and upside down 0.34 at most."""
+LEAST_SHARPNESS_THIN = 0.5
+"""Where no voxel is longer than 2 mm: same heads have 0.76, others and mirrored 0.41 at most."""
+LEAST_COVERED = 0.6
+"""Halves of heads cover 0.44 and 0.51; whole ones 0.96 and more."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """How two series match.
+
+    Attributes:
+        sharpness: share of their mutual information that is lost 4 mm away, mean of six directions.
+        covered: share of the reference's middle that the series reaches.
+    """
+
+    sharpness: float
+    covered: float
+
+
+def match(moving: Volume, reference: Volume, to_moving: RigidTransform) -> Match:
+    """How well a series matches the reference where it was put.
+
+    Args:
+        to_moving: takes a point of the reference's world to the series's.
+    """
+    inside, grid, fixed = _middle(reference)
+    if np.count_nonzero(inside) < _FEWEST:
+        return Match(0.0, 0.0)
+    values = _scaled(moving)
+    rows = (fixed[inside] * (_BINS - 1)).astype(np.int64) * _BINS
+
+    def told(way: RigidTransform) -> float:
+        there, _ = interpolated(values, moving.grid, grid, way.matrix)
+        return _mutual_information(rows + (there[inside] * (_BINS - 1)).astype(np.int64))
+
+    here = told(to_moving)
+    away = [
+        told(to_moving.after(RigidTransform.of_rotation(np.zeros(3), shift, np.zeros(3))))
+        for shift in _AWAY_MM * np.concatenate([np.eye(3), -np.eye(3)])
+    ]
+    reached, _ = interpolated(np.ones_like(values), moving.grid, grid, to_moving.matrix)
+    sharpness = 1 - float(np.mean(away)) / here if here > 0 else 0.0
+    return Match(sharpness, float(reached[inside].mean()))
+
+
+def check_belongs(moving: Volume, reference: Volume, to_moving: RigidTransform) -> Match:
+    """How well a series matches the reference, if that is well enough.
+
+    Raises:
+        RegistrationFailed: it shows another head, part or side, or too little of this one.
+    """
+    found = match(moving, reference, to_moving)
+    if found.covered < LEAST_COVERED:
+        raise RegistrationFailed(
+            f"it shows {found.covered:.0%} of the middle of the head that {reference.modality} "
+            f"shows, where {LEAST_COVERED:.0%} are needed",
+            remedy="Leave it out, or send a series of the whole head",
+            subject=moving.modality.value,
+        )
+    thin = max(*moving.grid.spacing, *reference.grid.spacing) <= _THIN_MM
+    least = LEAST_SHARPNESS_THIN if thin else LEAST_SHARPNESS
+    if found.sharpness < least:
+        raise RegistrationFailed(
+            f"it does not fit the head that {reference.modality} shows: {found.sharpness:.0%} of "
+            f"the match is lost {_AWAY_MM:.0f} mm away, where {least:.0%} are needed",
+            remedy="See that it is of the same patient, upright and not mirrored, or leave it out",
+            subject=moving.modality.value,
+        )
+    return found
+
+
+def _middle(reference: Volume) -> tuple[NDArray[np.bool_], Grid, Array]:
+    """The voxels that are compared, their grid and the reference's values on it, 0 to 1."""
+    steps = [max(1, round(_SPACING_MM / edge)) for edge in reference.grid.spacing]
+    values = _scaled(reference)[tuple(slice(None, None, step) for step in steps)]
+    affine = reference.grid.affine @ np.diag([*steps, 1])
+    head = values > _HEAD
+    if not head.any():
+        return head, Grid(reference.grid.shape, affine), values
+    centre = affine[:3, :3] @ np.argwhere(head).mean(axis=0) + affine[:3, 3]
+    centre[2] += _ABOVE_MM
+    index = np.indices(values.shape).reshape(3, -1)
+    away = np.linalg.norm(affine[:3, :3] @ index + affine[:3, 3:] - centre[:, None], axis=0)
+    inside = head & (away.reshape(values.shape) < _RADIUS_MM)
+    box = bounding_box(inside)
+    if box is None:
+        return inside, Grid(reference.grid.shape, affine), values
+    corner = np.eye(4)
+    corner[:3, 3] = box.start
+    return inside[box.slices], Grid(box.shape, affine @ corner), values[box.slices]
+
+
+def _scaled(volume: Volume) -> Array:
+    """A volume's values from 0, the dark end, to 1."""
+    values = volume.values(volume.stored)
+    low, high = np.percentile(values[::2, ::2, ::2], (_DARK, _BRIGHT))
+    span = max(float(high - low), float(np.finfo(np.float32).tiny))
+    scaled: Array = np.clip((values - low) / span, 0, 1).astype(np.float32)
+    return scaled
+
+
+def _mutual_information(cells: NDArray[np.int64]) -> float:
+    """In nats, of the cells of a joint histogram that voxels fall in."""
+    joint = np.bincount(cells, minlength=_BINS * _BINS).reshape(_BINS, _BINS) / cells.size
+    return _entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1)) - _entropy(joint)
+
+
+def _entropy(shares: NDArray[np.float64]) -> float:
+    some = shares[shares > 0]
+    return float(-(some * np.log(some)).sum())

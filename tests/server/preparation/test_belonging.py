@@ -1,0 +1,121 @@
+"""A series of another head, a mirrored one, half a head and another part are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from brainmvp_models.errors import RegistrationFailed
+from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.imaging.nifti import read_nifti
+from brainmvp_server.imaging.volume import SpatialHeader, Volume
+from brainmvp_server.preparation.belonging import check_belongs, match
+from brainmvp_server.preparation.register import register
+from brainmvp_server.preparation.rigid import RigidTransform
+from brainmvp_server.preparation.working import Pyramid
+
+RealData = Callable[[str], Path]
+STILL = RigidTransform.identity()
+
+
+@pytest.fixture(scope="module")
+def flair(real_data: RealData) -> Volume:
+    return read_nifti(real_data("longitudinal") / "ms01" / "study1_flair.nii.gz", Modality.FLAIR)
+
+
+@pytest.fixture(scope="module")
+def t2(real_data: RealData) -> Volume:
+    """Of the same visit; its header is right."""
+    return read_nifti(real_data("longitudinal") / "ms01" / "study1_t2.nii.gz", Modality.T2)
+
+
+def _across(volume: Volume) -> int:
+    """The axis that runs from left to right."""
+    return volume.grid.orientation.axes[0]
+
+
+def _best(moving: Volume, reference: Volume) -> RigidTransform:
+    return register(Pyramid(moving), Pyramid(reference)).to_moving
+
+
+def test_series_of_one_visit_fit(flair: Volume, t2: Volume) -> None:
+    found = check_belongs(t2, flair, STILL)
+    assert found.sharpness > 0.5 and found.covered > 0.9
+
+
+def test_thick_slices_with_a_tumour_fit_once_they_are_registered(real_data: RealData) -> None:
+    folder = real_data("clinical") / "fg6692" / "raw"
+    t1 = read_nifti(folder / "t1.nii.gz", Modality.T1)
+    moving = read_nifti(folder / "flair.nii.gz", Modality.FLAIR)
+    check_belongs(moving, t1, _best(moving, t1))
+    with pytest.raises(RegistrationFailed):  # by the headers alone, 9 to 24 mm off
+        check_belongs(moving, t1, STILL)
+
+
+def test_thin_slices_of_two_brains_in_one_template_s_frame_are_told_apart(
+    real_data: RealData,
+) -> None:
+    folder = real_data("brains")
+    t1, t2 = (
+        read_nifti(folder / "ms07" / f"{name}.nii.gz", Modality(name)) for name in ("t1", "t2")
+    )
+    other = read_nifti(folder / "ms26" / "t2.nii.gz", Modality.T2)
+    assert check_belongs(t2, t1, STILL).sharpness > 0.7
+    with pytest.raises(RegistrationFailed):
+        check_belongs(other, t1, STILL)
+
+
+def test_another_patient_s_t2_is_refused_with_its_name_and_figure(
+    real_data: RealData, flair: Volume
+) -> None:
+    other = read_nifti(real_data("longitudinal") / "ms03-study2" / "t2.nii.gz", Modality.T2)
+    with pytest.raises(RegistrationFailed, match=r"t2: it does not fit .* flair .* \d+% of the"):
+        check_belongs(other, flair, _best(other, flair))
+
+
+def test_a_mirrored_series_is_refused(flair: Volume, t2: Volume) -> None:
+    mirrored = replace(t2, stored=np.ascontiguousarray(np.flip(t2.stored, _across(t2))))
+    with pytest.raises(RegistrationFailed, match="not mirrored"):
+        check_belongs(mirrored, flair, _best(mirrored, flair))
+
+
+def test_a_series_that_ended_in_a_wrong_place_is_refused(flair: Volume, t2: Volume) -> None:
+    for shift in np.diag([12.0, 12.0, 12.0]):
+        wrong = RigidTransform.of_rotation(np.zeros(3), shift, np.zeros(3))
+        with pytest.raises(RegistrationFailed):
+            check_belongs(t2, flair, wrong)
+
+
+def test_a_slab_that_shows_little_of_the_head_is_refused(flair: Volume, t2: Volume) -> None:
+    axis = _across(t2)
+    some = [slice(None)] * 3
+    some[axis] = slice(0, t2.stored.shape[axis] * 2 // 5)
+    stored = np.ascontiguousarray(t2.stored[tuple(some)])
+    slab = replace(t2, stored=stored, grid=Grid(stored.shape, t2.grid.affine))
+    with pytest.raises(RegistrationFailed, match=r"t2: it shows \d+% of the middle"):
+        check_belongs(slab, flair, STILL)
+
+
+def test_a_knee_is_refused(flair: Volume) -> None:
+    """Two shafts with marrow and a joint between them, in soft tissue, with noise."""
+    x, y, z = (np.indices((80, 80, 80)) - 40.0) * 2
+    soft, shaft = np.hypot(x, y) < 70, np.hypot(x, y) < 25 + 20 * np.exp(-((z / 30) ** 2))
+    image = 300.0 * soft + 500 * (shaft & (np.abs(z) > 4))
+    image += np.random.default_rng(0).normal(0, 10, image.shape)
+    affine = np.diag([2.0, 2, 2, 1])
+    middle = flair.grid.affine @ [*(np.array(flair.grid.shape) / 2), 1]
+    affine[:3, 3] = middle[:3] - 80
+    grid = Grid((80, 80, 80), affine)
+    knee = Volume(Modality.T2, image.astype(np.float32), 1, 0, grid, SpatialHeader({}), "sha256:0")
+    with pytest.raises(RegistrationFailed):
+        check_belongs(knee, flair, _best(knee, flair))
+
+
+def test_an_empty_reference_fits_nothing(t2: Volume) -> None:
+    empty = replace(t2, stored=np.zeros_like(t2.stored), slope=1.0, intercept=0.0)
+    assert match(t2, empty, STILL).covered == 0
