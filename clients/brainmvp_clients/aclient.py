@@ -102,10 +102,14 @@ class AsyncClient:
         fill: str | None = None,
         resample: bool = False,
         form: str | None = None,
+        prepare: str | None = None,
+        space: str | None = None,
         on_upload: OnUpload | None = None,
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
-        call = wire.predict_call(model, version, fill, resample=resample, form=form)
+        call = wire.predict_call(
+            model, version, fill, resample=resample, form=form, prepare=prepare, space=space
+        )
         with open_upload(study, on_upload) as upload:
             return parse(Summary, await self._text(call, upload), subject=self.server)
 
@@ -119,12 +123,21 @@ class AsyncClient:
         fill: str | None = None,
         resample: bool = False,
         form: str | None = None,
+        prepare: str | None = None,
+        space: str | None = None,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Path:
         """Write the mask to ``to``, a ``.nii.gz`` on the study's own grid."""
         call = wire.predict_call(
-            model, version, fill, accept=wire.GZIP, resample=resample, form=form
+            model,
+            version,
+            fill,
+            accept=wire.GZIP,
+            resample=resample,
+            form=form,
+            prepare=prepare,
+            space=space,
         )
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
@@ -147,6 +160,8 @@ class AsyncClient:
         fill: str | None = None,
         resample: bool = False,
         form: str | None = None,
+        prepare: str | None = None,
+        space: str | None = None,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -164,6 +179,8 @@ class AsyncClient:
             probabilities=probabilities,
             resample=resample,
             form=form,
+            prepare=prepare,
+            space=space,
             dicom=dicom,
         )
         with (
@@ -189,6 +206,8 @@ class AsyncClient:
         fill: str | None = None,
         resample: bool = False,
         form: str | None = None,
+        prepare: str | None = None,
+        space: str | None = None,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
     ) -> Job:
@@ -203,6 +222,8 @@ class AsyncClient:
             probabilities=probabilities,
             resample=resample,
             form=form,
+            prepare=prepare,
+            space=space,
             interactive=interactive,
             key=key,
             dicom=dicom,

@@ -185,6 +185,28 @@ class MissingFile(Answer):
     remedy: str = ""
 
 
+class MovedSeries(Answer):
+    """How a series of a raw study was brought to the reference."""
+
+    modality: str
+    moved_mm: float
+    before: float
+    after: float
+    start: str = ""
+
+
+class PreparationDone(Answer):
+    """What was done to a raw study before the network saw it."""
+
+    reference: str
+    space: str
+    turned_degrees: float | None = None
+    moved: tuple[MovedSeries, ...] = ()
+    brain_ml: float | None = None
+    brain_series: tuple[str, ...] = ()
+    brain_agreement: float | None = None
+
+
 class Summary(Answer):
     """The result of one study, without its voxels."""
 
@@ -202,6 +224,7 @@ class Summary(Answer):
     expected_quality: tuple[ExpectedQuality, ...] = ()
     warnings: tuple[str, ...] = ()
     missing: tuple[MissingFile, ...] = ()
+    preparation: PreparationDone | None = None
     windows: int = 0
     seconds: dict[str, float] = {}
     intended_use: str = ""

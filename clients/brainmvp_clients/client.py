@@ -28,7 +28,8 @@ class Client:
     ``transport`` replaces the network, for tests and for proxies of your own. Every method raises
     :class:`~brainmvp_clients.errors.ClientError` and its children, and nothing else of the network.
     ``resample`` brings NIfTI volumes on other grids onto the first one's; ``form`` says what
-    places them where their headers disagree, ``sform`` or ``qform``.
+    places them where their headers disagree, ``sform`` or ``qform``. ``prepare`` is ``auto``, which
+    prepares raw heads, or ``none``; ``space`` the modality whose grid their result lies on.
 
     Example::
 
@@ -108,10 +109,14 @@ class Client:
         fill: str | None = None,
         resample: bool = False,
         form: str | None = None,
+        prepare: str | None = None,
+        space: str | None = None,
         on_upload: OnUpload | None = None,
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
-        call = wire.predict_call(model, version, fill, resample=resample, form=form)
+        call = wire.predict_call(
+            model, version, fill, resample=resample, form=form, prepare=prepare, space=space
+        )
         with open_upload(study, on_upload) as upload:
             return parse(Summary, self._text(call, upload), subject=self.server)
 
@@ -125,12 +130,21 @@ class Client:
         fill: str | None = None,
         resample: bool = False,
         form: str | None = None,
+        prepare: str | None = None,
+        space: str | None = None,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Path:
         """Write the mask to ``to``, a ``.nii.gz`` on the study's own grid."""
         call = wire.predict_call(
-            model, version, fill, accept=wire.GZIP, resample=resample, form=form
+            model,
+            version,
+            fill,
+            accept=wire.GZIP,
+            resample=resample,
+            form=form,
+            prepare=prepare,
+            space=space,
         )
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
@@ -151,6 +165,8 @@ class Client:
         fill: str | None = None,
         resample: bool = False,
         form: str | None = None,
+        prepare: str | None = None,
+        space: str | None = None,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -168,6 +184,8 @@ class Client:
             probabilities=probabilities,
             resample=resample,
             form=form,
+            prepare=prepare,
+            space=space,
             dicom=dicom,
         )
         with (
@@ -191,6 +209,8 @@ class Client:
         fill: str | None = None,
         resample: bool = False,
         form: str | None = None,
+        prepare: str | None = None,
+        space: str | None = None,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
     ) -> Job:
@@ -205,6 +225,8 @@ class Client:
             probabilities=probabilities,
             resample=resample,
             form=form,
+            prepare=prepare,
+            space=space,
             interactive=interactive,
             key=key,
             dicom=dicom,

@@ -79,10 +79,20 @@ def predict_call(
     probabilities: bool = False,
     resample: bool = False,
     form: str | None = None,
+    prepare: str | None = None,
+    space: str | None = None,
     dicom: DicomOptions = AS_SERVED,
 ) -> Call:
     """Asks for one study's result."""
-    params = _wanted(version, fill, probabilities=probabilities, resample=resample, form=form)
+    params = _wanted(
+        version,
+        fill,
+        probabilities=probabilities,
+        resample=resample,
+        form=form,
+        prepare=prepare,
+        space=space,
+    )
     path = f"/v1/models/{quote(model, safe='')}/predict"
     return Call(path, {**params, **dicom.query}, accept, "POST")
 
@@ -100,13 +110,23 @@ def job_post(
     probabilities: bool,
     resample: bool,
     form: str | None,
+    prepare: str | None,
+    space: str | None,
     interactive: bool,
     key: str | None,
     dicom: DicomOptions,
 ) -> Call:
     """Posts one study as a job."""
     params = {
-        **_wanted(version, fill, probabilities=probabilities, resample=resample, form=form),
+        **_wanted(
+            version,
+            fill,
+            probabilities=probabilities,
+            resample=resample,
+            form=form,
+            prepare=prepare,
+            space=space,
+        ),
         **_given(priority="interactive" if interactive else None),
     }
     path = f"/v1/models/{quote(model, safe='')}/jobs"
@@ -282,7 +302,14 @@ def _set(switch: bool) -> str | None:
 
 
 def _wanted(
-    version: str | None, fill: str | None, *, probabilities: bool, resample: bool, form: str | None
+    version: str | None,
+    fill: str | None,
+    *,
+    probabilities: bool,
+    resample: bool,
+    form: str | None,
+    prepare: str | None,
+    space: str | None,
 ) -> dict[str, str]:
     """What is asked of a study, whether its client waits or not."""
     return _given(
@@ -291,6 +318,8 @@ def _wanted(
         probabilities=_set(probabilities),
         resample=_set(resample),
         form=form,
+        prepare=prepare,
+        space=space,
     )
 
 

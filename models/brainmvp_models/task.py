@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from brainmvp_models.errors import InvalidTask
 from brainmvp_models.modality import BANK_ORDER, Modality
+from brainmvp_models.space import Space
 
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -61,6 +62,10 @@ class Preprocessing(Frozen):
     percentiles: tuple[float, float] = (5.0, 95.0)
     crop_margin: int = Field(default=1, ge=0, description="Voxels around the foreground box.")
     field_of_view_mm: tuple[float, float, float] | None = (240.0, 240.0, 155.0)
+    space: Space = Field(
+        default=Space.STUDY,
+        description="The frame its training data lay in: as each study came, or an atlas's.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Preprocessing:

@@ -28,13 +28,15 @@ SCHEMA_OF: dict[type[Answer], str] = {
     answers.ExpectedQuality: "ExpectedQuality",
     answers.SubsetQuality: "SubsetQuality",
     answers.MissingFile: "MissingFile",
+    answers.MovedSeries: "MovedSeries",
+    answers.PreparationDone: "PreparationDone",
     answers.Summary: "Summary",
     answers.JobProgress: "JobProgress",
     answers.JobError: "JobError",
     answers.Job: "Job",
     answers.JobList: "Jobs",
 }
-WITHOUT_A_MODEL = frozenset({"Modality", "Priority", "State", "Problem"})
+WITHOUT_A_MODEL = frozenset({"Modality", "Priority", "Space", "State", "Problem"})
 """Lists of words, and the problem, which is an error of the client."""
 Schema = Mapping[str, Any]
 

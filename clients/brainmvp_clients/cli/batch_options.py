@@ -73,6 +73,14 @@ class PredictionOptions:
         Literal["sform", "qform"] | None,
         option(None, "What places NIfTI where its header's two forms disagree.", RUN, "--form"),
     ] = None
+    prepare: Annotated[
+        Literal["auto", "none"],
+        option(None, "Prepare raw heads, or take studies as they are.", RUN, "--prepare"),
+    ] = "auto"
+    space: Annotated[
+        str | None,
+        option("SERIES", "Whose grid results of prepared studies lie on: a modality.", RUN),
+    ] = None
     probabilities: Annotated[
         bool, option(None, "Keep probabilities too.", RUN, "--probabilities")
     ] = False

@@ -35,6 +35,8 @@ class Endpoints:
             dicom.asked,
             prediction.resample,
             prediction.form,
+            prediction.prepare if prediction.prepare != "auto" else None,
+            prediction.space,
         )
 
 

@@ -103,6 +103,14 @@ class PredictOptions:
         Literal["sform", "qform"] | None,
         typer.Option("--form", help="What places a volume where its header's two forms disagree."),
     ] = None
+    prepare: Annotated[
+        Literal["auto", "none"],
+        typer.Option("--prepare", help="Prepare raw heads, or take the study as it is."),
+    ] = "auto"
+    space: Annotated[
+        str | None,
+        _text("SERIES", "Whose grid a prepared study's result lies on: a modality, or model."),
+    ] = None
     engine: Annotated[str | None, _text("NAME", "What runs the network here.")] = None
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write probabilities too.")
@@ -170,6 +178,8 @@ def _on_server(request: PredictRequest, client: Client, bars: ProgressDisplay) -
         fill=request.options.fill,
         resample=request.options.resample,
         form=request.options.form,
+        prepare=request.options.prepare,
+        space=request.options.space,
         overwrite=request.options.overwrite,
         on_upload=bars.upload,
     )
@@ -186,6 +196,8 @@ def _as_job(request: PredictRequest, client: Client, bars: ProgressDisplay) -> S
         fill=request.options.fill,
         resample=request.options.resample,
         form=request.options.form,
+        prepare=request.options.prepare,
+        space=request.options.space,
         on_upload=bars.upload,
     )
     try:
@@ -220,6 +232,8 @@ def _locally(request: PredictRequest, bars: ProgressDisplay) -> tuple[Summary, s
             fill=request.options.fill,
             resample=request.options.resample,
             form=request.options.form,
+            prepare=request.options.prepare,
+            space=request.options.space,
             probabilities=request.options.probabilities,
             engine=request.options.engine,
             progress=bars.stage,

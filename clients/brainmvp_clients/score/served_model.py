@@ -28,12 +28,19 @@ class ResultSettings:
     dicom: DicomOptions = AS_SERVED
     resample: bool = False
     form: str | None = None
+    prepare: str | None = None
+    space: str | None = None
 
     @property
     def digest(self) -> str:
         """The same for equal settings, and for no others."""
         chosen = asdict(self)
-        for later in ("resample", "form"):  # runs begun before there was the choice go on
+        for later in (
+            "resample",
+            "form",
+            "prepare",
+            "space",
+        ):  # runs begun before there was the choice go on
             if not chosen[later]:
                 del chosen[later]
         text = json.dumps(chosen, sort_keys=True)
@@ -74,6 +81,8 @@ class ServedModel:
             fill=self._settings.fill,
             resample=self._settings.resample,
             form=self._settings.form,
+            prepare=self._settings.prepare,
+            space=self._settings.space,
             dicom=self._settings.dicom,
         )
         if self.model.digest and summary.bundle and summary.bundle != self.model.digest:

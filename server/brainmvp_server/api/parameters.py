@@ -14,7 +14,7 @@ from brainmvp_models.task import FillPolicy
 from brainmvp_server.api.problems import InvalidQuery
 from brainmvp_server.imaging.intake import IntakeOptions
 from brainmvp_server.imaging.nifti_space import Form
-from brainmvp_server.inference.options import PredictOptions
+from brainmvp_server.inference.options import PredictOptions, Prepare
 from brainmvp_server.results.dicom.object_options import Encoding, Frames, ObjectOptions
 from brainmvp_server.runtime.received_study import intake_options
 from brainmvp_server.settings.model import DicomSettings
@@ -81,9 +81,24 @@ def shared_options(
         Form,
         Query(description="What places a NIfTI file's voxels, where its sform and qform disagree."),
     ] = "sform",
+    prepare: Annotated[
+        Prepare,
+        Query(
+            description="auto prepares raw heads, and brains on several grids; none takes every "
+            "study as it is."
+        ),
+    ] = "auto",
+    space: Annotated[
+        str | None,
+        Query(
+            max_length=20,
+            description="Whose grid the result of a prepared study lies on: a modality of it, or "
+            "'model'; else that of the series the others were brought to.",
+        ),
+    ] = None,
 ) -> PredictOptions:
     """What a prediction and a job can be asked for alike; a call adds what is its own."""
-    return PredictOptions(fill=fill, resample=resample, form=form)
+    return PredictOptions(fill=fill, resample=resample, form=form, prepare=prepare, space=space)
 
 
 IntakeAsked = Annotated[IntakeParameters, Depends(intake_parameters)]

@@ -10,7 +10,11 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle, TemplateMismatch
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.imaging.nifti_space import Form
-from brainmvp_server.inference.predictor import Predictor
+from brainmvp_server.inference.checked_study import check_study
+from brainmvp_server.inference.options import PredictOptions, Prepare
+from brainmvp_server.inference.predictor import Predictor, by_modality
+from brainmvp_server.preparation.brain_network import BrainNetworks
+from brainmvp_server.preparation.stage import StudyPreparation
 from brainmvp_server.repository.catalogue import Catalogue
 from brainmvp_server.results.files import summary_json, write_files
 
@@ -23,6 +27,8 @@ def predict(
     fill: str | None = None,
     resample: bool = False,
     form: Form | None = None,
+    prepare: Prepare = "auto",
+    space: str | None = None,
     probabilities: bool = False,
     engine: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -34,14 +40,18 @@ def predict(
     """
     policy = parse_policy(fill)
     with Predictor.load(Bundle.open(bundle), engine) as predictor:
-        result = predictor.predict(
-            study,
+        options = PredictOptions(
             fill=policy,
             probabilities=probabilities,
             resample=resample,
             form=form or "sform",
-            progress=progress,
+            prepare=prepare,
+            space=space,
         )
+        preparation = StudyPreparation(lambda: BrainNetworks(predictor.worker))
+        sources = by_modality(study)
+        checked = check_study(sources, predictor.bundle.task, options)
+        result = predictor.predict_checked(checked, None, progress, preparation)
     write_files(result, out)
     return summary_json(result)
 

@@ -66,11 +66,34 @@ def read_study(
         InvalidVolume, VolumeTooLarge, MissingModality: see :func:`read_volume`, :meth:`Study.of`.
         GridMismatch: volumes on different grids that are not, or cannot be, resampled.
     """
+    return on_one_grid(read_volumes(sources, limits, form=form), resample=resample)
+
+
+def read_volumes(
+    sources: Mapping[Modality, Source], limits: Limits = Limits(), *, form: Form = "sform"
+) -> tuple[Volume, ...]:
+    """Read the volumes of a study side by side, each on its own grid, in the order of ``sources``.
+
+    Raises:
+        InvalidVolume, VolumeTooLarge: see :func:`read_volume`.
+    """
     with ThreadPoolExecutor(max_workers=max(len(sources), 1)) as pool:
-        volumes = list(
-            pool.map(lambda item: read_volume(item[1], item[0], limits, form), sources.items())
-        )
+        read = pool.map(lambda item: read_volume(item[1], item[0], limits, form), sources.items())
+        return tuple(read)
+
+
+def on_one_grid(volumes: Sequence[Volume], *, resample: bool = False) -> Study:
+    """A study of volumes that were read; see :func:`read_study`.
+
+    Raises:
+        MissingModality, GridMismatch: see :func:`read_study`.
+    """
     return Study.of([_on_grid(volume, volumes[0], resample=resample) for volume in volumes])
+
+
+def lie_on_one_grid(volumes: Sequence[Volume]) -> bool:
+    """Whether the volumes show the same voxels, whatever order their axes are stored in."""
+    return all(_apart(volumes[0].grid, volume.grid) is None for volume in volumes[1:])
 
 
 def _on_grid(volume: Volume, reference: Volume, *, resample: bool) -> Volume:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from brainmvp_models.task import FillPolicy, Task
 from brainmvp_server.imaging.nifti_space import Form
+
+Prepare = Literal["auto", "none"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,10 @@ class PredictOptions:
         resample: bring NIfTI files on other grids onto the first one's, by scanner coordinates.
         form: what places a NIfTI file's voxels, where its header has both.
         interactive: whether somebody waits for it; other studies come later.
+        prepare: ``auto`` prepares raw heads, and brains that lie on several grids; ``none`` takes
+            every study as it is.
+        space: whose grid the result of a prepared study lies on: a modality of it, or ``model``;
+            None for the series that the others were brought to.
     """
 
     fill: FillPolicy | None = None
@@ -27,6 +34,13 @@ class PredictOptions:
     resample: bool = False
     form: Form = "sform"
     interactive: bool = True
+    prepare: Prepare = "auto"
+    space: str | None = None
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether a study is not to be prepared, whatever it is."""
+        return self.prepare == "none" or self.resample
 
     def policy(self, task: Task) -> FillPolicy:
         """How a task's missing modalities are filled."""

@@ -27,6 +27,7 @@ from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.postprocess import Segmentation, restored, segment, softmax
 from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
 from brainmvp_server.inference.result import ClassScore, Result
+from brainmvp_server.inference.result_space import ResultSpace
 from brainmvp_server.inference.stopwatch import Stopwatch
 from brainmvp_server.inference.study_run import StudyRun
 from brainmvp_server.inference.windows import Blend, ScoreMean, WindowPlan
@@ -72,8 +73,11 @@ class StudyPipeline:
             lambda: read_study(sources, self.limits, resample=options.resample, form=options.form),
         )
 
-    def run(self, study: Study) -> Result:
+    def run(self, study: Study, onto: ResultSpace | None = None) -> Result:
         """All other stages: volumes to the result.
+
+        Args:
+            onto: where the result is wanted, where that is not the study's own grid.
 
         Raises:
             InvalidInput, EngineFailed, StudyStopped: as for a predictor.
@@ -81,10 +85,10 @@ class StudyPipeline:
         task = self.bundle.task
         prepared = self._do("preprocess", lambda: prepare(study, task.preprocessing, self.limits))
         space = prepared.space
-        image, channels, templates = self._fill(prepared, space)
+        image, channels, templates = self._fill(prepared, space, onto)
         logits, windows, engine = self._infer(image)
         del image  # a study's largest array; what follows needs the room
-        segmentation, structures = self._restore(logits, space)
+        segmentation, structures = self._restore(logits, space, onto)
         expected = self._expected(channels)
         seconds = self.stopwatch.seconds
         self.worker.study_done(self.bundle.manifest.name, seconds)
@@ -92,21 +96,26 @@ class StudyPipeline:
             manifest=self.bundle.manifest,
             bundle_digest=self.bundle.digest,
             engine=engine,
-            study=study,
+            study=onto.shown if onto else study,
             filled=channels.filled,
             segmentation=segmentation,
             structures=structures,
             scores=self._scores(logits),
             expected=expected,
             coverage=prepared.coverage,
-            warnings=self._warnings(prepared, channels, measured=bool(expected)),
+            warnings=(
+                *(onto.report.warnings if onto else ()),
+                *self._warnings(prepared, channels, measured=bool(expected)),
+            ),
             windows=windows,
             seconds=seconds,
             templates=templates,
+            preparation=onto.report if onto else None,
         )
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside, and report its begin and end."""
         self.cancel.check()
         self._tell(name, 0, 1)
         with self.stopwatch.measure(name):
@@ -115,7 +124,7 @@ class StudyPipeline:
 
     def _do(self, name: str, work: Callable[[], Returned]) -> Returned:
         """A whole stage, with the study's priority."""
-        with self._stage(name):
+        with self.stage(name):
             return self._part(work)
 
     def _part(self, work: Callable[[], Returned]) -> Returned:
@@ -127,15 +136,15 @@ class StudyPipeline:
             self.progress(stage, done, total)
 
     def _fill(
-        self, prepared: Prepared, space: ModelSpace
+        self, prepared: Prepared, space: ModelSpace, onto: ResultSpace | None
     ) -> tuple[Array, Channels, dict[Modality, Array] | None]:
         """The network's input (C, X, Y, Z), what is real of it, and the templates asked for."""
         task, policy = self.bundle.task, self.options.policy(self.bundle.task)
         templates = None
-        with self._stage("fill"):
+        with self.stage("fill"):
             image, channels = self._part(lambda: fill_channels(prepared, task, self.bank(), policy))
             if self.options.templates:
-                templates = self._part(lambda: _stood_in(image, channels, task, space))
+                templates = self._part(lambda: _stood_in(image, channels, task, space, onto))
         return image, channels, templates
 
     def _infer(self, image: Array) -> tuple[Array, int, EngineInfo]:
@@ -145,7 +154,7 @@ class StudyPipeline:
         kind = ScoreMean if task.kind == "classification" else Blend
         stitching = kind(plan, task.outputs.count)
         networks, interactive = self.worker.networks, self.options.interactive
-        with self._stage("infer"), networks.acquire(self.bundle, self.cancel) as network:
+        with self.stage("infer"), networks.acquire(self.bundle, self.cancel) as network:
             padded = self._part(lambda: plan.pad(image))
             run = StudyRun(network, plan, padded, stitching, self.cancel, interactive)
             for done in self.worker.run(run):
@@ -153,17 +162,17 @@ class StudyPipeline:
         return self._do("blend", stitching.mean), len(plan), network.engine.info
 
     def _restore(
-        self, logits: Array, space: ModelSpace
+        self, logits: Array, space: ModelSpace, onto: ResultSpace | None
     ) -> tuple[Segmentation | None, tuple[Structure, ...]]:
         outputs, probabilities = self.bundle.task.outputs, self.options.probabilities
         if isinstance(outputs, ScoreOutputs):
             return None, ()
         segmentation = self._do(
-            "restore", lambda: segment(logits, space, outputs, probabilities=probabilities)
+            "restore",
+            lambda: segment(logits, space, outputs, probabilities=probabilities, onto=onto),
         )
-        structures = self._do(
-            "measure", lambda: measure(segmentation.outputs, outputs, space.native)
-        )
+        grid = onto.grid if onto else space.native
+        structures = self._do("measure", lambda: measure(segmentation.outputs, outputs, grid))
         return segmentation, structures
 
     def _scores(self, logits: Array) -> tuple[ClassScore, ...]:
@@ -203,11 +212,11 @@ class StudyPipeline:
 
 
 def _stood_in(
-    image: Array, channels: Channels, task: Task, space: ModelSpace
+    image: Array, channels: Channels, task: Task, space: ModelSpace, onto: ResultSpace | None
 ) -> dict[Modality, Array]:
-    """The templates that were used, on the native grid."""
+    """The templates that were used, on the result's grid."""
     return {
-        filled.modality: restored(image[task.modalities.index(filled.modality)], space)
+        filled.modality: restored(image[task.modalities.index(filled.modality)], space, onto)
         for filled in channels.filled
         if filled.template is not None
     }

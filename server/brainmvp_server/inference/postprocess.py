@@ -15,6 +15,7 @@ from brainmvp_models.task import RegionOutputs, SegmentationOutputs
 from brainmvp_server.imaging.grid import bounding_box
 from brainmvp_server.inference.preprocess import ModelSpace
 from brainmvp_server.inference.resample import along_axes, interpolation
+from brainmvp_server.inference.result_space import ResultSpace
 
 Array = NDArray[np.float32]
 
@@ -35,7 +36,12 @@ class Segmentation:
 
 
 def segment(
-    logits: Array, space: ModelSpace, outputs: SegmentationOutputs, *, probabilities: bool
+    logits: Array,
+    space: ModelSpace,
+    outputs: SegmentationOutputs,
+    *,
+    probabilities: bool,
+    onto: ResultSpace | None = None,
 ) -> Segmentation:
     """Turn logits (O, X, Y, Z) of model space into a segmentation on the native grid.
 
@@ -43,10 +49,13 @@ def segment(
     outside the crop every probability is zero. Where nothing is resampled, the logits are compared
     directly, which gives the same mask. Parts that the task calls too small go last; probabilities
     keep them.
+
+    Args:
+        onto: the grid that the result is wanted on, where that is not the native one.
     """
     native: tuple[Array, ...] = ()
-    if probabilities:
-        native = tuple(restored(p, space) for p in activate(logits, outputs))
+    if probabilities or onto is not None:
+        native = tuple(restored(p, space, onto) for p in activate(logits, outputs))
         members = _members(native, outputs, _threshold(outputs))
     elif space.resampled:
         windows = tuple(_in_window(p, space) for p in activate(logits, outputs))
@@ -55,7 +64,8 @@ def segment(
         level = _logit(_threshold(outputs))
         members = _all_placed(_members(tuple(logits), outputs, level), space)
     if isinstance(outputs, RegionOutputs) and any(outputs.smallest_parts_ml):
-        members = _large_parts(members, outputs, space.native.voxel_ml)
+        voxel_ml = (onto.grid if onto else space.native).voxel_ml
+        members = _large_parts(members, outputs, voxel_ml)
     return Segmentation(
         mask=_painted(members, outputs),
         outputs=members,
@@ -164,11 +174,13 @@ def _placed(part: NDArray[Any], space: ModelSpace) -> NDArray[Any]:
     return native
 
 
-def restored(image: Array, space: ModelSpace) -> Array:
-    """An image (X, Y, Z) of model space on the native grid, by linear interpolation.
+def restored(image: Array, space: ModelSpace, onto: ResultSpace | None = None) -> Array:
+    """An image (X, Y, Z) of model space on the native or the wanted grid, by linear interpolation.
 
     Outside the crop it is zero.
     """
+    if onto is not None:
+        return onto.lookup(image, space)
     return _placed(_in_window(image, space) if space.resampled else image, space)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ from types import TracebackType
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import DuplicateModality, InvalidBundle
 from brainmvp_models.modality import Modality, parse_modality
-from brainmvp_models.task import FillPolicy
+from brainmvp_models.task import FillPolicy, Task
 from brainmvp_models.templates import TemplateBank, minmax_scaled
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.nifti_space import Form
@@ -24,7 +25,15 @@ from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.pipeline import ProgressCallback, StudyPipeline
 from brainmvp_server.inference.result import Result
+from brainmvp_server.inference.result_space import ResultSpace
 from brainmvp_server.inference.worker import Worker
+
+StageMaker = Callable[[str], AbstractContextManager[None]]
+"""Times a stage of that name, and tells of it."""
+Preparation = Callable[
+    [CheckedStudy, Task, CancelToken, StageMaker], tuple[Study, ResultSpace | None]
+]
+"""Reads a study and makes of it what a task is run on; see :mod:`brainmvp_server.preparation`."""
 
 _LARGE = 8
 """A study of more than so many windows' voxels gives way to the engine."""
@@ -120,7 +129,7 @@ class Predictor:
             StudyStopped: ``cancel`` said so.
         """
         options = PredictOptions(fill, probabilities, templates, resample, form, interactive)
-        study = check_study(_by_modality(files), self.bundle.task, options, limits)
+        study = check_study(by_modality(files), self.bundle.task, options, limits)
         return self.predict_checked(study, cancel, progress).with_notes(notes)
 
     def predict_checked(
@@ -128,8 +137,12 @@ class Predictor:
         study: CheckedStudy,
         cancel: CancelToken | None = None,
         progress: ProgressCallback | None = None,
+        prepare: Preparation | None = None,
     ) -> Result:
         """The same for a study that :func:`check_study` has held against this bundle's task.
+
+        Args:
+            prepare: makes of series as they came what the task is run on.
 
         Raises:
             InvalidInput, EngineFailed, StudyStopped: as for :meth:`predict`.
@@ -141,7 +154,10 @@ class Predictor:
             progress,
             gives_way=study.voxels > _LARGE * math.prod(self.bundle.task.window.size),
         )
-        return pipeline.run(pipeline.read(study.sources))
+        if prepare is None:
+            return pipeline.run(pipeline.read(study.sources))
+        worked_on, onto = prepare(study, self.bundle.task, pipeline.cancel, pipeline.stage)
+        return pipeline.run(worked_on, onto)
 
     def predict_study(
         self,
@@ -188,7 +204,7 @@ class Predictor:
         return TemplateBank({m: minmax_scaled(t) for m, t in bank.volumes.items()})
 
 
-def _by_modality(
+def by_modality(
     files: Mapping[str, str | Path] | Mapping[Modality, Path] | Mapping[Modality, Source],
 ) -> dict[Modality, Source]:
     """Files under parsed modalities, in the given order.

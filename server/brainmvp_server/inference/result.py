@@ -16,6 +16,7 @@ from brainmvp_server.inference.fill import Filled
 from brainmvp_server.inference.measure import Structure
 from brainmvp_server.inference.postprocess import Segmentation
 from brainmvp_server.inference.preprocess import Coverage
+from brainmvp_server.inference.result_space import PreparationReport
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Result:
         coverage: how much of the head each real volume shows.
         windows: how many windows the network saw.
         seconds: by stage.
+        preparation: what was done to a raw study before; None where nothing was. The volumes of
+            ``study`` then lie on grids of their own.
     """
 
     manifest: Manifest
@@ -59,6 +62,7 @@ class Result:
     windows: int
     seconds: Mapping[str, float]
     templates: Mapping[Modality, NDArray[np.float32]] | None = None
+    preparation: PreparationReport | None = None
 
     @property
     def mask(self) -> NDArray[np.uint8]:

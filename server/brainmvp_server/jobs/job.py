@@ -15,7 +15,7 @@ from brainmvp_models.bundle import Bundle, digest_of
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.imaging.nifti_space import Form
-from brainmvp_server.inference.options import PredictOptions
+from brainmvp_server.inference.options import PredictOptions, Prepare
 from brainmvp_server.results.dicom.object_options import ObjectOptions
 from brainmvp_server.results.findings import Findings
 from brainmvp_server.results.wire import Wire
@@ -53,6 +53,8 @@ class JobRequest(Wire):
     channels: bool = False
     resample: bool = False
     form: Form = "sform"
+    prepare: Prepare = "auto"
+    space: str | None = None
     objects: ObjectOptions = ObjectOptions()
     priority: Priority = Priority.BATCH
 
@@ -69,6 +71,8 @@ class JobRequest(Wire):
             channels=options.templates,
             resample=options.resample,
             form=options.form,
+            prepare=options.prepare,
+            space=options.space,
             objects=objects,
             priority=priority,
         )
@@ -83,6 +87,8 @@ class JobRequest(Wire):
             self.resample,
             self.form,
             interactive=self.priority is Priority.INTERACTIVE,
+            prepare=self.prepare,
+            space=self.space,
         )
 
 

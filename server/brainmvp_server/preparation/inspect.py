@@ -23,6 +23,8 @@ Millimetres = tuple[float, float, float]
 _BRAIN_ML = (500.0, 2150.0)
 """Tissue of an image without a skull, mL: 1117 to 1737 in fourteen extracted brains, 2577 and more
 in thirteen whole heads."""
+_HEAD_ML = (1800.0, 8000.0)
+"""What is bright of a whole head, mL: 2020 to 3050 in thirteen of thick slices."""
 _FLAT = 0.5
 """An extracted brain lies in at least this share of voxels of one value: 0.76 to 0.87 in those
 fourteen; the air around a whole head is noise in some scanners, of one value in others."""
@@ -44,6 +46,7 @@ class SeriesFindings:
         modality: which contrast.
         extracted: whether the brain was cut out of the head already.
         tissue_ml: what is no background, in mL.
+        bright_ml: what is no air, in mL: of a whole head, all of it.
         head_mm: extent of what is bright along R-L, A-P and S-I.
         field_mm: extent of the image along the same.
         thickness_mm: the largest distance between voxels.
@@ -54,6 +57,7 @@ class SeriesFindings:
     modality: Modality
     extracted: bool
     tissue_ml: float
+    bright_ml: float
     head_mm: Millimetres
     field_mm: Millimetres
     thickness_mm: float
@@ -63,6 +67,12 @@ class SeriesFindings:
     def partial(self) -> bool:
         """Whether it shows too little of a head to be worked on: a localizer, a slab."""
         return min(self.head_mm) < _WHOLE_MM
+
+    @property
+    def head(self) -> bool:
+        """Whether it shows a whole head, with its skull."""
+        low, high = _HEAD_ML
+        return not self.extracted and not self.partial and low <= self.bright_ml <= high
 
     @property
     def thick(self) -> bool:
@@ -94,6 +104,16 @@ class StudyFindings:
     def ready(self) -> bool:
         """Whether nothing but the atlas could be missing: brains on one grid."""
         return self.one_grid and self.extracted
+
+    @property
+    def raw(self) -> bool:
+        """Whether a network can make nothing of it as it is: heads, or brains on several grids.
+
+        What is neither, such as a slab, is left as it came, and refused or answered for what it is.
+        """
+        heads = any(each.head for each in self.series)
+        whole = all(each.extracted or each.head for each in self.series)
+        return heads or (whole and not self.one_grid)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -137,6 +157,7 @@ def inspect_series(volume: Volume) -> SeriesFindings:
         volume.modality,
         extracted=alone and not cut_off,
         tissue_ml=ml,
+        bright_ml=float(np.count_nonzero(head)) * volume.grid.voxel_ml,
         head_mm=_mm(shape * spacing),
         field_mm=_mm(np.array(turn.view(volume.stored).shape) * spacing),
         thickness_mm=float(spacing.max()),

@@ -10,9 +10,11 @@ from pydantic import Field
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.manifest import SubsetQuality
 from brainmvp_models.modality import Modality
+from brainmvp_models.space import Space
 from brainmvp_models.task import Channel, FillPolicy, RegionOutputs, ScoreOutputs
 from brainmvp_server.inference.preprocess import Coverage
 from brainmvp_server.inference.result import Result
+from brainmvp_server.inference.result_space import PreparationReport
 from brainmvp_server.results.dicom.objects import MissingObject
 from brainmvp_server.results.findings import Finding, Findings
 from brainmvp_server.results.wire import Point, Wire
@@ -91,6 +93,55 @@ class ExpectedQuality(Wire):
     studies: int
 
 
+class MovedSeries(Wire):
+    """How a series of a raw study was brought to the reference."""
+
+    modality: Modality
+    moved_mm: float = Field(description="How far a point of the head was moved, on average.")
+    before: float = Field(description="Normalised mutual information by the headers, 1 to 2.")
+    after: float = Field(description="The same as it was brought.")
+    start: str = Field(description="What won: headers, moments, centres or turned.")
+
+
+class PreparationDone(Wire):
+    """What was done to a raw study before the network saw it."""
+
+    reference: Modality = Field(description="The series the others were brought to.")
+    space: Space
+    turned_degrees: float | None = None
+    moved: tuple[MovedSeries, ...]
+    brain_ml: float | None = Field(
+        default=None, description="Null where the series came without their skulls."
+    )
+    brain_series: tuple[Modality, ...] = ()
+    brain_agreement: float | None = Field(
+        default=None, description="Dice of the brains of the first two series."
+    )
+
+    @classmethod
+    def of(cls, report: PreparationReport) -> PreparationDone:
+        """As the stage told it."""
+        moved = tuple(
+            MovedSeries(
+                modality=one.modality,
+                moved_mm=round(one.moved_mm, 2),
+                before=round(one.before, 4),
+                after=round(one.after, 4),
+                start=one.start,
+            )
+            for one in report.moved
+        )
+        return cls(
+            reference=report.reference,
+            space=report.space,
+            turned_degrees=report.turned_degrees,
+            moved=moved,
+            brain_ml=report.brain_ml,
+            brain_series=report.brain_series,
+            brain_agreement=report.brain_agreement,
+        )
+
+
 class MissingFile(Wire):
     """A file that the result should have, and why it has not."""
 
@@ -122,6 +173,9 @@ class Summary(Wire):
     missing: tuple[MissingFile, ...] = Field(
         default=(),
         description="DICOM objects that could not be written, where objects were asked for.",
+    )
+    preparation: PreparationDone | None = Field(
+        default=None, description="What was done to a raw study; null where nothing was."
     )
     windows: int
     seconds: dict[str, float] = Field(description="Wall-clock seconds by stage.")
@@ -166,6 +220,7 @@ class Summary(Wire):
                 MissingFile(name=one.name, problem=one.error.problem, remedy=one.error.remedy)
                 for one in missing
             ),
+            preparation=PreparationDone.of(result.preparation) if result.preparation else None,
             windows=result.windows,
             seconds={stage: round(seconds, 4) for stage, seconds in result.seconds.items()},
             intended_use=manifest.task.intended_use,

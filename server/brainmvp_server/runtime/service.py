@@ -16,6 +16,8 @@ from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.pipeline import ProgressCallback
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Batching, Worker, WorkerObserver
+from brainmvp_server.preparation.brain_network import BrainNetworks
+from brainmvp_server.preparation.stage import StudyPreparation
 from brainmvp_server.repository.model_repository import ModelRepository
 from brainmvp_server.runtime.admission import Admission
 from brainmvp_server.runtime.received_study import GivenStudy, Prediction, ReceivedStudy
@@ -54,6 +56,7 @@ class Service:
             limits.memory_mb << 20 if limits.memory_mb else None,
             settings.worker.studies,
         )
+        self.preparation = StudyPreparation(self._brain_networks)
         self.draining = False
         self._running: set[CancelToken] = set()
         self._lock = threading.Lock()
@@ -136,11 +139,16 @@ class Service:
                 with ExitStack() as taken:
                     need = given.checked.memory
                     taken.enter_context(self.admission.memory_for(need, cancel))
-                    result = predictor.predict_checked(given.checked, cancel, progress)
+                    result = predictor.predict_checked(
+                        given.checked, cancel, progress, self.preparation
+                    )
                     memory.push(taken.pop_all())
                 return Prediction(result.with_notes(given.findings.warnings), given.findings)
 
             yield self.repository.serve(bundle, predicted)
+
+    def _brain_networks(self) -> BrainNetworks:
+        return BrainNetworks(self.worker, self.repository.brain_bundles())
 
     def drain(self) -> None:
         """Take nothing new; what runs goes on."""

@@ -141,12 +141,39 @@ export interface Models {
   refused: RefusedBundle[];
 }
 
+/** How a series of a raw study was brought to the reference. */
+export interface MovedSeries {
+  modality: Modality;
+  /** How far a point of the head was moved, on average. */
+  moved_mm: number;
+  /** Normalised mutual information by the headers, 1 to 2. */
+  before: number;
+  /** The same as it was brought. */
+  after: number;
+  /** What won: headers, moments, centres or turned. */
+  start: string;
+}
+
 /** A region, class or score a model gives. */
 export interface OutputGiven {
   name: string;
   title: string;
   colour: string | null;
   value: number | null;
+}
+
+/** What was done to a raw study before the network saw it. */
+export interface PreparationDone {
+  /** The series the others were brought to. */
+  reference: Modality;
+  space: Space;
+  turned_degrees: number | null;
+  moved: MovedSeries[];
+  /** Null where the series came without their skulls. */
+  brain_ml: number | null;
+  brain_series: Modality[];
+  /** Dice of the brains of the first two series. */
+  brain_agreement: number | null;
 }
 
 /** Whose turn comes first. */
@@ -182,6 +209,9 @@ export interface ScoreGiven {
   title: string;
   score: number;
 }
+
+/** Where the heads of a model's training data lay, by the name used in task files. ``study`` is the study's own space, ``sri24`` and ``mni152`` are those of the two atlases (Rohlfing et al., Hum Brain Mapp 31:798-819, 2010; Fonov et al., NeuroImage 54:313-327, 2011). */
+export type Space = "study" | "sri24" | "mni152";
 
 /** How far a job is; the last three are final. */
 export type State = "queued" | "running" | "done" | "failed" | "cancelled";
@@ -240,6 +270,8 @@ export interface Summary {
   warnings: string[];
   /** DICOM objects that could not be written, where objects were asked for. */
   missing: MissingFile[];
+  /** What was done to a raw study; null where nothing was. */
+  preparation: PreparationDone | null;
   windows: number;
   /** Wall-clock seconds by stage. */
   seconds: Record<string, number>;

@@ -1,0 +1,84 @@
+"""Where a result lies that is not wanted on the grid of the study that was worked on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.modality import Modality
+from brainmvp_models.space import Space
+from brainmvp_server.imaging.align import interpolated
+from brainmvp_server.imaging.grid import Affine, Grid
+from brainmvp_server.imaging.study import Study
+from brainmvp_server.inference.preprocess import ModelSpace
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SeriesMoved:
+    """How a series was brought to the reference.
+
+    Attributes:
+        moved_mm: how far a point of the head was moved, on average.
+        before, after: normalised mutual information with the reference, 1 to 2.
+        start: what won: the headers as they are, or what was looked for.
+    """
+
+    modality: Modality
+    moved_mm: float
+    before: float
+    after: float
+    start: str
+
+
+@dataclass(frozen=True)
+class PreparationReport:
+    """What was done to a raw study, in figures.
+
+    Attributes:
+        reference: the series the others were brought to.
+        space: the frame that the network was given it in.
+        turned_degrees: by how much that frame is turned against the reference; None where it is
+            the reference's own.
+        brain_ml: None where the series came without their skulls.
+        brain_series: those that the brain was looked for in.
+        brain_agreement: Dice of the brains of the first two.
+        warnings: what a reader should know.
+    """
+
+    reference: Modality
+    space: Space
+    turned_degrees: float | None
+    moved: tuple[SeriesMoved, ...]
+    brain_ml: float | None
+    brain_series: tuple[Modality, ...]
+    brain_agreement: float | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ResultSpace:
+    """The series as they came, and how the one whose grid is wanted lies in the worked-on world.
+
+    Attributes:
+        shown: the volumes as they came, each on its own grid; the result lies on the first one's.
+        to_worked: (4, 4), R-A-S mm of that volume's world to the world of the study worked on.
+        report: what was done to bring them there.
+    """
+
+    shown: Study
+    to_worked: Affine
+    report: PreparationReport
+
+    @property
+    def grid(self) -> Grid:
+        """Where the result lies."""
+        return self.shown.native.grid
+
+    def lookup(self, image: Array, space: ModelSpace) -> Array:
+        """An image (X, Y, Z) of model space on the result's grid, by one interpolation."""
+        here = Grid(image.shape, space.affine)
+        return interpolated(image, here, self.grid, self.to_worked)[0]

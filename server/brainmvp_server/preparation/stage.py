@@ -1,0 +1,292 @@
+"""The stage between a raw study and its preprocessing: one world, brains alone, the model's frame.
+
+Inspect, co-register onto a reference series, find the brain, turn to the atlas where the task asks
+for it; then each series is interpolated once, through all of it. What a study does not need is not
+done, and a study that needs nothing is passed through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.errors import GridMismatch
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import Task
+from brainmvp_server.imaging.align import interpolated
+from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.imaging.study import Study, on_one_grid, read_volumes
+from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.inference.checked_study import CheckedStudy
+from brainmvp_server.inference.result_space import PreparationReport, ResultSpace, SeriesMoved
+from brainmvp_server.preparation.atlas import atlas_of, to_atlas
+from brainmvp_server.preparation.belonging import check_belongs
+from brainmvp_server.preparation.brain import BrainMask, extract_brain
+from brainmvp_server.preparation.brain_network import BrainNetworks
+from brainmvp_server.preparation.inspect import StudyFindings, inspect
+from brainmvp_server.preparation.register import Registration, register
+from brainmvp_server.preparation.resample import brought
+from brainmvp_server.preparation.rigid import RigidTransform
+from brainmvp_server.preparation.working import Pyramid
+
+StageMaker = Callable[[str], AbstractContextManager[None]]
+
+REFERENCES = (Modality.T1C, Modality.T1, Modality.FLAIR, Modality.T2)
+"""The series the others are brought to: the first of these that is there, else the first given."""
+_NOWHERE = RigidTransform.identity()
+MARGIN_MM = 8.0
+"""Around the brain, on a grid that is made for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedStudy:
+    """A study that a network can be given.
+
+    Attributes:
+        study: brains alone, on one grid.
+        reference: the series that the others were brought to, as it came.
+        series: all series as they came, in the order they were given.
+        to_series: takes a point of the reference's world to the world of each other series.
+        to_worked: takes a point of the reference's world to the world of ``study``.
+        brain: None where the series came without their skulls.
+        report: the figures of each step.
+    """
+
+    study: Study
+    reference: Volume
+    series: tuple[Volume, ...]
+    to_series: Mapping[Modality, RigidTransform]
+    to_worked: RigidTransform
+    brain: BrainMask | None
+    report: PreparationReport
+
+    def onto(self, target: Volume) -> ResultSpace:
+        """A result's place on the grid of one of the series."""
+        others = tuple(volume for volume in self.series if volume is not target)
+        back = self.to_worked.after(self.to_series[target.modality].inverse)
+        return ResultSpace(Study((target, *others)), back.matrix, self.report)
+
+
+class StudyPreparation:
+    """Reads a study and prepares it where it has to be. Safe to share between threads.
+
+    Args:
+        networks: find the brain.
+    """
+
+    def __init__(self, networks: Callable[[], BrainNetworks]) -> None:
+        self._networks = networks
+
+    def __call__(
+        self, study: CheckedStudy, task: Task, cancel: CancelToken, stage: StageMaker
+    ) -> tuple[Study, ResultSpace | None]:
+        """What the task is run on, and where its result is wanted; None for on that very grid.
+
+        Raises:
+            InvalidInput: a file that cannot be read, or a study that cannot be prepared.
+            PreparationUnavailable: what prepares studies is not installed.
+        """
+        options = study.options
+        with stage("read"):
+            volumes = read_volumes(study.sources, study.limits, form=options.form)
+            findings = None if options.as_it_is else inspect(volumes)
+            if findings is None or not findings.raw:
+                return on_one_grid(volumes, resample=options.resample), None
+        prepared = prepare_study(volumes, task, self._networks, cancel, stage, findings)
+        if options.space == "model":
+            return prepared.study, None
+        return prepared.study, prepared.onto(_target(prepared, options.space))
+
+
+def prepare_study(
+    volumes: Sequence[Volume],
+    task: Task,
+    networks: Callable[[], BrainNetworks],
+    cancel: CancelToken,
+    stage: StageMaker,
+    findings: StudyFindings | None = None,
+) -> PreparedStudy:
+    """Prepare a raw study for a task.
+
+    Raises:
+        NoBrain, ImplausibleBrain, RegistrationFailed: a step did not work.
+        PreparationUnavailable: what prepares studies is not installed.
+        EngineFailed, EngineUnavailable: the networks that find the brain cannot be run.
+    """
+    findings = findings or inspect(volumes)
+    reference = reference_of(volumes)
+    registrations: dict[Modality, Registration] = {}
+    if not findings.one_grid:  # series on one grid were brought there by somebody who knew how
+        with stage("register"):
+            registrations = co_register(volumes, reference, cancel)
+    to_series = {volume.modality: RigidTransform.identity() for volume in volumes}
+    to_series |= {modality: found.to_moving for modality, found in registrations.items()}
+    brain = None
+    if not findings.extracted:
+        with stage("brain"):
+            common = {modality: way.inverse.matrix for modality, way in to_series.items()}
+            brain = extract_brain(volumes, networks(), to_common=common, cancel=cancel)
+    frame = _Frame(reference, brain, to_series)
+    atlas, placed = atlas_of(task.preprocessing.space), None
+    if atlas is not None:
+        with stage("atlas"):
+            cancel.check()
+            placed = to_atlas(Pyramid(reference, frame.mask_on(reference.grid)), atlas)
+    to_reference = RigidTransform.identity() if placed is None else placed.to_moving
+    spacing = task.preprocessing.spacing_mm
+    with stage("resample"):
+        grid = spaced(atlas.grid, spacing) if atlas else grid_around(frame.points(), spacing)
+        study = _study_on(grid, volumes, frame, to_reference)
+    report = _report(reference, registrations, brain, findings, placed, task)
+    to_worked = to_reference.inverse
+    return PreparedStudy(study, reference, tuple(volumes), to_series, to_worked, brain, report)
+
+
+def _study_on(
+    grid: Grid, volumes: Sequence[Volume], frame: _Frame, to_reference: RigidTransform
+) -> Study:
+    """The brain of every series on one grid, each series interpolated once."""
+    mask = None if frame.brain is None else frame.mask_on(grid, to_reference)
+    header = frame.reference.header
+    series = [
+        brought(volume, grid, header, frame.to_series[volume.modality].after(to_reference), mask)
+        for volume in volumes
+    ]
+    return Study.of([replace(one, warnings=()) for one in series])
+
+
+def reference_of(volumes: Sequence[Volume]) -> Volume:
+    """The series that the others are brought to."""
+    for modality in REFERENCES:
+        for volume in volumes:
+            if volume.modality is modality:
+                return volume
+    return volumes[0]
+
+
+def co_register(
+    volumes: Sequence[Volume], reference: Volume, cancel: CancelToken
+) -> dict[Modality, Registration]:
+    """How each other series lies towards the reference.
+
+    Raises:
+        RegistrationFailed: one does not belong to the reference's head.
+        PreparationUnavailable: SimpleITK is not installed.
+    """
+    fixed, found = Pyramid(reference), {}
+    for volume in volumes:
+        if volume is not reference:
+            cancel.check()
+            found[volume.modality] = register(Pyramid(volume), fixed)
+            check_belongs(volume, reference, found[volume.modality].to_moving)
+    return found
+
+
+def grid_around(points: NDArray[np.float64], spacing_mm: Sequence[float]) -> Grid:
+    """An R-A-S grid of a spacing around points (N, 3) in mm, with a margin."""
+    low, high = points.min(axis=0) - MARGIN_MM, points.max(axis=0) + MARGIN_MM
+    spacing = np.asarray(spacing_mm, dtype=np.float64)
+    x, y, z = (int(n) for n in np.ceil((high - low) / spacing) + 1)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = low
+    return Grid((x, y, z), affine)
+
+
+def spaced(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
+    """A grid's field of view in voxels of a spacing; itself where it has that spacing."""
+    ratio = np.asarray(spacing_mm) / np.asarray(grid.spacing)
+    if np.allclose(ratio, 1, atol=1e-3):
+        return grid
+    x, y, z = (int(n) for n in np.ceil(np.asarray(grid.shape) / ratio))
+    return Grid((x, y, z), grid.affine @ np.diag([*ratio, 1.0]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """The brain in the reference's world, whatever series it was found in."""
+
+    reference: Volume
+    brain: BrainMask | None
+    to_series: Mapping[Modality, RigidTransform]
+
+    def points(self) -> NDArray[np.float64]:
+        """(N, 3), some points of the brain and its outermost ones, mm."""
+        voxels = np.argwhere(self._mask)
+        some = voxels[:: max(len(voxels) // 20_000, 1)]
+        ends = np.concatenate([some, voxels[voxels.argmin(axis=0)], voxels[voxels.argmax(axis=0)]])
+        affine = self._grid.affine
+        return self._way.inverse.apply(ends @ affine[:3, :3].T + affine[:3, 3])
+
+    def mask_on(self, grid: Grid, to_reference: RigidTransform = _NOWHERE) -> NDArray[np.bool_]:
+        """The brain (X, Y, Z) on another grid: where half a voxel or more of it is brain.
+
+        Args:
+            to_reference: takes a point of that grid's world to the reference's.
+        """
+        across = self._way.after(to_reference).matrix
+        image, _ = interpolated(self._mask.astype(np.float32), self._grid, grid, across)
+        return np.asarray(image >= 0.5)
+
+    @property
+    def _mask(self) -> NDArray[np.bool_]:
+        if self.brain is not None:
+            return self.brain.mask
+        return np.asarray(self.reference.stored != self.reference.stored.min())
+
+    @property
+    def _grid(self) -> Grid:
+        return self.reference.grid if self.brain is None else self.brain.grid
+
+    @property
+    def _way(self) -> RigidTransform:
+        """Takes a point of the reference's world to the world the mask lies in."""
+        if self.brain is None or not self.brain.series:
+            return RigidTransform.identity()
+        return self.to_series[self.brain.series[0]]
+
+
+def _target(prepared: PreparedStudy, space: str | None) -> Volume:
+    """The series whose grid a result is wanted on.
+
+    Raises:
+        GridMismatch: the study has no such series.
+    """
+    if space is None:
+        return prepared.reference
+    for volume in prepared.series:
+        if volume.modality.value == space:
+            return volume
+    known = ", ".join(volume.modality.value for volume in prepared.series)
+    raise GridMismatch(
+        f"the study has no {space}, whose grid the result is wanted on",
+        remedy=f"Choose one of: {known}, model",
+    )
+
+
+def _report(
+    reference: Volume,
+    registrations: Mapping[Modality, Registration],
+    brain: BrainMask | None,
+    findings: StudyFindings,
+    placed: Registration | None,
+    task: Task,
+) -> PreparationReport:
+    warnings = [*findings.warnings, *(brain.warnings if brain else ())]
+    return PreparationReport(
+        reference=reference.modality,
+        space=task.preprocessing.space,
+        turned_degrees=placed.to_moving.degrees if placed else None,
+        moved=tuple(
+            SeriesMoved(modality, found.moved_mm, found.before, found.after, found.start)
+            for modality, found in registrations.items()
+        ),
+        brain_ml=brain.ml if brain else None,
+        brain_series=brain.series if brain else (),
+        brain_agreement=brain.agreement if brain else None,
+        warnings=tuple(warnings),
+    )

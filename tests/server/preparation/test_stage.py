@@ -1,0 +1,132 @@
+"""The preparation of raw studies: what breaks here hands a network a skull, or loses a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from brainmvp_models.bundle import Bundle
+from brainmvp_models.errors import GridMismatch
+from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.align import interpolated
+from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.imaging.study import read_volumes
+from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.inference.checked_study import check_study
+from brainmvp_server.inference.options import PredictOptions
+from brainmvp_server.inference.predictor import Predictor
+from brainmvp_server.preparation.brain_network import BrainNetworks, dice
+from brainmvp_server.preparation.stage import StudyPreparation, prepare_study, reference_of
+
+ROOT = Path(__file__).parents[3]
+NAMES = ("t1", "t1c", "t2", "flair")
+
+
+@pytest.fixture(scope="module")
+def glioma() -> Iterator[Predictor]:
+    bundle = Bundle.open(ROOT / "examples" / "bundles" / "demo-glioma" / "1")
+    with Predictor.load(bundle) as predictor:
+        yield predictor
+
+
+@pytest.fixture(scope="module")
+def preparation(glioma: Predictor) -> StudyPreparation:
+    networks = BrainNetworks(glioma.worker)
+    return StudyPreparation(lambda: networks)
+
+
+def sources(folder: Path, names: tuple[str, ...] = NAMES) -> dict[Modality, Path]:
+    return {Modality(name): folder / f"{name}.nii.gz" for name in names}
+
+
+@contextmanager
+def untimed(_: str) -> Iterator[None]:
+    yield
+
+
+def test_a_prepared_study_gives_the_same_bits_as_without_the_stage(
+    glioma: Predictor, preparation: StudyPreparation
+) -> None:
+    study = sources(ROOT / "examples" / "glioma_study", ("t1", "t1c", "t2"))
+    checked = check_study(study, glioma.bundle.task)
+    with_stage = glioma.predict_checked(checked, prepare=preparation)
+    without = glioma.predict_checked(checked)
+    assert with_stage.preparation is None
+    np.testing.assert_array_equal(with_stage.mask, without.mask)
+    assert with_stage.warnings == without.warnings
+
+
+def test_a_raw_study_comes_back_on_the_grid_that_was_asked_for(
+    glioma: Predictor, preparation: StudyPreparation, real_data: Callable[[str], Path]
+) -> None:
+    study = sources(real_data("clinical") / "fg6692" / "raw")
+    found = {}
+    for space in (None, "flair"):
+        options = PredictOptions(space=space)
+        result = glioma.predict_checked(
+            check_study(study, glioma.bundle.task, options), prepare=preparation
+        )
+        native = nib.load(study[Modality(space or "t1c")])
+        assert result.mask.shape == native.shape
+        np.testing.assert_allclose(result.study.native.grid.affine, native.affine, atol=1e-5)
+        found[space] = result
+    report = found[None].preparation
+    assert report is not None and report.reference is Modality.T1C
+    assert {one.modality for one in report.moved} == {Modality.T1, Modality.T2, Modality.FLAIR}
+    assert report.brain_ml is not None and 1300 < report.brain_ml < 1800
+    assert any("slices of 5.5 mm" in text for text in found[None].warnings)
+    one, other = (
+        next(part for part in found[space].structures if part.name == "WT").volume_ml
+        for space in (None, "flair")
+    )
+    assert one == pytest.approx(other, rel=0.1), "the same lesion on two grids"
+
+
+def test_a_raw_studys_brain_is_where_a_peer_found_it(
+    glioma: Predictor, preparation: StudyPreparation, real_data: Callable[[str], Path]
+) -> None:
+    folder = real_data("clinical") / "fg6692"
+    volumes = read_volumes(sources(folder / "raw", ("t1", "t2")))
+    networks = BrainNetworks(glioma.worker)
+    task = glioma.bundle.task
+    prepared = prepare_study(volumes, task, lambda: networks, CancelToken(), untimed)
+    peer = nib.load(folder / "reference" / "brain_t1.nii.gz")
+    theirs, _ = interpolated(
+        np.asarray(peer.dataobj, np.float32),
+        Grid(peer.shape, peer.affine),
+        prepared.study.native.grid,
+    )
+    for volume in prepared.study.volumes:
+        assert dice(volume.stored > 0, theirs >= 0.5) > 0.95, volume.modality
+
+
+def test_a_series_that_is_not_there_has_no_grid_to_ask_for(
+    glioma: Predictor, preparation: StudyPreparation, real_data: Callable[[str], Path]
+) -> None:
+    study = sources(real_data("clinical") / "fg6692" / "raw", ("t1", "t2"))
+    checked = check_study(study, glioma.bundle.task, PredictOptions(space="flair"))
+    with pytest.raises(GridMismatch, match="has no flair") as refused:
+        glioma.predict_checked(checked, prepare=preparation)
+    assert "t1, t2, model" in refused.value.remedy
+
+
+def test_none_leaves_a_raw_study_to_be_refused_as_it_is(
+    glioma: Predictor, preparation: StudyPreparation, real_data: Callable[[str], Path]
+) -> None:
+    study = sources(real_data("clinical") / "fg6692" / "raw", ("t1", "t2"))
+    checked = check_study(study, glioma.bundle.task, PredictOptions(prepare="none"))
+    with pytest.raises(GridMismatch):
+        glioma.predict_checked(checked, prepare=preparation)
+
+
+def test_the_reference_is_the_series_a_reader_looks_at_first(
+    real_data: Callable[[str], Path],
+) -> None:
+    volumes = read_volumes(sources(real_data("clinical") / "du7294" / "brains"))
+    assert reference_of(volumes).modality is Modality.T1C
+    assert reference_of(volumes[:1]).modality is Modality.T1
