@@ -134,6 +134,28 @@ print([name for name in sys.modules if name.split(".")[0] in ("torch", "monai")]
     assert done.stdout.strip() == "[]"
 
 
+def test_a_nifti_study_is_served_without_what_only_dicom_needs() -> None:
+    """These packages are heavy; a machine that is lent for an hour has none of them."""
+    scan = ROOT / "export" / "brainmvp_export" / "data" / "colin27_t1_crop.nii.gz"
+    probe = f"""
+import sys
+sys.modules |= dict.fromkeys(["highdicom", "imagecodecs", "monai", "nrrd", "scipy", "torch"])
+from pathlib import Path
+from fastapi.testclient import TestClient
+from brainmvp_server.api.app import create_app
+from brainmvp_server.settings import Settings
+scan = Path({str(scan)!r}).read_bytes()
+app = create_app(Settings.of(models=Path({str(ROOT / "examples" / "bundles")!r})))
+with TestClient(app, "http://127.0.0.1") as http:
+    answer = http.post("/v1/models/demo-glioma/predict", files={{"t1": ("t1.nii.gz", scan)}})
+print(answer.status_code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "200", done.stderr
+
+
 @pytest.mark.parametrize("name", ["demo-glioma", "demo-grade"])
 def test_a_demo_bundle_is_small_and_says_what_it_is_and_how_good(name: str) -> None:
     folder = ROOT / "examples" / "bundles" / name / "1"

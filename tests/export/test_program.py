@@ -21,7 +21,7 @@ from brainmvp_models.errors import EngineUnavailable, InvalidBundle, ParityFaile
 from brainmvp_models.manifest import Precision
 from brainmvp_models.task import Task
 from brainmvp_server.inference.engines import EngineOptions, load_engine
-from brainmvp_server.inference.engines.torch_engine import live_bytes
+from brainmvp_server.inference.engines.torch_engine import live_bytes, read_program
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_memory_is_known_from_the_program_as_from_onnx(tiny_bundle: Bundle) -> N
     """Views count in full, so it is more; were it twice as much, batches would be too small."""
     network, program = tiny_bundle.forms
     known = live_in_onnx(network)
-    assert known <= live_bytes(torch.export.load(program)) < 2 * known
+    assert known <= live_bytes(read_program(program)) < 2 * known
 
 
 def test_a_bundle_without_a_program_is_refused_with_what_to_do(bundles: Path) -> None:

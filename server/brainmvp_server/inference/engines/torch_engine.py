@@ -196,10 +196,10 @@ def load(network: Path, name: str, options: EngineOptions) -> TorchEngine:
     """
     if name == "torch-cpu":
         precision = _on_cpu(options.precision)
-        steps = Steps(_module(_program(network), "cpu", precision))
+        steps = Steps(_module(read_program(network), "cpu", precision))
         return TorchEngine(steps, OnCpu(steps), EngineInfo(name, "CPU", precision))
     gpu = gpu_here()
-    program = _program(network)
+    program = read_program(network)
     most = _most(program, name, options.windows or WINDOWS)
     steps = Steps(_module(program, "cuda", options.precision))
     info = EngineInfo(name, gpu, options.precision, windows=most)
@@ -251,7 +251,8 @@ def live_bytes(program: torch.export.ExportedProgram) -> int:
     return peak
 
 
-def _program(network: Path) -> torch.export.ExportedProgram:
+def read_program(network: Path) -> torch.export.ExportedProgram:
+    """The program in a file."""
     with warnings.catch_warnings():  # it reads weights into memory that nobody may write
         warnings.simplefilter("ignore")
         return torch.export.load(network)
