@@ -163,6 +163,7 @@ ENGINES: dict[str, EngineSpec] = {
         precisions=("fp32", "fp16", "bf16"),
         on_gpu=True,
         gpu="torch_engine",
+        at_work=2.4,
     ),
     "torch-cpu": EngineSpec(
         ("torch",),
@@ -170,6 +171,7 @@ ENGINES: dict[str, EngineSpec] = {
         extra="gpu-torch",
         reads=(".pt2",),
         precisions=("fp32", "fp16", "bf16"),
+        at_work=2.4,
     ),
 }
 """Engines by name, the preferred one first. Where GPU engines are installed, one of them is chosen,

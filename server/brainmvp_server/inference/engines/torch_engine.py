@@ -78,7 +78,7 @@ class OnCpu:
         return logits
 
     def close(self) -> None:
-        """Nothing but what is freed with the object."""
+        del self._steps
 
 
 @dataclass(eq=False)
@@ -127,7 +127,7 @@ class OnGpu:
 
     def close(self) -> None:
         self._lanes.clear()
-        del self._steps
+        del self._steps, self._pool
         torch.cuda.empty_cache()
 
     def _work(self, image: torch.Tensor) -> torch.Tensor:
@@ -184,8 +184,8 @@ class TorchEngine:
 
     def close(self) -> None:
         """Free the program and its buffers."""
+        del self._steps
         self._runner.close()
-        del self._runner, self._steps
 
 
 def load(network: Path, name: str, options: EngineOptions) -> TorchEngine:
