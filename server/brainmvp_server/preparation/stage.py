@@ -89,7 +89,6 @@ class StudyPreparation:
 
         Raises:
             InvalidInput: a file that cannot be read, or a study that cannot be prepared.
-            PreparationUnavailable: what prepares studies is not installed.
         """
         options = study.options
         with stage("read"):
@@ -115,7 +114,6 @@ def prepare_study(
 
     Raises:
         NoBrain, ImplausibleBrain, RegistrationFailed: a step did not work.
-        PreparationUnavailable: what prepares studies is not installed.
         EngineFailed, EngineUnavailable: the networks that find the brain cannot be run.
     """
     findings = findings or inspect(volumes)
@@ -176,7 +174,6 @@ def co_register(
 
     Raises:
         RegistrationFailed: one does not belong to the reference's head.
-        PreparationUnavailable: SimpleITK is not installed.
     """
     fixed, found = Pyramid(reference), {}
     for volume in volumes:
