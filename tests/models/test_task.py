@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydicom.sr.codedict import codes
 
 from brainmvp_models.errors import InvalidTask
+from brainmvp_models.space import Space
 from brainmvp_models.task import (
     ClassOutputs,
     Preprocessing,
@@ -111,11 +112,19 @@ def test_classification_presets_give_two_scores(name: str) -> None:
     assert task.outputs.count == 2
 
 
+ATLAS = {"brats-ped", "brats-met", "upenn-gbm", "brats18-grade"}
+"""Data sets that were published in the frame of SRI24."""
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_prepare_as_the_published_evaluation_does(name: str) -> None:
     task = load_task(name)
     assert task.preprocessing == Preprocessing(
-        orientation="RAS", spacing_mm=(1, 1, 1), percentiles=(5, 95), crop_margin=1
+        orientation="RAS",
+        spacing_mm=(1, 1, 1),
+        percentiles=(5, 95),
+        crop_margin=1,
+        space=Space.SRI24 if name in ATLAS else Space.STUDY,
     )
     assert (task.window.size, task.window.overlap) == ((96, 96, 96), 0.5)
     assert (task.filling.policy, task.filling.scaling) == ("grid", "raw")
