@@ -90,7 +90,7 @@ def predict_call(
         probabilities=probabilities,
         resample=resample,
         form=form,
-        prepare=prepare,
+        prepare=prepare if prepare != "auto" else None,  # an older server knows no such word
         space=space,
     )
     path = f"/v1/models/{quote(model, safe='')}/predict"
@@ -318,7 +318,7 @@ def _wanted(
         probabilities=_set(probabilities),
         resample=_set(resample),
         form=form,
-        prepare=prepare,
+        prepare=prepare if prepare != "auto" else None,  # an older server knows no such word
         space=space,
     )
 

@@ -306,7 +306,9 @@ class DomainError(Exception):
         super().__init__(problem, remedy, subject)
         self.problem, self.remedy, self.subject = problem, remedy, subject
 
-def predict(bundle, study, out, *, fill, resample, form, probabilities, engine, progress):
+def predict(
+    bundle, study, out, *, fill, resample, form, prepare, space, probabilities, engine, progress
+):
     mode = bundle.name
     (out / "mask.nii.gz").write_bytes(b"mask")
     if mode == "refuses":
@@ -323,7 +325,7 @@ def predict(bundle, study, out, *, fill, resample, form, probabilities, engine, 
     progress("windows", 1, 2)
     summary = json.loads(Path(os.environ["SUMMARY"]).read_text())
     summary["warnings"] = [
-        f"{bundle} {fill} {resample} {form} {probabilities} {engine} {sorted(study)}"
+        f"{bundle} {fill} {resample} {form} {prepare} {space} {probabilities} {engine} {sorted(study)}"
     ]
     text = json.dumps(summary)
     (out / "summary.json").write_text(text)

@@ -29,7 +29,8 @@ def test_prediction_on_a_server_writes_results_and_shows_a_table(
     code, out, err = brainmvp(
         "predict", "tumour", "--t1", study["t1"], "--flair", study["flair"],
         "--server", peer.url, "--version", "2", "--fill", "zeros", "--probabilities",
-        "--resample", "--form", "qform", "--out", tmp_path / "r",
+        "--resample", "--form", "qform", "--prepare", "none", "--space", "t1",
+        "--out", tmp_path / "r",
     )  # fmt: skip
     assert (code, err) == (0, "")
     shown = _shown(out)
@@ -37,7 +38,7 @@ def test_prediction_on_a_server_writes_results_and_shows_a_table(
         assert text in shown
     assert peer.requests[0].query == {
         "version": ["2"], "fill": ["zeros"], "probabilities": ["true"], "resample": ["true"],
-        "form": ["qform"],
+        "form": ["qform"], "prepare": ["none"], "space": ["t1"],
     }  # fmt: skip
     assert (tmp_path / "r" / "mask.nii.gz").exists()
 
@@ -95,7 +96,7 @@ def test_local_prediction_gets_what_was_asked_and_its_results_move_into_place(
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert json.loads(out)["warnings"] == [
-        "bundles/tumour/2 none True None True onnxruntime ['t1']"
+        "bundles/tumour/2 none True None auto None True onnxruntime ['t1']"
     ]
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["r"]
     assert (tmp_path / "o" / "r" / "mask.nii.gz").read_bytes() == b"mask"
