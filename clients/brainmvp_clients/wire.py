@@ -90,7 +90,7 @@ def predict_call(
         probabilities=probabilities,
         resample=resample,
         form=form,
-        prepare=prepare if prepare != "auto" else None,  # an older server knows no such word
+        prepare=prepare,
         space=space,
     )
     path = f"/v1/models/{quote(model, safe='')}/predict"

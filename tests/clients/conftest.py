@@ -325,7 +325,8 @@ def predict(
     progress("windows", 1, 2)
     summary = json.loads(Path(os.environ["SUMMARY"]).read_text())
     summary["warnings"] = [
-        f"{bundle} {fill} {resample} {form} {prepare} {space} {probabilities} {engine} {sorted(study)}"
+        f"{bundle} {fill} {resample} {form} {prepare} {space} {probabilities} {engine} "
+        f"{sorted(study)}"
     ]
     text = json.dumps(summary)
     (out / "summary.json").write_text(text)
