@@ -67,8 +67,10 @@ class WorkingImage:
 
     @cached_property
     def head(self) -> NDArray[np.float64]:
-        """(N, 3), some places of what is no background, in mm."""
+        """(N, 3), some places of what is no background, in mm; the centre where all is."""
         inside = np.flatnonzero(self.voxels > _HEAD)
+        if not len(inside):
+            return self.centre[np.newaxis]
         return self.points(inside[:: max(len(inside) // 5000, 1)])
 
     def points(self, voxels: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from brainmvp_export.atlas import build
-from brainmvp_models.errors import InvalidVolume
+from brainmvp_models.errors import InvalidVolume, RegistrationFailed
 from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_server.imaging.align import interpolated
@@ -103,6 +104,20 @@ def test_a_patient_comes_to_sri24_as_a_peer_brought_it_there(real_data: RealData
     # Another person's brain tells the frame to a few millimetres: the peer's atlas is another.
     assert found.to_moving.inverse.apart(peer.inverse, brain) < 5
     assert found.after > found.before
+
+
+@pytest.mark.parametrize("turned", [(1, 2), (0, 1), (0, 2)], ids=["about r", "about s", "about a"])
+def test_a_head_whose_header_turns_it_upside_down_or_back_to_front_is_refused(
+    real_data: RealData, turned: tuple[int, int]
+) -> None:
+    folder = real_data("clinical") / "fg6692"
+    t2 = read_nifti(folder / "raw" / "t2.nii.gz", Modality.T2)
+    mask = np.asarray(nib.load(folder / "reference" / "brain_t2.nii.gz").dataobj) > 0
+    to_atlas(Pyramid(t2, mask), _atlas(Space.SRI24))
+    axes = [t2.grid.orientation.axes[world] for world in turned]
+    wrong = replace(t2, stored=np.flip(t2.stored, axes))
+    with pytest.raises(RegistrationFailed, match="t2: the head fits the atlas better"):
+        to_atlas(Pyramid(wrong, np.flip(mask, axes)), _atlas(Space.SRI24))
 
 
 def test_a_site_s_own_atlas_brings_its_own_grid() -> None:

@@ -101,6 +101,20 @@ def test_a_slab_that_shows_little_of_the_head_is_refused(flair: Volume, t2: Volu
         check_belongs(slab, flair, STILL)
 
 
+def test_the_upper_half_of_the_same_head_is_refused_however_well_it_fits(
+    flair: Volume, t2: Volume
+) -> None:
+    grid = t2.grid.canonical()
+    view = t2.grid.orientation.view(t2.stored)
+    middle = view.shape[2] // 2
+    step = np.eye(4)
+    step[2, 3] = middle
+    stored = np.ascontiguousarray(view[:, :, middle:])
+    half = replace(t2, stored=stored, grid=Grid(stored.shape, grid.affine @ step))
+    with pytest.raises(RegistrationFailed, match=r"t2: it shows \d+% of the middle"):
+        check_belongs(half, flair, STILL)
+
+
 def test_a_knee_is_refused(flair: Volume) -> None:
     """Two shafts with marrow and a joint between them, in soft tissue, with noise."""
     x, y, z = (np.indices((80, 80, 80)) - 40.0) * 2

@@ -114,6 +114,17 @@ def test_a_displaced_brain_comes_back_and_the_distance_is_told(
     assert found.moved_mm == pytest.approx(truth.moved(points), rel=0.15)
 
 
+@pytest.mark.parametrize("shape", [(30, 30, 30), (9, 9, 1)])
+def test_an_image_that_shows_nothing_leaves_the_headers_as_they_are(
+    pair: tuple[Volume, np.ndarray], shape: tuple[int, int, int]
+) -> None:
+    volume, _ = pair
+    empty = replace(volume, stored=np.ones(shape, np.int16), grid=Grid(shape, volume.grid.affine))
+    for moving, reference in ((volume, empty), (empty, volume)):
+        found = register(Pyramid(moving), Pyramid(reference))
+        assert (found.start, found.moved_mm, found.after) == ("headers", 0, found.before)
+
+
 def test_the_same_series_stays_where_it_is(pair: tuple[Volume, np.ndarray]) -> None:
     volume, _ = pair
     found = register(Pyramid(volume), Pyramid(volume))
