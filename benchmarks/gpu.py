@@ -145,12 +145,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     report = Report(options.out.with_suffix(".json"), 60 * options.minutes)
-    try:
-        measure(plan_for(options.device, options.size), report)
-    finally:
-        report.keep()
-        table = "\n".join(report.table()) + "\n"
-        options.out.with_suffix(".md").write_text(table, encoding="utf-8")
+    measure(plan_for(options.device, options.size), report)
     return 1 if report.failed else 0
 
 

@@ -68,9 +68,11 @@ class Report:
         return self.seconds_left > 0
 
     def keep(self) -> None:
-        """Write the JSON."""
+        """Write the JSON, and beside it the table."""
         figures = [asdict(figure) for figure in self.figures]
         self._path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        table = "\n".join(self.table()) + "\n"
+        self._path.with_suffix(".md").write_text(table, encoding="utf-8")
 
     @property
     def failed(self) -> bool:
