@@ -76,7 +76,8 @@ def _files(folder: Path) -> set[str]:
 
 
 def test_bundle_holds_network_card_and_manifest_and_nothing_else(small_bundle: Bundle) -> None:
-    assert _files(small_bundle.root) == {"model.onnx", "card.md", "manifest.json"}
+    files = {"model.onnx", "model.pt2", "card.md", "manifest.json"}
+    assert _files(small_bundle.root) == files
     assert _files(small_bundle.root.parent.parent) == {"small"}
 
 
