@@ -1,1 +1,3 @@
 """From a checkpoint to a bundle: rewrite, export, prove equal, write."""
+
+import brainmvp_server.inference.engines  # noqa: F401  (keeps OpenVINO's tools silent)
