@@ -1,8 +1,5 @@
 import type { Model, SubsetQuality } from "./wire";
-import { modality } from "./words";
-
-/** What stands in for a modality that is missing. */
-export type Fill = Model["fill"];
+import { type Fill, modality } from "./words";
 
 export type ChannelState = "real" | "template" | "empty" | "missing";
 

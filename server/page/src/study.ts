@@ -1,11 +1,11 @@
 import { fill as put, byId, h } from "./dom";
 import type { Draft, Volume } from "./draft";
 import { NOT_USED } from "./draft";
-import type { ChannelState, Fill, Plan } from "./plan";
+import type { ChannelState, Plan } from "./plan";
 import { planned } from "./plan";
 import type { Finding, Model } from "./wire";
 import { measuredOn, qualityTable } from "./quality";
-import { capital, FILL_HINTS, FILLS, modality } from "./words";
+import { capital, type Fill, FILL_HINTS, FILLS, modality } from "./words";
 
 const STATES: Record<ChannelState, string> = {
   real: "real",

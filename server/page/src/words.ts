@@ -1,6 +1,9 @@
 /** How things are called on the page. */
 
-import type { Fill } from "./plan";
+import type { Model } from "./wire";
+
+/** What stands in for a modality that is missing. */
+export type Fill = Model["fill"];
 
 export const MODALITIES: Record<string, string> = {
   flair: "FLAIR",
@@ -40,6 +43,10 @@ export const METRICS: Record<string, string> = {
 export const STAGES: Record<string, string> = {
   read: "Reading the volumes",
   preprocess: "Preparing the volumes",
+  register: "Bringing the series together",
+  brain: "Finding the brain",
+  atlas: "Turning to the atlas",
+  resample: "Bringing all to one grid",
   fill: "Filling missing modalities",
   infer: "Running the network",
   blend: "Joining the windows",
