@@ -32,6 +32,8 @@ _BRIGHT = 99.5
 """Percentile that stands for the bright end of an image."""
 _HEAD = 0.15
 """Head is what is brighter than this share of the bright end."""
+_EVERY = 3
+"""Voxels along each axis between two that a glance looks at."""
 _THICK_MM = 4.0
 """Slices over this are told to the reader."""
 _WHOLE_MM = 90.0
@@ -124,6 +126,24 @@ class StudyFindings:
             for each in self.series
             if each.thick
         )
+
+
+def is_plainly_ready(volumes: Sequence[Volume]) -> bool:
+    """Whether a glance shows brains on one grid; where it is not plain, a closer look must say.
+
+    It looks at every third voxel: half a millisecond, where :func:`inspect` takes 100.
+    """
+    first = volumes[0].grid
+    if not all(same_grid(first, volume.grid) for volume in volumes[1:]):
+        return False
+    return all(_is_plainly_a_brain(volume) for volume in volumes)
+
+
+def _is_plainly_a_brain(volume: Volume) -> bool:
+    some = volume.stored[::_EVERY, ::_EVERY, ::_EVERY]
+    tissue = float(np.count_nonzero(some != volume.stored[0, 0, 0])) / some.size
+    ml = tissue * volume.stored.size * volume.grid.voxel_ml
+    return ml < _HEAD_ML[0] and tissue <= 1 - _FLAT
 
 
 def inspect(volumes: Sequence[Volume]) -> StudyFindings:

@@ -28,7 +28,7 @@ from brainmvp_server.preparation.atlas import atlas_of, to_atlas
 from brainmvp_server.preparation.belonging import check_belongs
 from brainmvp_server.preparation.brain import BrainMask, extract_brain
 from brainmvp_server.preparation.brain_network import BrainNetworks
-from brainmvp_server.preparation.inspect import StudyFindings, inspect
+from brainmvp_server.preparation.inspect import StudyFindings, inspect, is_plainly_ready
 from brainmvp_server.preparation.register import Registration, register
 from brainmvp_server.preparation.resample import brought
 from brainmvp_server.preparation.rigid import RigidTransform
@@ -93,9 +93,12 @@ class StudyPreparation:
         options = study.options
         with stage("read"):
             volumes = read_volumes(study.sources, study.limits, form=options.form)
-            findings = None if options.as_it_is else inspect(volumes)
-            if findings is None or not findings.raw:
-                return on_one_grid(volumes, resample=options.resample), None
+            if is_plainly_ready(volumes):
+                return on_one_grid(volumes), None
+            findings = inspect(volumes)
+            if options.as_it_is or not findings.raw:
+                as_it_came = on_one_grid(volumes, resample=options.resample)
+                return _told_of_skulls(as_it_came, findings), None
         prepared = prepare_study(volumes, task, self._networks, cancel, stage, findings)
         if options.space == "model":
             return prepared.study, None
@@ -245,6 +248,20 @@ class _Frame:
         if self.brain is None or not self.brain.series:
             return RigidTransform.identity()
         return self.to_series[self.brain.series[0]]
+
+
+def _told_of_skulls(study: Study, findings: StudyFindings) -> Study:
+    """A study that is taken as it is; its reader is told of heads that nobody prepared."""
+    heads = {one.modality for one in findings.series if one.head}
+    note = "{}: a whole head with its skull, which a model of brains knows nothing of"
+    return Study(
+        tuple(
+            replace(one, warnings=(*one.warnings, note.format(one.modality)))
+            if one.modality in heads
+            else one
+            for one in study.volumes
+        )
+    )
 
 
 def _target(prepared: PreparedStudy, space: str | None) -> Volume:

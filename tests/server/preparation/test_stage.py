@@ -21,6 +21,7 @@ from brainmvp_server.inference.checked_study import check_study
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.preparation.brain_network import BrainNetworks, dice
+from brainmvp_server.preparation.inspect import is_plainly_ready
 from brainmvp_server.preparation.stage import StudyPreparation, prepare_study, reference_of
 
 ROOT = Path(__file__).parents[3]
@@ -59,6 +60,17 @@ def test_a_prepared_study_gives_the_same_bits_as_without_the_stage(
     assert with_stage.preparation is None
     np.testing.assert_array_equal(with_stage.mask, without.mask)
     assert with_stage.warnings == without.warnings
+
+
+def test_a_glance_never_calls_a_raw_study_ready(real_data: Callable[[str], Path]) -> None:
+    clinical = real_data("clinical")
+    raw = read_volumes(sources(clinical / "fg6692" / "raw"))
+    assert not is_plainly_ready(raw)
+    assert not any(is_plainly_ready([volume]) for volume in raw)
+    assert not is_plainly_ready(read_volumes(sources(clinical / "du7294" / "brains")))
+    assert is_plainly_ready(
+        read_volumes(sources(ROOT / "examples" / "glioma_study", ("t1", "t1c", "t2")))
+    )
 
 
 def test_a_raw_study_comes_back_on_the_grid_that_was_asked_for(
@@ -122,6 +134,15 @@ def test_none_leaves_a_raw_study_to_be_refused_as_it_is(
     checked = check_study(study, glioma.bundle.task, PredictOptions(prepare="none"))
     with pytest.raises(GridMismatch):
         glioma.predict_checked(checked, prepare=preparation)
+
+
+def test_a_head_that_nobody_prepares_is_answered_with_a_warning(
+    glioma: Predictor, preparation: StudyPreparation, real_data: Callable[[str], Path]
+) -> None:
+    study = sources(real_data("clinical") / "fg6692" / "raw", ("t1",))
+    checked = check_study(study, glioma.bundle.task, PredictOptions(prepare="none", fill="zeros"))
+    result = glioma.predict_checked(checked, prepare=preparation)
+    assert any("a whole head with its skull" in text for text in result.warnings)
 
 
 def test_the_reference_is_the_series_a_reader_looks_at_first(
