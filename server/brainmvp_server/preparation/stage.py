@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from brainmvp_models.errors import GridMismatch
 from brainmvp_models.modality import Modality
-from brainmvp_models.task import Task
+from brainmvp_models.space import Space
+from brainmvp_models.task import Preprocessing, Task
 from brainmvp_server.imaging.align import interpolated
 from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.imaging.nifti import spatial_header
 from brainmvp_server.imaging.study import Study, on_one_grid, read_volumes
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
@@ -99,7 +101,9 @@ class StudyPreparation:
             if options.as_it_is or not findings.raw:
                 as_it_came = on_one_grid(volumes, resample=options.resample)
                 return _told_of_skulls(as_it_came, findings), None
-        prepared = prepare_study(volumes, task, self._networks, cancel, stage, findings)
+        prepared = prepare_study(
+            volumes, task.preprocessing, self._networks, cancel, stage, findings
+        )
         if options.space == "model":
             return prepared.study, None
         return prepared.study, prepared.onto(_target(prepared, options.space))
@@ -107,13 +111,13 @@ class StudyPreparation:
 
 def prepare_study(
     volumes: Sequence[Volume],
-    task: Task,
+    rules: Preprocessing,
     networks: Callable[[], BrainNetworks],
     cancel: CancelToken,
     stage: StageMaker,
     findings: StudyFindings | None = None,
 ) -> PreparedStudy:
-    """Prepare a raw study for a task.
+    """Prepare a raw study as a task's preprocessing wants it.
 
     Raises:
         NoBrain, ImplausibleBrain, RegistrationFailed: a step did not work.
@@ -133,17 +137,17 @@ def prepare_study(
             common = {modality: way.inverse.matrix for modality, way in to_series.items()}
             brain = extract_brain(volumes, networks(), to_common=common, cancel=cancel)
     frame = _Frame(reference, brain, to_series)
-    atlas, placed = atlas_of(task.preprocessing.space), None
+    atlas, placed = atlas_of(rules.space), None
     if atlas is not None:
         with stage("atlas"):
             cancel.check()
             placed = to_atlas(Pyramid(reference, frame.mask_on(reference.grid)), atlas)
     to_reference = RigidTransform.identity() if placed is None else placed.to_moving
-    spacing = task.preprocessing.spacing_mm
+    spacing = rules.spacing_mm
     with stage("resample"):
         grid = spaced(atlas.grid, spacing) if atlas else grid_around(frame.points(), spacing)
         study = _study_on(grid, volumes, frame, to_reference)
-    report = _report(reference, registrations, brain, findings, placed, task)
+    report = _report(reference, registrations, brain, findings, placed, rules.space)
     to_worked = to_reference.inverse
     return PreparedStudy(study, reference, tuple(volumes), to_series, to_worked, brain, report)
 
@@ -153,7 +157,7 @@ def _study_on(
 ) -> Study:
     """The brain of every series on one grid, each series interpolated once."""
     mask = None if frame.brain is None else frame.mask_on(grid, to_reference)
-    header = frame.reference.header
+    header = spatial_header(grid.affine)
     series = [
         brought(volume, grid, header, frame.to_series[volume.modality].after(to_reference), mask)
         for volume in volumes
@@ -288,12 +292,12 @@ def _report(
     brain: BrainMask | None,
     findings: StudyFindings,
     placed: Registration | None,
-    task: Task,
+    space: Space,
 ) -> PreparationReport:
     warnings = [*findings.warnings, *(brain.warnings if brain else ())]
     return PreparationReport(
         reference=reference.modality,
-        space=task.preprocessing.space,
+        space=space,
         turned_degrees=placed.to_moving.degrees if placed else None,
         moved=tuple(
             SeriesMoved(modality, found.moved_mm, found.before, found.after, found.start)

@@ -15,6 +15,7 @@ from brainmvp_models.errors import GridMismatch
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.align import interpolated
 from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.imaging.nifti import encode_nifti
 from brainmvp_server.imaging.study import read_volumes
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.checked_study import check_study
@@ -105,8 +106,8 @@ def test_a_raw_studys_brain_is_where_a_peer_found_it(
     folder = real_data("clinical") / "fg6692"
     volumes = read_volumes(sources(folder / "raw", ("t1", "t2")))
     networks = BrainNetworks(glioma.worker)
-    task = glioma.bundle.task
-    prepared = prepare_study(volumes, task, lambda: networks, CancelToken(), untimed)
+    rules = glioma.bundle.task.preprocessing
+    prepared = prepare_study(volumes, rules, lambda: networks, CancelToken(), untimed)
     peer = nib.load(folder / "reference" / "brain_t1.nii.gz")
     theirs, _ = interpolated(
         np.asarray(peer.dataobj, np.float32),
@@ -115,6 +116,17 @@ def test_a_raw_studys_brain_is_where_a_peer_found_it(
     )
     for volume in prepared.study.volumes:
         assert dice(volume.stored > 0, theirs >= 0.5) > 0.95, volume.modality
+
+
+def test_a_result_in_model_space_says_where_it_lies(
+    glioma: Predictor, preparation: StudyPreparation, real_data: Callable[[str], Path]
+) -> None:
+    study = sources(real_data("clinical") / "fg6692" / "raw", ("t1", "t2"))
+    checked = check_study(study, glioma.bundle.task, PredictOptions(space="model", fill="zeros"))
+    result = glioma.predict_checked(checked, prepare=preparation)
+    image = nib.Nifti1Image.from_bytes(encode_nifti(result.mask, result.study.native.header))
+    np.testing.assert_allclose(image.affine, result.study.native.grid.affine, atol=1e-5)
+    assert image.header.get_zooms() == (2.0, 2.0, 2.0)
 
 
 def test_a_series_that_is_not_there_has_no_grid_to_ask_for(

@@ -1,0 +1,89 @@
+"""``brainmvp prepare``: what breaks here loses a study's preparation, or leaves half of one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainmvp_models.space import Space
+from brainmvp_server.commands import prepare as module
+from brainmvp_server.commands.prepare import prepared_study, write_prepared, written_whole
+from brainmvp_server.preparation.rigid import RigidTransform
+from brainmvp_server.preparation.stage import PreparedStudy
+
+
+@pytest.fixture(scope="module")
+def raw(real_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two series of a real patient, whole heads on two grids."""
+    folder = tmp_path_factory.mktemp("raw")
+    for name in ("t1", "t2"):
+        shutil.copy(real_data("clinical") / "fg6692" / "raw" / f"{name}.nii.gz", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(raw: Path) -> PreparedStudy:
+    return prepared_study(raw, Space.STUDY, 2.0)
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "brainmvp_clients.cli", "prepare", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120)
+
+
+def test_everything_that_was_made_is_written_and_agrees(
+    prepared: PreparedStudy, tmp_path: Path
+) -> None:
+    write_prepared(prepared, tmp_path)
+    one, other = (nib.load(tmp_path / f"{name}.nii.gz") for name in ("t1", "t2"))
+    assert one.shape == other.shape and one.header.get_zooms() == (2.0, 2.0, 2.0)
+    np.testing.assert_allclose(one.affine, prepared.study.native.grid.affine, atol=1e-5)
+    mask = np.asarray(nib.load(tmp_path / "brain_t1.nii.gz").dataobj)
+    done = json.loads((tmp_path / "preparation.json").read_text())
+    assert done["reference"] == "t1" and done["moved"][0]["modality"] == "t2"
+    voxel_ml = abs(np.linalg.det(nib.load(tmp_path / "brain_t1.nii.gz").affine[:3, :3])) / 1000
+    assert mask.sum() * voxel_ml == pytest.approx(done["brain_ml"], rel=1e-3)
+    for suffix in ("txt", "tfm"):
+        way = RigidTransform.from_text((tmp_path / f"t1_to_t2.{suffix}").read_text())
+        np.testing.assert_allclose(
+            way.matrix, prepared.to_series[prepared.series[1].modality].matrix, atol=1e-6
+        )
+    with Image.open(tmp_path / "preparation.png") as picture:
+        assert picture.height > 2 * 150
+
+
+def test_what_cannot_be_prepared_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    study, out = tmp_path / "study", tmp_path / "out"
+    study.mkdir()
+    voxels = np.random.default_rng(0).integers(0, 900, (64, 64, 40), dtype=np.int16)
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), study / "t1.nii.gz")
+    done = command(study, "--out", out)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "brainmvp: t1" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study"]
+
+
+def test_a_folder_that_holds_something_is_left_as_it_is(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    done = command(raw, "--out", tmp_path)
+    assert done.returncode == 2 and "is there already" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), written_whole(tmp_path / "out") as folder:
+        (folder / "t1.nii.gz").write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(module.StorageFailed), written_whole(tmp_path / "out"):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
