@@ -13,11 +13,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import BrainMVPError, InvalidBundle, InvalidSettings, StorageFailed
 from brainmvp_server.commands.fetch import fetch_bundles
+from s3_server import s3_bucket
 
 MODELS = Path(__file__).parents[3] / "examples" / "bundles"
 NAME, VERSION = "demo-grade", "1"
@@ -125,31 +125,17 @@ def test_whatever_is_wrong_leaves_the_folder_empty(
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_a_bundle_comes_from_a_bucket(
-    shop: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bundle_comes_from_a_bucket(shop: tuple[Path, str], tmp_path: Path) -> None:
     import boto3
-    import s3fs
 
-    s3fs.S3FileSystem.clear_instance_cache()  # another test's, with its server's address
     digest = offered(shop[0])
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    try:
-        address = "http://{}:{}".format(*server.get_host_and_port())
-        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with s3_bucket("shelf"):
         client = boto3.client("s3")
-        client.create_bucket(Bucket="shelf")
         client.upload_file(str(shop[0] / "a.tar.gz"), "shelf", "a.tar.gz")
         client.close()
         roots = fetch_bundles("s3://shelf/a.tar.gz", tmp_path / "models", digest)
         with pytest.raises(StorageFailed, match=r"s3://shelf/b: cannot be read"):
             fetch_bundles("s3://shelf/b", tmp_path / "models", digest)
-    finally:
-        server.stop()
     assert roots == [tmp_path / "models" / NAME / VERSION]
 
 

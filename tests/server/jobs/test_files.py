@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 from sqlalchemy import event
 
 from brainmvp_models.errors import InvalidSettings
@@ -19,7 +18,7 @@ from brainmvp_server.jobs.files import JobFiles
 from brainmvp_server.jobs.job import JobRequest, JobSpec, KeptStudy
 from brainmvp_server.jobs.store import JobStore
 from brainmvp_server.results.findings import Findings
-from ports import free_port
+from s3_server import s3_bucket
 
 JOB, OTHER = "a" * 32, "b" * 32
 
@@ -29,36 +28,13 @@ def spec(digest: str = "d1") -> JobSpec:
     return JobSpec(id=JOB, owner="", asked=asked, digest=digest, modalities=(Modality.T1,))
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """The address of an S3 server with a bucket."""
-    import boto3
-
-    port = free_port()
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
-    server.start()
-    url = f"http://127.0.0.1:{port}"
-    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
-    client.create_bucket(Bucket="bucket")
-    client.close()
-    yield url
-    server.stop()
-
-
 @pytest.fixture(params=["folder", "s3"])
-def storage(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> JobFiles:
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobFiles]:
     if request.param == "folder":
-        return JobFiles(str(tmp_path / "jobs"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    storage = JobFiles("s3://bucket/jobs")
-    storage.drop(JOB)
-    return storage
+        yield JobFiles(str(tmp_path / "jobs"))
+        return
+    with s3_bucket("bucket"):
+        yield JobFiles("s3://bucket/jobs")
 
 
 @pytest.fixture
