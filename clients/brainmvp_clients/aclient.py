@@ -104,13 +104,14 @@ class AsyncClient:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        brain: StudyPath | None = None,
         on_upload: OnUpload | None = None,
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
         call = wire.predict_call(
             model, version, fill, resample=resample, form=form, prepare=prepare, space=space
         )
-        with open_upload(study, on_upload) as upload:
+        with open_upload(study, on_upload, brain) as upload:
             return parse(Summary, await self._text(call, upload), subject=self.server)
 
     async def mask(
@@ -125,6 +126,7 @@ class AsyncClient:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        brain: StudyPath | None = None,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Path:
@@ -142,7 +144,7 @@ class AsyncClient:
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
             save = partial(append, file, target=target, server=self.server)
-            with open_upload(study, on_upload) as upload:
+            with open_upload(study, on_upload, brain) as upload:
                 async with self._answer(call, upload) as answer:
                     async for chunk in answer.aiter_bytes(wire.CHUNK):
                         await to_thread.run_sync(save, chunk)
@@ -162,6 +164,7 @@ class AsyncClient:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -188,7 +191,7 @@ class AsyncClient:
             scratch(folder) as archive,
         ):
             save = partial(append, archive, target=folder, server=self.server)
-            with open_upload(study, on_upload) as upload:
+            with open_upload(study, on_upload, brain) as upload:
                 async with self._answer(call, upload) as answer:
                     async for chunk in answer.aiter_bytes(wire.CHUNK):
                         await to_thread.run_sync(save, chunk)
@@ -208,6 +211,7 @@ class AsyncClient:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
     ) -> Job:
@@ -228,7 +232,7 @@ class AsyncClient:
             key=key,
             dicom=dicom,
         )
-        with open_upload(study, on_upload) as upload:
+        with open_upload(study, on_upload, brain) as upload:
             return parse(Job, await self._text(call, upload), subject=self.server)
 
     async def jobs(self) -> tuple[Job, ...]:

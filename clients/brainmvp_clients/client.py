@@ -29,7 +29,8 @@ class Client:
     :class:`~brainmvp_clients.errors.ClientError` and its children, and nothing else of the network.
     ``resample`` brings NIfTI volumes on other grids onto the first one's; ``form`` says what
     places them where their headers disagree, ``sform`` or ``qform``. ``prepare`` is ``auto``, which
-    prepares raw heads, or ``none``; ``space`` the modality whose grid their result lies on.
+    prepares raw heads, or ``none``; ``space`` the modality whose grid their result lies on;
+    ``brain`` a NIfTI mask of the brain on one series' grid, taken instead of one looked for.
 
     Example::
 
@@ -111,13 +112,14 @@ class Client:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        brain: StudyPath | None = None,
         on_upload: OnUpload | None = None,
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
         call = wire.predict_call(
             model, version, fill, resample=resample, form=form, prepare=prepare, space=space
         )
-        with open_upload(study, on_upload) as upload:
+        with open_upload(study, on_upload, brain) as upload:
             return parse(Summary, self._text(call, upload), subject=self.server)
 
     def mask(
@@ -132,6 +134,7 @@ class Client:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        brain: StudyPath | None = None,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
     ) -> Path:
@@ -148,7 +151,10 @@ class Client:
         )
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
-            with open_upload(study, on_upload) as upload, self._answer(call, upload) as answer:
+            with (
+                open_upload(study, on_upload, brain) as upload,
+                self._answer(call, upload) as answer,
+            ):
                 for chunk in answer.iter_bytes(wire.CHUNK):
                     append(file, chunk, target=target, server=self.server)
             check_gzip(file, server=self.server)
@@ -167,6 +173,7 @@ class Client:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -192,7 +199,10 @@ class Client:
             staged_folder(Path(into), overwrite=overwrite) as folder,
             scratch(folder) as archive,
         ):
-            with open_upload(study, on_upload) as upload, self._answer(call, upload) as answer:
+            with (
+                open_upload(study, on_upload, brain) as upload,
+                self._answer(call, upload) as answer,
+            ):
                 for chunk in answer.iter_bytes(wire.CHUNK):
                     append(archive, chunk, target=folder, server=self.server)
             return unpack(archive, folder, server=self.server)
@@ -211,6 +221,7 @@ class Client:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
     ) -> Job:
@@ -231,7 +242,7 @@ class Client:
             key=key,
             dicom=dicom,
         )
-        with open_upload(study, on_upload) as upload:
+        with open_upload(study, on_upload, brain) as upload:
             return parse(Job, self._text(call, upload), subject=self.server)
 
     def jobs(self) -> tuple[Job, ...]:

@@ -23,6 +23,9 @@ StudyPath = str | os.PathLike[str]
 ModalityFiles = Mapping[str, StudyPath]
 """Modality name to NIfTI file; or ``files`` to one zip, NIfTI or DICOM file to be identified."""
 
+BRAIN = "brain"
+"""The name of the part that is a brain mask."""
+
 OnUpload = Callable[[int, int], None]
 """Called with the bytes sent and the bytes to send."""
 
@@ -104,8 +107,13 @@ class Upload:
 
 
 @contextmanager
-def open_upload(study: ModalityFiles, on_upload: OnUpload | None = None) -> Iterator[Upload]:
+def open_upload(
+    study: ModalityFiles, on_upload: OnUpload | None = None, brain: StudyPath | None = None
+) -> Iterator[Upload]:
     """The study's files, open for the time of one request.
+
+    Args:
+        brain: a brain mask that goes with them.
 
     Raises:
         ValueError: the study is empty, or a key is no modality's name.
@@ -116,7 +124,8 @@ def open_upload(study: ModalityFiles, on_upload: OnUpload | None = None) -> Iter
     boundary = secrets.token_hex(16)
     with ExitStack() as files:
         parts = []
-        for modality, path in study.items():
+        mask = {} if brain is None else {BRAIN: brain}
+        for modality, path in {**study, **mask}.items():
             if not _NAME.fullmatch(modality):
                 raise ValueError(f"{modality!r} is not a modality's name")
             file = files.enter_context(open_volume(Path(path), modality))

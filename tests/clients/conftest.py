@@ -307,7 +307,8 @@ class DomainError(Exception):
         self.problem, self.remedy, self.subject = problem, remedy, subject
 
 def predict(
-    bundle, study, out, *, fill, resample, form, prepare, space, probabilities, engine, progress
+    bundle, study, out, *, fill, resample, form, prepare, space, brain, probabilities, engine,
+    progress,
 ):
     mode = bundle.name
     (out / "mask.nii.gz").write_bytes(b"mask")
@@ -325,7 +326,7 @@ def predict(
     progress("windows", 1, 2)
     summary = json.loads(Path(os.environ["SUMMARY"]).read_text())
     summary["warnings"] = [
-        f"{bundle} {fill} {resample} {form} {prepare} {space} {probabilities} {engine} "
+        f"{bundle} {fill} {resample} {form} {prepare} {space} {brain} {probabilities} {engine} "
         f"{sorted(study)}"
     ]
     text = json.dumps(summary)

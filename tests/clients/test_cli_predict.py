@@ -30,7 +30,7 @@ def test_prediction_on_a_server_writes_results_and_shows_a_table(
         "predict", "tumour", "--t1", study["t1"], "--flair", study["flair"],
         "--server", peer.url, "--version", "2", "--fill", "zeros", "--probabilities",
         "--resample", "--form", "qform", "--prepare", "none", "--space", "t1",
-        "--out", tmp_path / "r",
+        "--brain", study["flair"], "--out", tmp_path / "r",
     )  # fmt: skip
     assert (code, err) == (0, "")
     shown = _shown(out)
@@ -40,6 +40,7 @@ def test_prediction_on_a_server_writes_results_and_shows_a_table(
         "version": ["2"], "fill": ["zeros"], "probabilities": ["true"], "resample": ["true"],
         "form": ["qform"], "prepare": ["none"], "space": ["t1"],
     }  # fmt: skip
+    assert list(peer.requests[0].parts()) == ["flair", "t1", "brain"]
     assert (tmp_path / "r" / "mask.nii.gz").exists()
 
 
@@ -92,11 +93,12 @@ def test_local_prediction_gets_what_was_asked_and_its_results_move_into_place(
     code, out, err = brainmvp(
         "predict", "bundles/tumour", "--t1", study["t1"], "--version", "2", "--fill", "none",
         "--engine", "onnxruntime", "--probabilities", "--resample", "--json",
+        "--brain", study["flair"],
         "--out", tmp_path / "o" / "r",
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert json.loads(out)["warnings"] == [
-        "bundles/tumour/2 none True None auto None True onnxruntime ['t1']"
+        f"bundles/tumour/2 none True None auto None {study['flair']} True onnxruntime ['t1']"
     ]
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["r"]
     assert (tmp_path / "o" / "r" / "mask.nii.gz").read_bytes() == b"mask"

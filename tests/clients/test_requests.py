@@ -26,6 +26,17 @@ def test_each_modality_arrives_as_one_part_with_its_bytes(
     }
 
 
+def test_a_brain_mask_is_a_part_of_its_own_behind_the_series(
+    peer: Any, call: Any, study: dict[str, Path]
+) -> None:
+    peer.serves_results()
+    call(peer.url, "predict", "tumour", {"t1": study["t1"]}, brain=study["flair"])
+    (request,) = peer.requests
+    parts = request.parts()
+    assert list(parts) == ["t1", "brain"]
+    assert parts["brain"][2] == study["flair"].read_bytes() and parts["brain"][0] == "brain.nii"
+
+
 def test_file_names_with_patient_data_never_leave_the_machine(
     peer: Any, call: Any, study: dict[str, Path]
 ) -> None:

@@ -20,7 +20,7 @@ from brainmvp_clients.cli.show import show_summary
 from brainmvp_clients.client import Client
 from brainmvp_clients.errors import ClientError
 from brainmvp_clients.result_files import SUMMARY, check_folder, staged_folder
-from brainmvp_clients.upload import open_volume
+from brainmvp_clients.upload import BRAIN, open_volume
 
 Files = list[Path] | None
 
@@ -111,6 +111,10 @@ class PredictOptions:
         str | None,
         _text("SERIES", "Whose grid a prepared study's result lies on: a modality, or model."),
     ] = None
+    brain: Annotated[
+        Path | None,
+        _text("FILE", "A brain mask of your own, on a series' grid; else it is looked for."),
+    ] = None
     engine: Annotated[str | None, _text("NAME", "What runs the network here.")] = None
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write probabilities too.")
@@ -135,6 +139,12 @@ class PredictRequest:
     out: Path
     options: PredictOptions
 
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Every file it names, by what errors call it."""
+        brain = self.options.brain
+        return self.study if brain is None else {**self.study, BRAIN: brain}
+
 
 def predict(
     model: Annotated[
@@ -154,7 +164,7 @@ def predict(
     Writes mask.nii.gz, summary.json, preview.png and report.html into --out.
     """
     request = PredictRequest(model, volumes.study, out, options)
-    with naming_files(request.study), progress(shown=not (quiet or as_json)) as bars:
+    with naming_files(request.files), progress(shown=not (quiet or as_json)) as bars:
         if options.server:
             work = _as_job if options.as_job else _on_server
             with connected(options.server) as client:
@@ -180,6 +190,7 @@ def _on_server(request: PredictRequest, client: Client, bars: ProgressDisplay) -
         form=request.options.form,
         prepare=request.options.prepare,
         space=request.options.space,
+        brain=request.options.brain,
         overwrite=request.options.overwrite,
         on_upload=bars.upload,
     )
@@ -198,6 +209,7 @@ def _as_job(request: PredictRequest, client: Client, bars: ProgressDisplay) -> S
         form=request.options.form,
         prepare=request.options.prepare,
         space=request.options.space,
+        brain=request.options.brain,
         on_upload=bars.upload,
     )
     try:
@@ -215,8 +227,8 @@ def _as_job(request: PredictRequest, client: Client, bars: ProgressDisplay) -> S
 
 
 def _locally(request: PredictRequest, bars: ProgressDisplay) -> tuple[Summary, str]:
-    for modality, path in request.study.items():
-        open_volume(path, modality).close()
+    for name, path in request.files.items():
+        open_volume(path, name).close()
     bundle = Path(request.model) / (request.options.version or "")
     with staged_folder(request.out, overwrite=request.options.overwrite) as folder:
         run = plugins.load(
@@ -234,6 +246,7 @@ def _locally(request: PredictRequest, bars: ProgressDisplay) -> tuple[Summary, s
             form=request.options.form,
             prepare=request.options.prepare,
             space=request.options.space,
+            brain=request.options.brain,
             probabilities=request.options.probabilities,
             engine=request.options.engine,
             progress=bars.stage,

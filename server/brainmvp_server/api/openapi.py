@@ -9,6 +9,7 @@ from fastapi import Request
 from brainmvp_models.modality import Modality
 from brainmvp_server.api.access import access_of
 from brainmvp_server.api.problems import MEDIA_TYPE, Problem
+from brainmvp_server.inference.checked_study import BRAIN
 
 PROBLEM: dict[str, Any] = {
     "model": Problem,
@@ -31,6 +32,11 @@ UPLOAD: dict[str, Any] = {
                             "or one DICOM series as a zip",
                         }
                         for modality in Modality
+                    },
+                    BRAIN: {
+                        **_FILE,
+                        "description": "A brain mask to be taken instead of one that is looked "
+                        "for: NIfTI, 1 inside and 0 outside, on the grid of one of the series",
                     },
                     "files": {
                         "type": "array",

@@ -19,6 +19,7 @@ from brainmvp_server.api.uploads import Upload
 from brainmvp_server.imaging.archive import ArchiveLimits
 from brainmvp_server.imaging.intake import IntakeOptions, opened, take_in
 from brainmvp_server.imaging.sources import Source
+from brainmvp_server.inference.checked_study import BRAIN
 from brainmvp_server.results.findings import Findings
 from brainmvp_server.runtime.received_study import ReceivedStudy
 from brainmvp_server.runtime.service import Service
@@ -41,11 +42,12 @@ def build_study_router(service: Service, requests: StudyRequests) -> APIRouter:
         options = asked.options(settings.dicom)
         incoming = await requests.admit(request)
         upload = await incoming.upload()
-        if upload.parts:
+        named = [*upload.parts, *([BRAIN] if upload.brain else ())]
+        if named:
             raise NothingIdentified(
                 "the part says itself what it is, and is not looked at",
                 remedy="Call it files to have it identified (-F files=@t1.nii.gz)",
-                subject=next(iter(upload.parts)).value,
+                subject=str(named[0]),
             )
 
         def work() -> Findings:
@@ -78,12 +80,11 @@ def received(
     """
     named = opened(upload.parts, incoming.folder, options, incoming.cancel.check)
     if not upload.files:
-        return ReceivedStudy(named)
+        return ReceivedStudy(named, brain=upload.brain)
     limits = archive_limits(settings)
     options = replace(options, stand_ins=task.steady_states)
-    return ReceivedStudy(
-        named, take_in(upload.files, incoming.folder, options, limits, incoming.cancel.check)
-    )
+    intake = take_in(upload.files, incoming.folder, options, limits, incoming.cancel.check)
+    return ReceivedStudy(named, intake, brain=upload.brain)
 
 
 def archive_limits(settings: Settings) -> ArchiveLimits:

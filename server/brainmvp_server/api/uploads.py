@@ -31,6 +31,7 @@ from brainmvp_server.api.problems import (
 )
 from brainmvp_server.api.query import declared
 from brainmvp_server.imaging.archive import Unpacked
+from brainmvp_server.inference.checked_study import BRAIN
 
 _SEND = (
     "Send multipart/form-data with one file a modality (-F t1=@t1.nii.gz), or files to be "
@@ -51,12 +52,14 @@ class Upload:
 
     Attributes:
         parts: the files that were named by their modality, in the order they came.
+        brain: the part of that name, a brain mask.
         files: those to be identified, each with the name its sender gave it, for telling modalities
             apart; it may name a patient and is not to be logged.
     """
 
     parts: dict[Modality, Path]
     files: tuple[Unpacked, ...] = ()
+    brain: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ class _Receiver:
     parameters: tuple[str, ...] = ()
     parts: dict[Modality, Path] = field(default_factory=dict)
     files: list[Unpacked] = field(default_factory=list)
+    brain: Path | None = None
     _file: IO[bytes] | None = None
     _name: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
@@ -157,8 +161,9 @@ class _Receiver:
         if not self._complete:
             raise MalformedUpload("the body ends before its last part does", remedy=_SEND)
         if not self.parts and not self.files:
-            raise MalformedUpload("the request holds no file", remedy=_SEND)
-        return Upload(self.parts, tuple(self.files))
+            what = "file" if self.brain is None else "series beside the brain mask"
+            raise MalformedUpload(f"the request holds no {what}", remedy=_SEND)
+        return Upload(self.parts, tuple(self.files), self.brain)
 
     def _part_begin(self) -> None:
         self._disposition = b""
@@ -201,6 +206,14 @@ class _Receiver:
             given = options.get(b"filename", b"").decode("utf-8", "replace")
             self.files.append(Unpacked(path, given))
             self._file = path.open("xb")
+            return
+        if name == BRAIN:
+            if self.brain is not None:
+                raise MalformedUpload(
+                    "the part 'brain' came twice", remedy="Send one mask of the brain"
+                )
+            self.brain = self.folder / BRAIN
+            self._file = self.brain.open("xb")
             return
         modality = part_modality(name, self.parameters)
         if modality in self.parts:

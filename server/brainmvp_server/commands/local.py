@@ -29,6 +29,7 @@ def predict(
     form: Form | None = None,
     prepare: Prepare = "auto",
     space: str | None = None,
+    brain: Path | None = None,
     probabilities: bool = False,
     engine: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -50,7 +51,7 @@ def predict(
         )
         preparation = StudyPreparation(lambda: BrainNetworks(predictor.worker))
         sources = by_modality(study)
-        checked = check_study(sources, predictor.bundle.task, options)
+        checked = check_study(sources, predictor.bundle.task, options, brain=brain)
         result = predictor.predict_checked(checked, None, progress, preparation)
     write_files(result, out)
     return summary_json(result)

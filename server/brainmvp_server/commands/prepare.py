@@ -24,6 +24,8 @@ from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.worker import Worker
 from brainmvp_server.preparation.brain_network import BrainNetworks
+from brainmvp_server.preparation.given_brain import given_brain
+from brainmvp_server.preparation.inspect import inspect
 from brainmvp_server.preparation.outlines import outlines_png
 from brainmvp_server.preparation.stage import PreparedStudy, prepare_study
 from brainmvp_server.results.summary import PreparationDone
@@ -35,6 +37,10 @@ def prepare(
     out: Annotated[Path, typer.Option(help="Folder for what is made of it.")],
     space: Annotated[Space, typer.Option(help="The frame it is brought to.")] = Space.STUDY,
     spacing: Annotated[float, typer.Option(min=0.3, max=10, help="Voxels' edge, mm.")] = 1.0,
+    brain: Annotated[
+        Path | None,
+        typer.Option(help="A brain mask of your own, on a series' grid; else it is looked for."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Bring a study's series together and find the brain, without running a model.
@@ -44,7 +50,7 @@ def prepare(
     """
     try:
         check_place(out, overwrite=overwrite)
-        prepared = prepared_study(study, space, spacing)
+        prepared = prepared_study(study, space, spacing, brain)
         with written_whole(out) as folder:
             write_prepared(prepared, folder)
     except BrainMVPError as error:
@@ -66,8 +72,13 @@ def check_place(out: Path, *, overwrite: bool) -> None:
         )
 
 
-def prepared_study(study: Path, space: Space, spacing: float) -> PreparedStudy:
+def prepared_study(
+    study: Path, space: Space, spacing: float, brain: Path | None = None
+) -> PreparedStudy:
     """Read and prepare the study of a folder or file.
+
+    Args:
+        brain: a brain mask that is taken instead of one that is looked for.
 
     Raises:
         InvalidInput: one of its kinds.
@@ -84,7 +95,13 @@ def prepared_study(study: Path, space: Space, spacing: float) -> PreparedStudy:
             volumes = read_volumes(chosen_for(intake, tuple(Modality), {}))
             rules = Preprocessing(space=space, spacing_mm=edge)
             networks = BrainNetworks(worker)
-            return prepare_study(volumes, rules, lambda: networks, CancelToken(), _untimed)
+            findings = inspect(volumes)
+            given = None
+            if brain is not None:
+                given = given_brain(brain, volumes, one_world=findings.one_world)
+            return prepare_study(
+                volumes, rules, lambda: networks, CancelToken(), _untimed, findings, given
+            )
     finally:
         worker.close()
 
@@ -97,7 +114,8 @@ def write_prepared(prepared: PreparedStudy, folder: Path) -> None:
     if prepared.brain is not None:
         mask = prepared.brain.mask.astype("uint8")
         packed = compress(encode_nifti(mask, spatial_header(prepared.brain.grid.affine)))
-        (folder / f"brain_{prepared.brain.series[0]}.nii.gz").write_bytes(packed)
+        found_in = prepared.brain.series[:1]
+        (folder / f"{'_'.join(('brain', *found_in))}.nii.gz").write_bytes(packed)
     reference = prepared.reference.modality
     ways = {f"{reference}_to_prepared": prepared.to_worked}
     ways |= {f"{reference}_to_{name}": way for name, way in prepared.to_series.items()}
@@ -116,7 +134,7 @@ def figures(prepared: PreparedStudy) -> Iterator[str]:
         yield f"{one.modality}: moved {one.moved_mm:.1f} mm onto {report.reference}"
     if report.brain_ml is not None:
         series = " and ".join(modality.value for modality in report.brain_series)
-        yield f"brain: {report.brain_ml:.0f} mL, found in {series}"
+        yield f"brain: {report.brain_ml:.0f} mL, {f'found in {series}' if series else 'as given'}"
     yield from report.warnings
 
 

@@ -29,7 +29,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.formats import read_front
 from brainmvp_server.imaging.formats.front import Front
 from brainmvp_server.imaging.grid import Affine, Grid
-from brainmvp_server.imaging.nifti_space import SPATIAL, Form, Unusable, placement
+from brainmvp_server.imaging.nifti_space import SPATIAL, Form, Placement, Unusable, placement
 from brainmvp_server.imaging.volume import SpatialHeader, Volume, scaled
 
 _GZIP = b"\x1f\x8b"
@@ -76,10 +76,8 @@ def outline_nifti(
     Raises:
         InvalidVolume, VolumeTooLarge: as :func:`read_nifti`, as far as the header shows it.
     """
-    try:
-        return _Reading(path, modality, limits, form).outline()
-    except Unusable as fault:
-        raise fault.kind(fault.problem, remedy=fault.remedy, subject=modality.value) from None
+    with told_of(modality.value):
+        return Reading(path, limits, form).outline()
 
 
 def read_nifti(
@@ -98,18 +96,34 @@ def read_nifti(
             type, a scaling that gives no numbers, or a compression bomb.
         VolumeTooLarge: the header claims more voxels than ``limits`` allow.
     """
+    with told_of(modality.value):
+        return Reading(path, limits, form).volume(modality)
+
+
+@contextmanager
+def told_of(subject: str) -> Iterator[None]:
+    """Turn a fault of a file into the error that names it."""
     try:
-        return _Reading(path, modality, limits, form).volume()
+        yield
     except Unusable as fault:
-        raise fault.kind(fault.problem, remedy=fault.remedy, subject=modality.value) from None
+        raise fault.kind(fault.problem, remedy=fault.remedy, subject=subject) from None
+
+
+@dataclass(frozen=True, eq=False)
+class StoredVoxels:
+    """What a file holds: voxels (i, j, k), what makes values of them, and where they lie."""
+
+    stored: NDArray[Any]
+    slope: float
+    intercept: float
+    place: Placement
 
 
 @dataclass(frozen=True)
-class _Reading:
+class Reading:
     """One file on its way in."""
 
     path: Path
-    modality: Modality
     limits: Limits
     form: Form
 
@@ -118,24 +132,27 @@ class _Reading:
             header, shape, dtype, _ = self._begin(file, compressed)
             return Outline(placement(header, shape, self.form).grid, dtype.itemsize)
 
-    def volume(self) -> Volume:
+    def volume(self, modality: Modality) -> Volume:
+        read = self.voxels()
+        if fault := check_values(read.stored, read.slope, read.intercept):
+            raise Unusable(*fault)
+        return Volume(
+            modality=modality,
+            stored=read.stored,
+            slope=read.slope,
+            intercept=read.intercept,
+            grid=read.place.grid,
+            header=read.place.header,
+            digest=digest_of(self.path),
+            warnings=tuple(f"{modality}: {warning}" for warning in read.place.warnings),
+        )
+
+    def voxels(self) -> StoredVoxels:
         with _opened(self.path) as (file, compressed):
             header, shape, dtype, voxels = self._begin(file, compressed)
             place = placement(header, shape, self.form)
             slope, intercept = _scaling(header)
-            stored = _read_voxels(voxels, shape, dtype)
-        if fault := check_values(stored, slope, intercept):
-            raise Unusable(*fault)
-        return Volume(
-            modality=self.modality,
-            stored=stored,
-            slope=slope,
-            intercept=intercept,
-            grid=place.grid,
-            header=place.header,
-            digest=digest_of(self.path),
-            warnings=tuple(f"{self.modality}: {warning}" for warning in place.warnings),
-        )
+            return StoredVoxels(_read_voxels(voxels, shape, dtype), slope, intercept, place)
 
     def _begin(
         self, file: IO[bytes], compressed: bool

@@ -14,6 +14,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from brainmvp_models.errors import InvalidSettings
+from brainmvp_server.inference.checked_study import BRAIN
 from brainmvp_server.jobs.job import JobSpec, KeptStudy
 from brainmvp_server.results.findings import Findings
 
@@ -24,7 +25,8 @@ _FINDINGS = "findings.json"
 class JobFiles:
     """Files of jobs under one address.
 
-    ``ID/study/DIGEST/MODALITY`` is a study, with ``findings.json`` where it was identified;
+    ``ID/study/DIGEST/MODALITY`` is a study, with ``brain`` where a mask of it came along, and
+    ``findings.json`` where it was identified;
     ``ID/results/…`` is a result. Every file is written before anything in the database points at
     it. In a folder, only its owner may look at any of it.
 
@@ -51,6 +53,8 @@ class JobFiles:
         """Keep a study's files."""
         for modality, path in study.files.items():
             self._put(path, f"{_study(spec)}/{modality.value}")
+        if study.brain is not None:
+            self._put(study.brain, f"{_study(spec)}/{BRAIN}")
         if study.findings is not None:
             findings = f"{_study(spec)}/{_FINDINGS}"
             with self._open(findings, "wb") as file:
@@ -67,10 +71,13 @@ class JobFiles:
         for modality in spec.modalities:
             files[modality] = folder / modality.value
             self._fs.get_file(self._at(f"{_study(spec)}/{modality.value}"), str(files[modality]))
+        brain = folder / BRAIN if spec.brain else None
+        if brain is not None:
+            self._fs.get_file(self._at(f"{_study(spec)}/{BRAIN}"), str(brain))
         findings = None
         with suppress(FileNotFoundError), self._open(f"{_study(spec)}/{_FINDINGS}", "rb") as file:
             findings = Findings.model_validate_json(file.read())
-        return KeptStudy(files, findings)
+        return KeptStudy(files, findings, brain)
 
     def drop_study(self, spec: JobSpec) -> None:
         """Forget one study; another one of the same job, if there is one, stays."""

@@ -15,6 +15,7 @@ from brainmvp_models.bundle import Bundle, digest_of
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.imaging.nifti_space import Form
+from brainmvp_server.inference.checked_study import BRAIN
 from brainmvp_server.inference.options import PredictOptions, Prepare
 from brainmvp_server.results.dicom.object_options import ObjectOptions
 from brainmvp_server.results.findings import Findings
@@ -99,10 +100,12 @@ class KeptStudy:
     Attributes:
         files: one a modality, in the order they came.
         findings: what was identified when it came; None where every file came under its name.
+        brain: a brain mask of the sender's own.
     """
 
     files: Mapping[Modality, Path]
     findings: Findings | None = None
+    brain: Path | None = None
 
 
 class JobSpec(Wire):
@@ -111,6 +114,7 @@ class JobSpec(Wire):
     Attributes:
         digest: of what was asked and of the study's bytes; equal orders have equal digests.
         modalities: in the order they came; the first one's grid is the result's.
+        brain: whether a brain mask came with them.
     """
 
     id: str
@@ -118,6 +122,7 @@ class JobSpec(Wire):
     asked: JobRequest
     digest: str
     modalities: tuple[Modality, ...]
+    brain: bool = False
 
 
 class JobError(Wire):
@@ -182,9 +187,12 @@ class Jobs(Wire):
     jobs: tuple[Job, ...]
 
 
-def job_digest(asked: JobRequest, files: Mapping[Modality, Path]) -> str:
+def job_digest(asked: JobRequest, study: KeptStudy) -> str:
     """SHA-256 of what was asked and of every file, in the order they came."""
     hasher = hashlib.sha256(asked.model_dump_json().encode())
-    for modality, path in files.items():
-        hasher.update(f"\0{modality.value}\0{digest_of(path)}".encode())
+    files = {modality.value: path for modality, path in study.files.items()}
+    if study.brain is not None:
+        files[BRAIN] = study.brain
+    for name, path in files.items():
+        hasher.update(f"\0{name}\0{digest_of(path)}".encode())
     return hasher.hexdigest()

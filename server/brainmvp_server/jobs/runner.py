@@ -208,7 +208,8 @@ class JobRunner:
         ):
             intake = intake_options(service.settings.dicom)
             sources = opened(kept.files, scratch, intake, cancel.check)
-            received = ReceivedStudy(sources, kept_findings=kept.findings or Findings.none())
+            findings = kept.findings or Findings.none()
+            received = ReceivedStudy(sources, kept_findings=findings, brain=kept.brain)
             with service.predict(bundle, received, options, cancel, attempt) as done:
                 attempt("write", 0, 1)
                 write_files(done.result, out, asked.objects, done.findings)

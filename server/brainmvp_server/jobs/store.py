@@ -54,8 +54,9 @@ class JobStore:
             id=name.hex,
             owner=owner,
             asked=asked,
-            digest=job_digest(asked, study.files),
+            digest=job_digest(asked, study),
             modalities=tuple(study.files),
+            brain=study.brain is not None,
         )
         earlier = self._find(owner, spec.id)
         if earlier is None:

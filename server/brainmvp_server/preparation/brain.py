@@ -63,6 +63,8 @@ class BrainMask:
         at_edge: sides of the image that the brain touches, of left, right, back, front, bottom and
             top.
         warnings: what a reader should know about it.
+        drawn_on: of a mask that was given: the series in whose world it lies; None where all share
+            one.
     """
 
     mask: Mask
@@ -72,6 +74,12 @@ class BrainMask:
     agreement: float | None = None
     at_edge: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    drawn_on: Modality | None = None
+
+    @property
+    def world(self) -> Modality | None:
+        """The series in whose world the mask lies; None for the world that all share."""
+        return self.series[0] if self.series else self.drawn_on
 
 
 def extract_brain(
@@ -147,22 +155,6 @@ def brain_of(
     return _checked(found.mask, volume)
 
 
-def given_brain(volume: Volume) -> BrainMask:
-    """The brain that a mask file of the user's says: every voxel that is not 0.
-
-    Raises:
-        NoBrain: it is empty.
-        ImplausibleBrain: it is too small or too large.
-    """
-    mask: Mask = volume.values(volume.stored) != 0
-    if not mask.any():
-        raise NoBrain(
-            "the mask is empty", remedy="Send one in which the brain is 1", subject="brain"
-        )
-    ml = _plausible(mask, volume.grid, "brain")
-    return BrainMask(mask, volume.grid, ml)
-
-
 def agreement_of(one: BrainMask, two: BrainMask, to_common: Mapping[Modality, Affine]) -> float:
     """Dice of two series' brains over the first one's voxels, the second's read at the nearest."""
     here, there = (to_common.get(brain.series[0], np.eye(4)) for brain in (one, two))
@@ -198,7 +190,7 @@ def _checked(mask: Mask, volume: Volume) -> BrainMask:
         ImplausibleBrain: it is too small, too large or cut off.
     """
     subject = volume.modality.value
-    ml = _plausible(mask, volume.grid, subject)
+    ml = plausible_ml(mask, volume.grid, subject)
     shares = border_shares(mask, volume)
     worst = max(shares, key=lambda side: shares[side])
     if shares[worst] >= CUT_OFF:
@@ -215,7 +207,12 @@ def _checked(mask: Mask, volume: Volume) -> BrainMask:
     return BrainMask(mask, volume.grid, ml, (volume.modality,), at_edge=edges, warnings=notes)
 
 
-def _plausible(mask: Mask, grid: Grid, subject: str) -> float:
+def plausible_ml(mask: Mask, grid: Grid, subject: str) -> float:
+    """The volume of a brain in mL.
+
+    Raises:
+        ImplausibleBrain: it is too small or too large.
+    """
     ml = float(np.count_nonzero(mask)) * grid.voxel_ml
     if not SMALLEST_ML <= ml <= LARGEST_ML:
         raise ImplausibleBrain(

@@ -30,6 +30,7 @@ from brainmvp_server.preparation.atlas import atlas_of, to_atlas
 from brainmvp_server.preparation.belonging import check_belongs
 from brainmvp_server.preparation.brain import BrainMask, extract_brain
 from brainmvp_server.preparation.brain_network import BrainNetworks
+from brainmvp_server.preparation.given_brain import given_brain
 from brainmvp_server.preparation.inspect import StudyFindings, inspect, is_plainly_ready
 from brainmvp_server.preparation.register import Registration, register
 from brainmvp_server.preparation.resample import brought
@@ -95,14 +96,16 @@ class StudyPreparation:
         options = study.options
         with stage("read"):
             volumes = read_volumes(study.sources, study.limits, form=options.form)
-            if is_plainly_ready(volumes):
+            if study.brain is None and is_plainly_ready(volumes):
                 return on_one_grid(volumes), None
             findings = inspect(volumes)
-            if options.as_it_is or not findings.raw:
+            brain = _given(study, volumes, findings)
+            needed = findings.raw or (brain is not None and not findings.extracted)
+            if options.as_it_is or not needed:
                 as_it_came = on_one_grid(volumes, resample=options.resample)
-                return _told_of_skulls(as_it_came, findings), None
+                return _noted(as_it_came, findings, brain), None
         prepared = prepare_study(
-            volumes, task.preprocessing, self._networks, cancel, stage, findings
+            volumes, task.preprocessing, self._networks, cancel, stage, findings, brain
         )
         if options.space == "model":
             return prepared.study, None
@@ -116,8 +119,13 @@ def prepare_study(
     cancel: CancelToken,
     stage: StageMaker,
     findings: StudyFindings | None = None,
+    brain: BrainMask | None = None,
 ) -> PreparedStudy:
     """Prepare a raw study as a task's preprocessing wants it.
+
+    Args:
+        findings: what :func:`inspect` says of it, where that is known.
+        brain: the user's own mask; None to look for the brain where the skull is still on.
 
     Raises:
         NoBrain, ImplausibleBrain, RegistrationFailed: a step did not work.
@@ -131,8 +139,7 @@ def prepare_study(
             registrations = co_register(volumes, reference, cancel)
     to_series = {volume.modality: RigidTransform.identity() for volume in volumes}
     to_series |= {modality: found.to_moving for modality, found in registrations.items()}
-    brain = None
-    if not findings.extracted:
+    if brain is None and not findings.extracted:
         with stage("brain"):
             common = {modality: way.inverse.matrix for modality, way in to_series.items()}
             brain = extract_brain(volumes, networks(), to_common=common, cancel=cancel)
@@ -249,23 +256,36 @@ class _Frame:
     @property
     def _way(self) -> RigidTransform:
         """Takes a point of the reference's world to the world the mask lies in."""
-        if self.brain is None or not self.brain.series:
+        if self.brain is None or self.brain.world is None:
             return RigidTransform.identity()
-        return self.to_series[self.brain.series[0]]
+        return self.to_series[self.brain.world]
 
 
-def _told_of_skulls(study: Study, findings: StudyFindings) -> Study:
-    """A study that is taken as it is; its reader is told of heads that nobody prepared."""
+def _given(
+    study: CheckedStudy, volumes: Sequence[Volume], findings: StudyFindings
+) -> BrainMask | None:
+    """The user's own mask, if there is one.
+
+    Raises:
+        InvalidInput: it is of no use; see :func:`given_brain`.
+    """
+    if study.brain is None:
+        return None
+    form = study.options.form
+    return given_brain(study.brain, volumes, study.limits, form, one_world=findings.one_world)
+
+
+def _noted(study: Study, findings: StudyFindings, brain: BrainMask | None) -> Study:
+    """A study that is taken as it is; its reader is told of heads, and of a mask without a use."""
     heads = {one.modality for one in findings.series if one.head}
-    note = "{}: a whole head with its skull, which a model of brains knows nothing of"
-    return Study(
-        tuple(
-            replace(one, warnings=(*one.warnings, note.format(one.modality)))
-            if one.modality in heads
-            else one
-            for one in study.volumes
-        )
-    )
+    skull = "{}: a whole head with its skull, which a model of brains knows nothing of"
+    unused = ["brain: the mask was not used: the series show brains without skulls"]
+    noted = []
+    for number, one in enumerate(study.volumes):
+        notes = [skull.format(one.modality)] if one.modality in heads else []
+        notes += unused if brain is not None and number == 0 else []
+        noted.append(replace(one, warnings=(*one.warnings, *notes)) if notes else one)
+    return Study(tuple(noted))
 
 
 def _target(prepared: PreparedStudy, space: str | None) -> Volume:

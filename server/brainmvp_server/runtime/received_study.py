@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Task
@@ -23,11 +24,13 @@ class ReceivedStudy:
         named: the sources that were named by their modality.
         intake: what was identified; None where every part was named.
         kept_findings: what was found when a job was posted; None for what is found now.
+        brain: a brain mask of the sender's own.
     """
 
     named: Mapping[Modality, Source]
     intake: Intake | None = None
     kept_findings: Findings | None = None
+    brain: Path | None = None
 
     def sources(self, task: Task) -> dict[Modality, Source]:
         """What a model is given of it, by modality.

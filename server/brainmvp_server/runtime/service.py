@@ -101,7 +101,8 @@ class Service:
             StudyTooLarge: there will never be enough memory for it.
         """
         sources = study.sources(bundle.task)
-        checked = check_study(sources, bundle.task, options, self.settings.limits.volume)
+        limits = self.settings.limits.volume
+        checked = check_study(sources, bundle.task, options, limits, study.brain)
         self.admission.check_size(checked.memory)
         return GivenStudy(checked, study.findings(sources))
 

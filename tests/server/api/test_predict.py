@@ -14,6 +14,7 @@ from isal import igzip
 
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.results.summary import Summary
+from drawn_head import draw_head
 
 from .conftest import Service
 
@@ -151,3 +152,20 @@ def test_no_file_name_or_identifier_reaches_an_answer_or_a_log(
     ]
     assert all("Doe" not in text and "1970" not in text for text in texts)
     assert "Doe" not in caplog.text
+
+
+def test_a_brain_mask_that_is_none_is_refused_by_the_name_of_its_part(
+    service: Service, tmp_path: Path
+) -> None:
+    series = draw_head(tmp_path).series.read_bytes()
+    answer = service.predict(params=ZEROS, files={"t1": series, "brain": series})
+    assert (answer.status_code, answer.json()["part"]) == (422, "brain")
+    assert "it is no mask" in answer.json()["detail"]
+    alone = service.predict(params=ZEROS, files={"brain": series})
+    assert alone.status_code == 400 and "no series" in alone.json()["detail"]
+
+
+def test_a_brain_mask_is_not_identified(service: Service, scan: Path) -> None:
+    files = {"files": scan.read_bytes(), "brain": scan.read_bytes()}
+    answer = service.http.post("/v1/studies/identify", files=files)
+    assert (answer.status_code, answer.json()["part"]) == (422, "brain")

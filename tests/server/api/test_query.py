@@ -96,6 +96,10 @@ UPLOADS: dict[str, tuple[Mapping[str, Any], int, str, tuple[str, ...]]] = {
     ),
     "t1[]": ({"files": {"t1[]": scan()}}, 422, "unknown-modality", ("Call the part 't1'",)),
     "file": ({"files": {"file": scan()}}, 422, "unknown-modality", ("Call the part 'files'",)),
+    "two brain masks": (
+        {"files": [("t1", scan()), ("brain", scan()), ("brain", scan())]},
+        400, "malformed-upload", ("'brain' came twice",),
+    ),
     "no modality": (
         {"files": {"t7": scan()}}, 422, "unknown-modality", ("'t7'", "flair", "files"),
     ),

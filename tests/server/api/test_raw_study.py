@@ -18,6 +18,7 @@ from pydicom.uid import generate_uid
 from brainmvp_server.imaging.grid import Grid
 from dicom_studies.headers import header_of
 from dicom_studies.write import Study, write_series
+from drawn_head import draw_head
 from drawn_results import mask_of
 
 from ..conftest import Start
@@ -84,3 +85,17 @@ def test_a_raw_study_that_is_to_be_taken_as_it_is_is_refused(serve: Start, raw: 
     )
     assert answer.status_code == 422
     assert answer.json()["type"].endswith("grid-mismatch")
+
+
+def test_a_brain_mask_is_taken_instead_of_one_that_is_looked_for(
+    serve: Start, swift_models: Path, tmp_path: Path
+) -> None:
+    drawn = draw_head(tmp_path)
+    answer = serve(swift_models).http.post(
+        "/v1/models/swift/predict",
+        params={"fill": "zeros"},
+        files={"t1": drawn.series.read_bytes(), "brain": drawn.brain.read_bytes()},
+    )
+    assert answer.status_code == 200, answer.text
+    told = answer.json()["preparation"]
+    assert told["brain_series"] == [] and told["brain_ml"] == pytest.approx(drawn.ml)

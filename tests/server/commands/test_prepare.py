@@ -19,6 +19,7 @@ from brainmvp_server.commands import prepare as module
 from brainmvp_server.commands.prepare import prepared_study, write_prepared, written_whole
 from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.stage import PreparedStudy
+from drawn_head import draw_head
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,17 @@ def test_everything_that_was_made_is_written_and_agrees(
         )
     with Image.open(tmp_path / "preparation.png") as picture:
         assert picture.height > 2 * 150
+
+
+def test_a_mask_of_the_users_own_is_taken_and_written_as_it_was(tmp_path: Path) -> None:
+    drawn = draw_head(tmp_path)
+    series = drawn.series.rename(tmp_path / "t1.nii.gz")
+    done = command(series, "--out", tmp_path / "out", "--brain", drawn.brain, "--spacing", 4)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"brain: {drawn.ml:.0f} mL, as given" in done.stdout
+    given, kept = (nib.load(path) for path in (drawn.brain, tmp_path / "out" / "brain.nii.gz"))
+    np.testing.assert_array_equal(given.dataobj, kept.dataobj)
+    np.testing.assert_allclose(given.affine, kept.affine)
 
 
 def test_what_cannot_be_prepared_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from brainmvp_models.errors import InvalidSettings
 from brainmvp_models.modality import Modality
 from brainmvp_server.jobs import database
 from brainmvp_server.jobs.files import JobFiles
-from brainmvp_server.jobs.job import JobRequest, JobSpec, KeptStudy
+from brainmvp_server.jobs.job import JobRequest, JobSpec, KeptStudy, job_digest
 from brainmvp_server.jobs.store import JobStore
 from brainmvp_server.results.findings import Findings
 from s3_server import s3_bucket
@@ -57,6 +57,21 @@ def test_a_study_comes_back_as_it_was_and_is_gone_when_dropped(
     storage.drop_study(spec())
     with pytest.raises(FileNotFoundError):
         storage.fetch_study(spec(), tmp_path / "out")
+
+
+def test_a_brain_mask_comes_back_with_its_study_and_makes_another_order_of_it(
+    storage: JobFiles, scan: Path, tmp_path: Path
+) -> None:
+    mask = tmp_path / "mask"
+    mask.write_bytes(b"mask")
+    study = KeptStudy({Modality.T1: scan}, brain=mask)
+    of_it = spec().model_copy(update={"brain": True})
+    storage.put_study(of_it, study)
+    (tmp_path / "out").mkdir()
+    found = storage.fetch_study(of_it, tmp_path / "out").brain
+    assert found is not None and found.read_bytes() == b"mask"
+    other = job_digest(of_it.asked, KeptStudy({Modality.T1: scan}))
+    assert job_digest(of_it.asked, study) != other
 
 
 def test_results_are_named_read_packed_and_dropped(

@@ -21,6 +21,7 @@ from pydicom import dcmread
 
 from brainmvp_clients import AsyncClient, Client, DicomOptions, Refused
 from dicom_studies import write_study
+from drawn_head import draw_head
 
 from ..conftest import Serving, Start
 
@@ -99,6 +100,17 @@ def test_a_jobs_channels_are_the_study_and_the_templates_on_its_grid(
         voxels, own = np.asarray(image.dataobj), np.asarray(study.dataobj)
         assert voxels.shape == own.shape and voxels.any()
         assert np.array_equal(voxels, own) is (name == "channels/t1.nii.gz")
+
+
+def test_a_job_takes_its_senders_own_brain_mask(service: Serving, tmp_path: Path) -> None:
+    drawn = draw_head(tmp_path)
+    with Client(str(service.http.base_url)) as client:
+        job = client.submit("swift", {"t1": drawn.series}, fill="zeros", brain=drawn.brain)
+        assert service.until(job.id, "done", "failed")["state"] == "done"
+        summary = client.job_results(job.id, tmp_path / "results")
+    told = json.loads((tmp_path / "results" / "summary.json").read_text())["preparation"]
+    assert told["brain_ml"] == pytest.approx(drawn.ml) and told["brain_series"] == []
+    assert summary.model == "swift"
 
 
 def test_a_key_gives_the_same_job_again_and_refuses_another_study(

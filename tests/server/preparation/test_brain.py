@@ -26,7 +26,6 @@ from brainmvp_server.preparation.brain import (
     border_shares,
     brain_of,
     extract_brain,
-    given_brain,
 )
 from brainmvp_server.preparation.brain_network import (
     BrainBundles,
@@ -154,16 +153,6 @@ def test_a_brain_at_the_border_is_a_warning() -> None:
 def test_a_study_without_a_series_to_look_at_is_refused() -> None:
     with pytest.raises(NoBrain, match="no series to find the brain in"):
         extract_brain([_volume(Modality.ADC)], DrawnBrains({}))
-
-
-def test_a_mask_of_the_users_is_taken_and_checked() -> None:
-    volume = _volume(Modality.T1)
-    given = given_brain(replace(volume, stored=_ball(13).astype(np.uint8)))
-    assert given.series == () and np.array_equal(given.mask, _ball(13))
-    with pytest.raises(NoBrain, match="the mask is empty"):
-        given_brain(replace(volume, stored=np.zeros((40,) * 3, np.uint8)))
-    with pytest.raises(ImplausibleBrain, match="brain: the brain has"):
-        given_brain(replace(volume, stored=np.ones((40,) * 3, np.uint8)))
 
 
 def test_a_mask_is_one_part_without_holes() -> None:

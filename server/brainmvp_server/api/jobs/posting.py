@@ -71,7 +71,8 @@ def build_posting_router(service: Service, requests: StudyRequests, asked: Asked
         study = received(upload, incoming, intake, bundle.task, settings)
         given = service.check(bundle, study, options)
         incoming.cancel.check()
-        return KeptStudy(parts_of(given.checked.sources, incoming.folder), given.findings)
+        parts = parts_of(given.checked.sources, incoming.folder)
+        return KeptStudy(parts, given.findings, given.checked.brain)
 
     @router.post(
         "/v1/models/{name}/jobs",
