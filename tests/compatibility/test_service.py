@@ -85,12 +85,16 @@ def keys_of(value: Any, path: str = "") -> set[str]:
     return set()
 
 
-def test_a_summary_has_every_key_and_the_volumes_it_had(http: httpx.Client, past: Path) -> None:
+def predicted(http: httpx.Client, past: Path) -> httpx.Response:
+    """A good answer to a study of then."""
     study = past / "studies" / "a" / "t1.nii.gz"
-    answer = http.post(
+    return http.post(
         f"/v1/models/{MODEL}/predict?fill=center", files={"t1": (study.name, study.read_bytes())}
     )
-    then, now = read(past / "api" / "summary.json"), answer.json()
+
+
+def test_a_summary_has_every_key_and_the_volumes_it_had(http: httpx.Client, past: Path) -> None:
+    then, now = read(past / "api" / "summary.json"), predicted(http, past).json()
     assert keys_of(then) - keys_of(now) == set()
     volumes = {one["name"]: one["volume_ml"] for one in then["structures"]}
     found = {one["name"]: one["volume_ml"] for one in now["structures"]}
@@ -108,14 +112,21 @@ def test_an_answer_has_every_key_it_had(
     assert keys_of(then) - keys_of(now) == set()
 
 
+def refused(http: httpx.Client) -> httpx.Response:
+    """The answer to a modality that there is none of."""
+    return http.post(f"/v1/models/{MODEL}/predict", files={"ct": ("t1.nii.gz", b"anything")})
+
+
 def test_a_problem_is_told_in_the_same_words_for_programs(http: httpx.Client, past: Path) -> None:
-    answer = http.post(f"/v1/models/{MODEL}/predict", files={"ct": ("t1.nii.gz", b"anything")})
-    then, now = read(past / "api" / "problem.json"), answer.json()
+    then, now = read(past / "api" / "problem.json"), refused(http).json()
     assert then.keys() <= now.keys()
     assert (now["type"], now["status"]) == (then["type"], then["status"])
 
 
 def test_no_metric_vanishes_or_changes_its_kind(http: httpx.Client, past: Path) -> None:
+    # A counter with labels is there from its first count on.
+    predicted(http, past).raise_for_status()
+    assert refused(http).is_client_error
     now = metric_names(http.get("/metrics").text)
     changed = {
         name: (then, now.get(name))
