@@ -8,13 +8,14 @@ from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from importlib import metadata
 from io import StringIO
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import BaseModel, ConfigDict
 
 from brainmvp_models import __version__
-from brainmvp_models.errors import EngineUnavailable
+from brainmvp_models.errors import EngineUnavailable, InvalidSettings
 from brainmvp_server.inference.engines import ENGINES, installed_engines
 from brainmvp_server.inference.engines.protocol import EngineSpec
 
@@ -45,6 +46,23 @@ class Checked(BaseModel):
     remedy: str | None = None
 
 
+class CheckedAtlas(BaseModel):
+    """A site's own atlas as it was found.
+
+    Attributes:
+        space: the frame it lies in.
+        problem: why it cannot be used.
+        remedy: what to do about that.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    space: str | None = None
+    problem: str | None = None
+    remedy: str | None = None
+
+
 class Diagnosis(BaseModel):
     """What ``brainmvp doctor --json`` prints.
 
@@ -52,6 +70,7 @@ class Diagnosis(BaseModel):
         gpu: the GPU that would be used.
         driver: its driver, and the newest CUDA that the driver knows.
         packages: versions of what engines are made of, of those installed.
+        atlas: the site's own, where one is named.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,9 +82,12 @@ class Diagnosis(BaseModel):
     driver: str | None
     packages: dict[str, str]
     engines: tuple[Checked, ...]
+    atlas: CheckedAtlas | None = None
 
     def ready(self, engine: str | None) -> bool:
-        """Whether that engine, or else the one that would be chosen, can run."""
+        """Whether that engine, or else the one that would be chosen, can run, and the atlas too."""
+        if self.atlas is not None and self.atlas.problem:
+            return False
         return any(e.ready for e in self.engines if (e.engine == engine if engine else e.chosen))
 
 
@@ -73,11 +95,18 @@ def doctor(
     engine: Annotated[
         str | None, typer.Option(help="The engine that must run; else the one that is chosen.")
     ] = None,
+    atlas: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="BRAINMVP_ATLAS", help="An atlas of your own, as the service is given it."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say which engines can run here, on what, and what to install for the others.
 
-    Exit codes: 0, the engine that would serve can run; 1, it cannot; 2, there is no such engine.
+    Exit codes: 0, the engine that would serve can run, and the atlas be used; 1, they cannot; 2,
+    there is no such engine.
     """
     if engine is not None and engine not in ENGINES:
         typer.echo(
@@ -85,14 +114,14 @@ def doctor(
             err=True,
         )
         raise typer.Exit(2)
-    found = diagnose()
+    found = diagnose(atlas)
     typer.echo(found.model_dump_json(indent=2) if json else as_text(found))
     if not found.ready(engine):
         raise typer.Exit(1)
 
 
-def diagnose() -> Diagnosis:
-    """Look at this machine. Runtimes are loaded; no network is."""
+def diagnose(atlas: Path | None = None) -> Diagnosis:
+    """Look at this machine, and at an atlas. Runtimes are loaded; no network is."""
     gpu, driver, lack = _gpu()
     chosen = next(iter(installed_engines()), None)
     engines = (_checked(name, gpu, lack) for name in ENGINES)
@@ -104,7 +133,17 @@ def diagnose() -> Diagnosis:
         driver=driver,
         packages=dict(_packages()),
         engines=tuple(e.model_copy(update={"chosen": e.engine == chosen}) for e in engines),
+        atlas=None if atlas is None else _checked_atlas(atlas),
     )
+
+
+def _checked_atlas(path: Path) -> CheckedAtlas:
+    from brainmvp_server.preparation.atlas import site_atlas
+
+    try:
+        return CheckedAtlas(file=str(path), space=site_atlas(path).space.value)
+    except InvalidSettings as error:
+        return CheckedAtlas(file=str(path), problem=error.problem, remedy=error.remedy)
 
 
 def as_text(found: Diagnosis) -> str:
@@ -120,7 +159,11 @@ def as_text(found: Diagnosis) -> str:
         lines.append(f"{'*' if entry.chosen else ' '} {entry.engine:<21} {state}")
         if entry.remedy:
             lines.append(f"{'':<24}{entry.remedy}")
-    return "\n".join([*lines, "", "* serves where no --engine is named"])
+    lines += ["", "* serves where no --engine is named"]
+    if found.atlas is not None:
+        lines.append(f"atlas {found.atlas.file}: {found.atlas.problem or found.atlas.space}")
+        lines += [f"{'':<24}{found.atlas.remedy}"] if found.atlas.remedy else []
+    return "\n".join(lines)
 
 
 def _checked(name: str, gpu: str | None, lack: EngineUnavailable | None) -> Checked:

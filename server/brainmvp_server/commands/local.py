@@ -14,7 +14,7 @@ from brainmvp_server.inference.checked_study import check_study
 from brainmvp_server.inference.options import PredictOptions, Prepare
 from brainmvp_server.inference.predictor import Predictor, by_modality
 from brainmvp_server.preparation.brain_network import BrainNetworks
-from brainmvp_server.preparation.stage import StudyPreparation
+from brainmvp_server.preparation.stage import Means, StudyPreparation
 from brainmvp_server.repository.catalogue import Catalogue
 from brainmvp_server.results.files import summary_json, write_files
 
@@ -49,7 +49,7 @@ def predict(
             prepare=prepare,
             space=space,
         )
-        preparation = StudyPreparation(lambda: BrainNetworks(predictor.worker))
+        preparation = StudyPreparation(Means(lambda: BrainNetworks(predictor.worker)))
         sources = by_modality(study)
         checked = check_study(sources, predictor.bundle.task, options, brain=brain)
         result = predictor.predict_checked(checked, None, progress, preparation)

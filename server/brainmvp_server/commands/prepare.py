@@ -27,7 +27,7 @@ from brainmvp_server.preparation.brain_network import BrainNetworks
 from brainmvp_server.preparation.given_brain import given_brain
 from brainmvp_server.preparation.inspect import inspect
 from brainmvp_server.preparation.outlines import outlines_png
-from brainmvp_server.preparation.stage import PreparedStudy, prepare_study
+from brainmvp_server.preparation.stage import Means, PreparedStudy, prepare_study
 from brainmvp_server.results.summary import PreparationDone
 from brainmvp_server.runtime.scratch import Scratch
 
@@ -100,7 +100,7 @@ def prepared_study(
             if brain is not None:
                 given = given_brain(brain, volumes, one_world=findings.one_world)
             return prepare_study(
-                volumes, rules, lambda: networks, CancelToken(), _untimed, findings, given
+                volumes, rules, Means(lambda: networks), CancelToken(), _untimed, findings, given
             )
     finally:
         worker.close()

@@ -1,7 +1,8 @@
 """The atlases that a study can be brought to: their spaces, their grids, and what to register with.
 
 One brain is shipped, the MNI152 average. SRI24's frame is that of the MNI152 turned about the
-left-right axis, so that a study registered with the one lies where data in the other lie.
+left-right axis, so that a study registered with the one lies where data in the other lie. A site
+may name a brain of its own.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from brainmvp_models.errors import InvalidVolume, RegistrationFailed
+from brainmvp_models.errors import InvalidInput, InvalidSettings, RegistrationFailed
 from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.nifti import Limits, read_nifti
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.preparation.climb import climb
+from brainmvp_server.preparation.inspect import inspect_series
 from brainmvp_server.preparation.register import Registration, register
 from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.similarity import BothWays
@@ -39,6 +41,9 @@ _MNI152_CENTRE = np.array([0.0, -22.1, 9.5])
 """Centre of mass of the MNI152's brain, R-A-S mm of its world."""
 _SRI24_CENTRE = np.array([-118.0, 103.0, 74.0])
 """Where brains that were registered to SRI24 have theirs, R-A-S mm: a mean of three patients."""
+_CENTRES = {Space.SRI24: _SRI24_CENTRE, Space.MNI152: _MNI152_CENTRE}
+_OFF_CENTRE_MM = 40.0
+"""So far from a frame's usual centre a brain may lie: the two frames' are 190 mm apart."""
 _COMPARED = 15_000
 """Voxels either way by which half turns are compared."""
 _SRI24_TURN = 14.0
@@ -77,32 +82,61 @@ def to_atlas(series: Pyramid, atlas: Atlas) -> Registration:
     return replace(found, to_moving=found.to_moving.after(atlas.to_brain))
 
 
-def atlas_of(space: Space) -> Atlas | None:
-    """The shipped atlas of a space; None for the study's own."""
+def atlas_of(space: Space, own: Atlas | None = None) -> Atlas | None:
+    """The atlas of a space; None for the study's own.
+
+    Args:
+        own: the site's, which is taken for the space it lies in; else the shipped one is.
+    """
     if space is Space.STUDY:
         return None
+    if own is not None and own.space is space:
+        return own
     if space is Space.MNI152:
         return Atlas(space, _mni152(), _MNI152_GRID, RigidTransform.identity())
     return Atlas(space, _mni152(), _SRI24_GRID, mni152_to_sri24().inverse)
 
 
-def site_atlas(path: Path, space: Space, limits: Limits = Limits()) -> Atlas:
-    """An atlas of the site's own: a T1 without its skull that lies in ``space`` already.
+def site_atlas(path: Path, limits: Limits = Limits()) -> Atlas:
+    """An atlas of the site's own: a T1 without its skull, in the frame of SRI24 or of the MNI152.
 
-    Its grid becomes the grid of the studies.
+    Which of the two is told by where its brain lies. Its grid becomes the grid of the studies.
 
     Raises:
-        InvalidVolume: the file is no usable volume, or ``space`` is the study's own.
-        VolumeTooLarge: it has more voxels than ``limits`` allows.
+        InvalidSettings: the file cannot be read, shows a whole head, or lies in neither frame.
     """
-    if space is Space.STUDY:
-        raise InvalidVolume(
-            "an atlas is of no use to a model whose data stay in their own space",
-            remedy="Leave it out, or use a model whose task names a space",
-            subject="atlas",
+    brain = _read_own(path, limits)
+    if inspect_series(brain).head:
+        raise InvalidSettings(
+            "the atlas shows a whole head with its skull",
+            remedy="Cut the brain out of it first, for example with brainmvp prepare",
+            subject=str(path),
         )
-    brain = read_nifti(path, Modality.T1, limits)
-    return Atlas(space, brain, brain.grid, RigidTransform.identity())
+    centre = Pyramid(brain).middle.centre_of_mass
+    for space, known in _CENTRES.items():
+        if float(np.linalg.norm(centre - known)) < _OFF_CENTRE_MM:
+            return Atlas(space, brain, brain.grid, RigidTransform.identity())
+    place = ", ".join(f"{mm:.0f}" for mm in centre)
+    raise InvalidSettings(
+        f"the atlas's brain lies around ({place}) mm, where that of no known frame does",
+        remedy="Give one in the frame of SRI24 (brains around -118, 103, 74 mm) or of the MNI152 "
+        "(around 0, -22, 10)",
+        subject=str(path),
+    )
+
+
+def _read_own(path: Path, limits: Limits) -> Volume:
+    try:
+        return read_nifti(path, Modality.T1, limits)
+    except InvalidInput as error:
+        reason = error.problem
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    raise InvalidSettings(
+        f"the atlas cannot be read: {reason}",
+        remedy="Give a T1 without its skull, a NIfTI file that the service may read",
+        subject=str(path),
+    )
 
 
 def mni152_to_sri24() -> RigidTransform:

@@ -26,7 +26,7 @@ from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.checked_study import CheckedStudy
 from brainmvp_server.inference.result_space import PreparationReport, ResultSpace, SeriesMoved
-from brainmvp_server.preparation.atlas import atlas_of, to_atlas
+from brainmvp_server.preparation.atlas import Atlas, atlas_of, to_atlas
 from brainmvp_server.preparation.belonging import check_belongs
 from brainmvp_server.preparation.brain import BrainMask, extract_brain
 from brainmvp_server.preparation.brain_network import BrainNetworks
@@ -44,6 +44,19 @@ REFERENCES = (Modality.T1C, Modality.T1, Modality.FLAIR, Modality.T2)
 _NOWHERE = RigidTransform.identity()
 MARGIN_MM = 8.0
 """Around the brain, on a grid that is made for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """What studies are prepared with.
+
+    Attributes:
+        networks: find the brain; made when they are first needed.
+        atlas: the site's own, if it has one.
+    """
+
+    networks: Callable[[], BrainNetworks]
+    atlas: Atlas | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +89,10 @@ class PreparedStudy:
 
 
 class StudyPreparation:
-    """Reads a study and prepares it where it has to be. Safe to share between threads.
+    """Reads a study and prepares it where it has to be. Safe to share between threads."""
 
-    Args:
-        networks: find the brain.
-    """
-
-    def __init__(self, networks: Callable[[], BrainNetworks]) -> None:
-        self._networks = networks
+    def __init__(self, means: Means) -> None:
+        self.means = means
 
     def __call__(
         self, study: CheckedStudy, task: Task, cancel: CancelToken, stage: StageMaker
@@ -105,7 +114,7 @@ class StudyPreparation:
                 as_it_came = on_one_grid(volumes, resample=options.resample)
                 return _noted(as_it_came, findings, brain), None
         prepared = prepare_study(
-            volumes, task.preprocessing, self._networks, cancel, stage, findings, brain
+            volumes, task.preprocessing, self.means, cancel, stage, findings, brain
         )
         if options.space == "model":
             return prepared.study, None
@@ -115,7 +124,7 @@ class StudyPreparation:
 def prepare_study(
     volumes: Sequence[Volume],
     rules: Preprocessing,
-    networks: Callable[[], BrainNetworks],
+    means: Means,
     cancel: CancelToken,
     stage: StageMaker,
     findings: StudyFindings | None = None,
@@ -142,9 +151,9 @@ def prepare_study(
     if brain is None and not findings.extracted:
         with stage("brain"):
             common = {modality: way.inverse.matrix for modality, way in to_series.items()}
-            brain = extract_brain(volumes, networks(), to_common=common, cancel=cancel)
+            brain = extract_brain(volumes, means.networks(), to_common=common, cancel=cancel)
     frame = _Frame(reference, brain, to_series)
-    atlas, placed = atlas_of(rules.space), None
+    atlas, placed = atlas_of(rules.space, means.atlas), None
     if atlas is not None:
         with stage("atlas"):
             cancel.check()

@@ -16,8 +16,9 @@ from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.pipeline import ProgressCallback
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Batching, Worker, WorkerObserver
+from brainmvp_server.preparation.atlas import site_atlas
 from brainmvp_server.preparation.brain_network import BrainNetworks
-from brainmvp_server.preparation.stage import StudyPreparation
+from brainmvp_server.preparation.stage import Means, StudyPreparation
 from brainmvp_server.repository.model_repository import ModelRepository
 from brainmvp_server.runtime.admission import Admission
 from brainmvp_server.runtime.received_study import GivenStudy, Prediction, ReceivedStudy
@@ -31,7 +32,7 @@ class Service:
     Raises:
         InvalidBundle: there is no model folder.
         EngineUnavailable: the engine is not installed, or its GPU is not here.
-        InvalidSettings: the scratch folder cannot be used.
+        InvalidSettings: the scratch folder or the atlas cannot be used.
     """
 
     def __init__(self, settings: Settings, observer: WorkerObserver | None = None) -> None:
@@ -43,20 +44,21 @@ class Service:
                 subject=str(folder),
             )
         check_engine(settings.worker.engine)  # now, not at the first study
+        limits, atlas = settings.limits, settings.worker.atlas
+        own_atlas = None if atlas is None else site_atlas(atlas, limits.volume)
         self.settings = settings
         scratch = settings.service.scratch
         self.scratch = Scratch() if scratch is None else Scratch(scratch)
         self.scratch.empty()
         self.worker = _worker(settings, observer)
         self.repository = ModelRepository(folder, self.worker)
-        limits = settings.limits
         self.admission = Admission(
             limits.requests,
             limits.key_requests,
             limits.memory_mb << 20 if limits.memory_mb else None,
             settings.worker.studies,
         )
-        self.preparation = StudyPreparation(self._brain_networks)
+        self.preparation = StudyPreparation(Means(self._brain_networks, own_atlas))
         self.draining = False
         self._running: set[CancelToken] = set()
         self._lock = threading.Lock()

@@ -178,6 +178,11 @@ class WorkerSettings(Group):
     networks_mb: int | None = Field(
         default=None, ge=1, description="Memory for networks, in MiB; else no limit."
     )
+    atlas: Path | None = Field(
+        default=None,
+        description="A T1 without its skull (NIfTI) in the frame of SRI24 or of the MNI152, which "
+        "studies are brought to where a task asks for that frame; else the packaged MNI152.",
+    )
     warm_up: bool = Field(
         default=True,
         description="Load networks at the start, not at first use, and run one window each.",

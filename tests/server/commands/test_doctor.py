@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import onnx
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from brainmvp_server.commands.doctor import IDENTITY, Diagnosis, diagnose, doctor
 from brainmvp_server.inference.engines import ENGINES, installed_engines
+from brainmvp_server.preparation.atlas import MNI152_FILE
 
 app = typer.Typer()
 app.command()(doctor)
@@ -69,3 +71,14 @@ def test_an_engine_that_cannot_run_exits_1_and_an_unknown_one_2(found: Diagnosis
     unknown = CliRunner().invoke(app, ["--engine", "abacus"])
     assert unknown.exit_code == 2
     assert "Choose one of: tensorrt" in unknown.stderr
+
+
+def test_an_atlas_is_told_usable_or_with_its_problem_and_exits_1(tmp_path: Path) -> None:
+    good = CliRunner().invoke(app, ["--engine", "openvino", "--atlas", str(MNI152_FILE)])
+    assert good.exit_code == 0 and f"atlas {MNI152_FILE}: mni152" in good.stdout
+    missing = tmp_path / "nowhere.nii"
+    variable = {"BRAINMVP_ATLAS": str(missing)}
+    bad = CliRunner().invoke(app, ["--engine", "openvino", "--json"], env=variable)
+    told = Diagnosis.model_validate(json.loads(bad.stdout)).atlas
+    assert bad.exit_code == 1 and told is not None
+    assert told.file == str(missing) and told.problem and told.remedy

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from brainmvp_export.atlas import build
-from brainmvp_models.errors import InvalidVolume, RegistrationFailed
+from brainmvp_models.errors import InvalidSettings, RegistrationFailed
 from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_server.imaging.align import interpolated
@@ -28,6 +28,7 @@ from brainmvp_server.preparation.atlas import (
 )
 from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.working import Pyramid
+from drawn_head import draw_head
 
 RealData = Callable[[str], Path]
 
@@ -120,12 +121,43 @@ def test_a_head_whose_header_turns_it_upside_down_or_back_to_front_is_refused(
         to_atlas(Pyramid(wrong, np.flip(mask, axes)), _atlas(Space.SRI24))
 
 
-def test_a_site_s_own_atlas_brings_its_own_grid() -> None:
-    atlas = site_atlas(MNI152_FILE, Space.MNI152)
-    assert atlas.grid is atlas.brain.grid
-    np.testing.assert_array_equal(atlas.to_brain.matrix, np.eye(4))
+@pytest.mark.parametrize("space", [Space.MNI152, Space.SRI24])
+def test_a_site_s_own_atlas_is_taken_for_the_frame_it_lies_in_and_brings_its_grid(
+    space: Space, tmp_path: Path
+) -> None:
+    known = _atlas(space)
+    image = nib.Nifti1Image(_image(known, known.to_brain).astype(np.int16), known.grid.affine)
+    nib.save(image.slicer[::2, ::2, ::2], tmp_path / "own.nii.gz")
+    own = site_atlas(tmp_path / "own.nii.gz")
+    assert own.space is space and own.grid is own.brain.grid
+    np.testing.assert_array_equal(own.to_brain.matrix, np.eye(4))
+    assert atlas_of(space, own) is own
+    other = Space.SRI24 if space is Space.MNI152 else Space.MNI152
+    assert atlas_of(other, own) not in (own, None) and atlas_of(Space.STUDY, own) is None
 
 
-def test_a_site_s_own_atlas_for_a_model_without_a_space_is_refused() -> None:
-    with pytest.raises(InvalidVolume, match="own space"):
-        site_atlas(MNI152_FILE, Space.STUDY)
+def _noise(folder: Path) -> Path:
+    path = folder / "own.nii"
+    voxels = np.random.default_rng(0).integers(1, 99, (20, 20, 20)).astype(np.int16)
+    nib.save(nib.Nifti1Image(voxels, np.diag([5.0, 5.0, 5.0, 1.0])), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder / "nowhere.nii", "cannot be read: No such file"),
+        (lambda folder: folder, "cannot be read: Is a directory"),
+        (lambda folder: Path(__file__), "cannot be read: it is not a NIfTI file"),
+        (_noise, "lies around .* mm, where that of no known frame does"),
+        (lambda folder: draw_head(folder).series, "a whole head with its skull"),
+    ],
+    ids=["missing", "a folder", "no NIfTI", "another frame", "a head"],
+)
+def test_a_site_s_own_atlas_that_cannot_be_used_is_refused_with_its_file_and_a_remedy(
+    tmp_path: Path, make: Callable[[Path], Path], words: str
+) -> None:
+    path = make(tmp_path)
+    with pytest.raises(InvalidSettings, match=words) as refused:
+        site_atlas(path)
+    assert refused.value.subject == str(path) and refused.value.remedy

@@ -28,7 +28,7 @@ from brainmvp_server.inference.checked_study import check_study
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.preparation.brain_network import BrainNetworks
 from brainmvp_server.preparation.given_brain import given_brain
-from brainmvp_server.preparation.stage import StudyPreparation, prepare_study
+from brainmvp_server.preparation.stage import Means, StudyPreparation, prepare_study
 from drawn_head import DrawnHead, draw_head
 
 FULL = np.ones((60, 60, 60), np.uint8)
@@ -113,7 +113,7 @@ def test_a_mask_is_used_where_its_affine_puts_it_whatever_order_its_axes_have(
     path = written(tmp_path, off[::-1].transpose(0, 2, 1), turned)
     brain = given_brain(path, [head])
     rules = Preprocessing(spacing_mm=(4.0, 4.0, 4.0))
-    prepared = prepare_study([head], rules, not_asked, CancelToken(), untimed, brain=brain)
+    prepared = prepare_study([head], rules, Means(not_asked), CancelToken(), untimed, brain=brain)
     (series,) = prepared.study.volumes
     centre = np.argwhere(series.stored > 0).mean(axis=0)
     world = series.grid.affine[:3, :3] @ centre + series.grid.affine[:3, 3]
@@ -130,7 +130,7 @@ def test_brains_without_skulls_are_taken_as_they_came_and_their_reader_is_told(
     task = load_task("brats-ped")
     options = PredictOptions(fill="zeros")
     checked = check_study({Modality.T1: tmp_path / "t1.nii.gz"}, task, options, brain=drawn.brain)
-    stage = StudyPreparation(not_asked)
+    stage = StudyPreparation(Means(not_asked))
     study, onto = stage(checked, task, CancelToken(), untimed)
     assert onto is None
     assert any("the mask was not used" in text for text in study.native.warnings)
@@ -164,7 +164,9 @@ def test_a_mask_on_any_series_grid_gives_the_same_brain_of_a_real_study(
         brain = given_brain(folder / "reference" / f"brain_{name}.nii.gz", volumes)
         assert brain.world == name
         rules = Preprocessing(spacing_mm=(2.0, 2.0, 2.0))
-        prepared = prepare_study(volumes, rules, not_asked, CancelToken(), untimed, brain=brain)
+        prepared = prepare_study(
+            volumes, rules, Means(not_asked), CancelToken(), untimed, brain=brain
+        )
         assert prepared.report.brain_series == () and prepared.report.brain_ml == brain.ml
         brains.append(prepared)
     grids = [prepared.study.native.grid for prepared in brains]

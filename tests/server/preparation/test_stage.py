@@ -23,7 +23,7 @@ from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.preparation.brain_network import BrainNetworks, dice
 from brainmvp_server.preparation.inspect import is_plainly_ready
-from brainmvp_server.preparation.stage import StudyPreparation, prepare_study, reference_of
+from brainmvp_server.preparation.stage import Means, StudyPreparation, prepare_study, reference_of
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("t1", "t1c", "t2", "flair")
@@ -39,7 +39,7 @@ def glioma() -> Iterator[Predictor]:
 @pytest.fixture(scope="module")
 def preparation(glioma: Predictor) -> StudyPreparation:
     networks = BrainNetworks(glioma.worker)
-    return StudyPreparation(lambda: networks)
+    return StudyPreparation(Means(lambda: networks))
 
 
 def sources(folder: Path, names: tuple[str, ...] = NAMES) -> dict[Modality, Path]:
@@ -107,7 +107,7 @@ def test_a_raw_studys_brain_is_where_a_peer_found_it(
     volumes = read_volumes(sources(folder / "raw", ("t1", "t2")))
     networks = BrainNetworks(glioma.worker)
     rules = glioma.bundle.task.preprocessing
-    prepared = prepare_study(volumes, rules, lambda: networks, CancelToken(), untimed)
+    prepared = prepare_study(volumes, rules, Means(lambda: networks), CancelToken(), untimed)
     peer = nib.load(folder / "reference" / "brain_t1.nii.gz")
     theirs, _ = interpolated(
         np.asarray(peer.dataobj, np.float32),

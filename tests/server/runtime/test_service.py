@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.errors import MissingModality, StudyTooLarge, UnknownModality
+from brainmvp_models.errors import InvalidSettings, MissingModality, StudyTooLarge, UnknownModality
 from brainmvp_models.modality import Modality
+from brainmvp_models.space import Space
 from brainmvp_server.imaging import sources
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.options import PredictOptions
+from brainmvp_server.preparation.atlas import MNI152_FILE
 from brainmvp_server.runtime.received_study import ReceivedStudy
 from brainmvp_server.runtime.service import Service
 from brainmvp_server.settings import Settings
@@ -126,3 +128,13 @@ def test_a_bundle_replaced_before_it_was_loaded_is_begun_anew_and_takes_memory_o
             assert service.admission.memory == service.check(bundle, study, ZEROS).checked.memory
     assert [one.digest for one in begun] == [bundle.digest, now]
     assert service.admission.memory == 0
+
+
+def test_an_atlas_that_cannot_be_read_ends_the_start_and_one_that_can_is_used(
+    open_service: Open, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidSettings, match="atlas cannot be read") as refused:
+        open_service(atlas=tmp_path / "nowhere.nii")
+    assert refused.value.subject == str(tmp_path / "nowhere.nii")
+    own = open_service(atlas=MNI152_FILE).preparation.means.atlas
+    assert own is not None and own.space is Space.MNI152
