@@ -34,12 +34,14 @@ class Batch:
     Attributes:
         windows: (N, C, h, w, d), in the order of ``entries``.
         cut: when the first one was taken, on the scheduler's clock.
+        cut_s: what it took to copy them together.
     """
 
     network: Network
     entries: tuple[Entry, ...]
     windows: NDArray[np.float32]
     cut: float
+    cut_s: float = 0.0
 
     @property
     def wanted(self) -> bool:
@@ -53,23 +55,19 @@ class Scheduler:
     def __init__(self, queue: WindowQueue, clock: Clock = time.monotonic) -> None:
         self._queue = queue
         self._clock = clock
-        self._cut_s = 0.0  # what cutting the last batch took
 
     def now(self) -> float:
         """The time of its clock."""
         return self._clock()
 
-    def took_to_cut(self, seconds: float) -> None:
-        """Learn how long cutting a batch took."""
-        self._cut_s = seconds
-
     def seconds_to_cut(self, batch: Batch, begun: float) -> float:
         """How long from now the next batch is left uncut, while the engine works on this one.
 
-        A cut that was held up once says little of the next one: half the batch is always waited.
+        The next cut is expected to take as long as this batch's own. One that was held up says
+        little of the next: half the batch is always waited.
         """
         usual_s = batch.network.usual_s
-        cut = begun + usual_s - min(self._cut_s, usual_s / 2) - _SPARE
+        cut = begun + usual_s - min(batch.cut_s, usual_s / 2) - _SPARE
         return cut - self._clock()
 
     def is_overtaken(self, batch: Batch, begun: float) -> bool:

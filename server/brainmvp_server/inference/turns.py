@@ -65,14 +65,9 @@ class Turns:
 
     def pick(self, studies: Sequence[Study]) -> Study:
         """The study that gives the next window; there is at least one."""
-        turn = self._turn + 1
-        chosen = min(studies, key=lambda study: study.turn)
-        if turn % _PATIENT or turn - chosen.turn < _PATIENT:
-            chosen = min(studies, key=lambda study: (not study.interactive, weight(study)))
-        self.give(chosen)
-        return chosen
-
-    def give(self, study: Waiting) -> None:
-        """Let a study have the next turn."""
         self._turn += 1
-        study.turn = self._turn
+        chosen = min(studies, key=lambda study: study.turn)
+        if self._turn % _PATIENT or self._turn - chosen.turn < _PATIENT:
+            chosen = min(studies, key=lambda study: (not study.interactive, weight(study)))
+        chosen.turn = self._turn
+        return chosen

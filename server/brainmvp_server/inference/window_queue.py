@@ -44,7 +44,10 @@ class WindowQueue:
         return [run for run in self._runs if run.left and network in (None, run.network)]
 
     def promote(self, run: StudyRun | None) -> None:
-        """Let a study begin the next batch, whatever the order; None leaves it to the order."""
+        """Let a study begin the next batch, whatever the order; None leaves it to the order.
+
+        That is no turn: however often it happens, turns come to whoever has waited.
+        """
         self._promoted = run
 
     def take(self, network: Network | None = None) -> Entry | None:
@@ -61,7 +64,6 @@ class WindowQueue:
             run = self._turns.pick(able)
         elif self._promoted in able:
             run = self._promoted
-            self._turns.give(run)
         else:
             run = self._turns.pick(able)
         if network is None:

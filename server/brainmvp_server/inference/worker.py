@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from brainmvp_models.errors import BrainMVPError, EngineFailed, OutOfMemory, Ser
 from brainmvp_server.inference.engines.guarded import Pending
 from brainmvp_server.inference.network_cache import Network, NetworkCache
 from brainmvp_server.inference.scheduler import Batch, Clock, Scheduler
+from brainmvp_server.inference.second_try import try_again
 from brainmvp_server.inference.study_run import StudyRun
 from brainmvp_server.inference.window_queue import Entry, WindowQueue
 from brainmvp_server.observability.logs import kind_and_place
@@ -58,8 +59,7 @@ class Worker:
     """Takes windows from all running studies, in turn, and brings their logits back.
 
     Which window is next is the :class:`WindowQueue`'s to say, when a batch is cut and which one
-    goes the :class:`Scheduler`'s. A batch that fails is given one more try, window by window, in a
-    fresh engine; what fails again fails its study.
+    goes the :class:`Scheduler`'s, what becomes of one that failed :func:`try_again`'s.
 
     Args:
         clock: what the order of studies is told by; engines have their own.
@@ -121,12 +121,16 @@ class Worker:
         if self._observer is not None:
             self._observer.study_done(model, seconds)
 
-    def close(self) -> None:
-        """End, and free the networks; studies under way end with :class:`ServiceClosing`."""
+    def close(self, patience_s: float = 5.0) -> None:
+        """End, and free the networks; studies under way end with :class:`ServiceClosing`.
+
+        Args:
+            patience_s: how long the batch that is in the engine may take to come to its end.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(timeout=5)
+        self._thread.join(patience_s)
         self.networks.close()
 
     def _run(self) -> None:
@@ -230,8 +234,7 @@ class Worker:
             self._fail(tuple(entries), _unforeseen(error))
             self.networks.release(network)
             return None
-        self._scheduler.took_to_cut(cut_s)
-        return Batch(network, tuple(entries), windows[: len(entries)], begun)
+        return Batch(network, tuple(entries), windows[: len(entries)], begun, cut_s)
 
     def _take(self, network: Network | None, busy: Pending | None) -> Entry | None:
         """The next window, of ``network`` where a batch of it is open; waits for one."""
@@ -264,43 +267,20 @@ class Worker:
                 with self._changed:
                     self._queue.put_back(batch.entries, yielded=True)
             else:
-                self._retry(batch, error)
+                network = batch.network
+                try_again(
+                    batch,
+                    error,
+                    replace=lambda fault: self._replace(network, fault),
+                    bring=lambda entry, window: self._deliver(
+                        (entry,), network.engine.finish(network.engine.start(window))
+                    ),
+                    fail=self._fail,
+                )
         except Exception as error:  # one study's fault must not end the others
             log.error("a batch could not be delivered: %s", kind_and_place(error))
             self._fail(batch.entries, _unforeseen(error))
         return False
-
-    def _retry(self, batch: Batch, error: EngineFailed) -> None:
-        """Give each window of a failed batch one more try, alone, in a fresh engine.
-
-        A study has one such try; a batch that it shared does not count as its own failure.
-        """
-        first = batch.entries[0][0]
-        if all(run is first for run, _ in batch.entries):
-            first.failed += 1
-        try:
-            self._replace(batch.network, error)
-            for index, entry in enumerate(batch.entries):
-                if entry[0].gone:
-                    continue
-                if entry[0].failed > 1:
-                    self._fail((entry,), error)
-                    continue
-                self._retry_alone(batch.network, entry, batch.windows[index : index + 1])
-        except BrainMVPError as unavailable:
-            self._fail(batch.entries, unavailable)
-
-    def _retry_alone(self, network: Network, entry: Entry, window: Array) -> None:
-        """Bring one window through; a second failure fails its study, not the others.
-
-        Raises:
-            EngineUnavailable: there is no fresh engine for the others.
-        """
-        try:
-            self._deliver((entry,), network.engine.finish(network.engine.start(window)))
-        except EngineFailed as again:
-            self._fail((entry,), again)
-            self._replace(network, again)
 
     def _replace(self, network: Network, error: EngineFailed) -> None:
         name = network.bundle.manifest.name
@@ -322,7 +302,7 @@ class Worker:
                 run.done += 1
             self._changed.notify_all()
 
-    def _fail(self, entries: tuple[Entry, ...], error: BrainMVPError) -> None:
+    def _fail(self, entries: Sequence[Entry], error: BrainMVPError) -> None:
         with self._changed:
             for run, _ in entries:
                 run.fail(error)

@@ -8,7 +8,7 @@ import pytest
 from brainmvp_models.errors import StudyCancelled
 from brainmvp_server.inference.scheduler import Batch, Scheduler
 from brainmvp_server.inference.study_run import StudyRun
-from brainmvp_server.inference.window_queue import WindowQueue
+from brainmvp_server.inference.window_queue import Entry, WindowQueue
 from queued_studies import network, queued
 
 
@@ -35,12 +35,16 @@ class Desk:
         self.queue.add(run, self.clock())
         return run
 
-    def cut(self) -> Batch:
+    def cut(self, cut_s: float = 0.0) -> Batch:
         """One window of whoever is next."""
         entry = self.queue.take()
         assert entry is not None
-        voxels = np.zeros((1, 1, 1, 1, 1), np.float32)
-        return Batch(entry[0].network, (entry,), voxels, self.clock())
+        return self.batch(entry, cut_s=cut_s)
+
+    def batch(self, *entries: Entry, cut_s: float = 0.0) -> Batch:
+        """A batch of windows that were taken."""
+        voxels = np.zeros((len(entries), 1, 1, 1, 1), np.float32)
+        return Batch(entries[0][0].network, entries, voxels, self.clock(), cut_s)
 
 
 @pytest.fixture
@@ -49,8 +53,7 @@ def desk() -> Desk:
 
 
 def test_the_next_batch_is_cut_just_before_the_engine_is_through(desk: Desk) -> None:
-    batch = desk.cut()
-    desk.scheduler.took_to_cut(0.1)
+    batch = desk.cut(cut_s=0.1)
     assert desk.scheduler.seconds_to_cut(batch, desk.clock()) == pytest.approx(3.895)
     desk.clock.now += 3
     assert desk.scheduler.seconds_to_cut(batch, 100.0) == pytest.approx(0.895)
@@ -58,8 +61,7 @@ def test_the_next_batch_is_cut_just_before_the_engine_is_through(desk: Desk) -> 
 
 def test_a_cut_that_was_held_up_takes_no_more_than_half_of_the_next_wait(desk: Desk) -> None:
     """Otherwise no small study could stop the batch after it."""
-    batch = desk.cut()
-    desk.scheduler.took_to_cut(40.0)
+    batch = desk.cut(cut_s=40.0)
     assert desk.scheduler.seconds_to_cut(batch, desk.clock()) == pytest.approx(1.995)
 
 
@@ -96,16 +98,34 @@ def test_a_study_that_is_not_small_or_not_waited_for_stops_nothing(
     assert not desk.scheduler.is_overtaken(batch, 100.0)
 
 
-def test_the_smallest_of_several_is_next_also_among_two_large_ones(desk: Desk) -> None:
+@pytest.mark.parametrize("before", range(7))
+@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "cut ahead"])
+def test_the_smallest_that_came_is_next_whoever_has_the_turn(
+    desk: Desk, before: int, stopped: bool
+) -> None:
+    """Every third turn would go to whoever was served longest ago, were it not for this."""
     desk.comes(queued(110, desk.large.network))
-    for _ in range(5):
+    for _ in range(before):
         desk.cut()
     batch = desk.cut()
     desk.clock.now += 1
     desk.comes(queued(2))
     small = desk.comes(queued(1))
-    assert desk.scheduler.is_overtaken(batch, 100.0)
+    if stopped:
+        assert desk.scheduler.is_overtaken(batch, 100.0)
+    else:
+        assert not desk.scheduler.may_go(batch)
     assert desk.cut().entries[0][0] is small
+
+
+def test_a_large_study_makes_way_also_with_its_last_window(desk: Desk) -> None:
+    """What is under way of it counts as left."""
+    for _ in range(99):
+        desk.large.take()
+    batch = desk.cut()
+    desk.clock.now += 1
+    desk.comes(queued(1))
+    assert desk.scheduler.is_overtaken(batch, 100.0)
 
 
 def test_a_batch_that_was_cut_ahead_goes_where_nothing_came(desk: Desk) -> None:
@@ -143,3 +163,16 @@ def test_a_batch_that_nobody_wants_any_more_does_not_go(desk: Desk) -> None:
     desk.large.cancel.request(StudyCancelled("gone", remedy="Send it again"))
     assert not desk.scheduler.may_go(coming)
     assert desk.queue.waiting == 0
+
+
+def test_a_window_whose_companion_ended_has_not_made_way(desk: Desk) -> None:
+    """What is put back for nobody's sake may still be put back for a small study."""
+    for _ in range(3):
+        gone = desk.comes(queued(2))
+        coming = desk.batch((gone, gone.take()), (desk.large, desk.large.take()))
+        gone.cancel.request(StudyCancelled("gone", remedy="Send it again"))
+        assert not desk.scheduler.may_go(coming)
+    coming = desk.cut()
+    desk.clock.now += 1
+    desk.comes(queued(1))
+    assert not desk.scheduler.may_go(coming)

@@ -37,6 +37,11 @@ def test_a_small_study_behind_a_large_one_takes_at_most_twice_its_windows() -> N
         assert finish_times([Queued(500), Queued(small)])[1] <= 2 * small
 
 
+def test_a_small_study_behind_many_large_ones_waits_no_longer_than_behind_one() -> None:
+    """One turn in three is for those who waited, however many they are."""
+    assert finish_times([*(Queued(100) for _ in range(8)), Queued(8)])[8] <= 12
+
+
 def test_a_study_of_one_window_is_next_whenever_it_comes_beside_a_large_one() -> None:
     turns, large = Turns(), Queued(500)
     for _ in range(6):

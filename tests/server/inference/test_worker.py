@@ -162,6 +162,14 @@ def sigmoid(logits: Array) -> Array:
     return 1 / (1 + np.exp(-logits))
 
 
+def two_models(bundle: Bundle) -> tuple[Bundle, Bundle]:
+    """A bundle under two names, whose networks are not each other's."""
+    one, two = (Bundle(bundle.root, bundle.manifest) for _ in range(2))
+    for index, copy in enumerate((one, two)):
+        copy.__dict__["digest"] = f"sha256:{index}"
+    return one, two
+
+
 @pytest.mark.parametrize("engine", [e for e in installed_engines() if not ENGINES[e].on_gpu])
 @pytest.mark.parametrize("windows", [1, 3])
 def test_a_study_gets_the_same_logits_alone_and_among_others(
@@ -400,9 +408,7 @@ def test_a_study_that_ends_between_two_looks_does_not_end_the_worker(small_windo
 
 def test_a_window_cut_for_a_study_that_left_holds_up_no_other_model(small_windows: Bundle) -> None:
     """The second window is cut while the engine has the first one, and then nobody wants it."""
-    one, two = (Bundle(small_windows.root, small_windows.manifest) for _ in range(2))
-    for index, bundle in enumerate((one, two)):
-        bundle.__dict__["digest"] = f"sha256:{index}"
+    one, two = two_models(small_windows)
     gate = Gate()
     engines = {"sha256:0": [Scripted(gate)], "sha256:1": [Scripted(faultless)]}
     networks = NetworkCache(
@@ -425,6 +431,71 @@ def test_a_window_cut_for_a_study_that_left_holds_up_no_other_model(small_window
         np.testing.assert_allclose(other.result(timeout=20), heavier[:3], atol=1e-6)
     until(lambda: first.closed)
     assert first.calls == 1 and networks.loads == 2
+    worker.close()
+
+
+def test_a_network_stays_in_memory_until_its_last_window_is_through(small_windows: Bundle) -> None:
+    """Another model's study, for which there is no room beside it, waits."""
+    one, two = two_models(small_windows)
+    first, windows = Scripted(faultless), len(WindowPlan.of((100, 16, 16), one.task.window))
+    asked = threading.Event()
+
+    def waits_once(call: int) -> None:
+        if call == 3:
+            asked.wait(60)
+
+    first.fault = waits_once
+    calls_before: list[int] = []
+    second = Scripted(lambda _: calls_before.append(first.calls))
+    engines = {"sha256:0": first, "sha256:1": second}
+    networks = NetworkCache(
+        lambda bundle: engines[bundle.digest], budget=network_bytes(small_windows, 1)
+    )
+    worker = Worker(networks)
+    with ThreadPoolExecutor(2) as pool:
+        image = study(shape=(100, 16, 16))
+        large = pool.submit(through, worker, one, image)
+        reaches(first, 3)
+        small = pool.submit(through, worker, two, study(1))
+        asked.set()
+        np.testing.assert_allclose(large.result(timeout=60), image[:3], atol=1e-6)
+        small.result(timeout=60)
+    assert calls_before[0] == windows and not second.closed
+    worker.close()
+
+
+def test_a_window_cut_ahead_is_not_lost_where_the_batch_before_it_cannot_be_tried_again(
+    small_windows: Bundle,
+) -> None:
+    gate = Gate()
+
+    def held_and_then_broken(call: int) -> None:
+        gate(call)
+        raise RuntimeError("broken")
+
+    def load(_: Bundle) -> Engine:
+        engine = next(engines)
+        if engine is None:
+            raise OSError("the driver is being replaced")  # no error of ours
+        return engine
+
+    broken, fresh = Scripted(held_and_then_broken), Scripted(faultless)
+    engines = iter([broken, None, fresh, Scripted(faultless)])
+    networks = NetworkCache(load, budget=network_bytes(small_windows, 1))
+    worker = Worker(networks)
+    with ThreadPoolExecutor(2) as pool, gate:
+        failing = pool.submit(through, worker, small_windows, study(0, (16, 16, 16)))
+        reaches(broken, 1)
+        image = study(1, (16, 16, 16))
+        other = pool.submit(through, worker, small_windows, image)
+        with networks.acquire(small_windows, CancelToken()) as network:
+            until(lambda: network.holders == 5)  # two studies, their batches, and this
+        gate.open()
+        with pytest.raises(EngineFailed):
+            failing.result(timeout=60)
+        np.testing.assert_array_equal(other.result(timeout=60), image[:3])
+    with networks.acquire(two_models(small_windows)[1], CancelToken(20)):
+        pass  # nobody holds the first network any more
     worker.close()
 
 
@@ -488,7 +559,7 @@ def test_a_closing_worker_ends_what_runs(small_windows: Bundle) -> None:
     with working(Scripted(gate)) as worker, ThreadPoolExecutor(1) as pool, gate:
         running = pool.submit(through, worker, small_windows, study(shape=(100, 16, 16)))
         until(lambda: worker.waiting > 0)
-        worker.close()
+        worker.close(patience_s=0.1)
         with pytest.raises(ServiceClosing):
             running.result()
 
