@@ -29,6 +29,8 @@ from brainmvp_server.inference.engines.protocol import USUAL_AT_WORK
 
 log = logging.getLogger(__name__)
 
+_FREEING_S = 5.0
+"""The longest wait for networks to be freed at the end."""
 _UNKNOWN = 54
 """Tensors alive, in input windows, where a bundle does not say: those of the released size."""
 
@@ -184,11 +186,18 @@ class NetworkCache:
             self._drop_unwanted()
 
     def close(self) -> None:
-        """Free every network."""
+        """Free every network; what is not at work is free when this returns.
+
+        A process that ends while a runtime's thread still frees memory is ended by abort().
+        """
         with self._changed:
-            for network in self._loaded.values():
-                network.engine.close()
+            closed = [network.engine for network in self._loaded.values()]
             self._loaded.clear()
+        for engine in closed:
+            engine.close()
+        latest = time.monotonic() + _FREEING_S
+        for engine in closed:
+            engine.wait(latest - time.monotonic())
 
     def discard(self, network: Network) -> None:
         """Take a network that cannot be repaired out of memory; the next study loads it anew."""

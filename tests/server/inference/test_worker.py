@@ -279,6 +279,30 @@ def test_an_engine_on_a_gpu_is_not_told_to_stop_what_it_has_begun() -> None:
     guarded.close()
 
 
+def test_at_the_end_networks_are_free_before_the_process_may_go_but_one_at_work_is_not_waited_for(
+    tiny_bundle: Bundle,
+) -> None:
+    class Slow(Scripted):
+        def close(self) -> None:
+            time.sleep(0.3)
+            super().close()
+
+    idle = Slow(lambda _: None)
+    networks = NetworkCache(lambda _: idle)
+    with networks.acquire(tiny_bundle, CancelToken()):
+        pass
+    networks.close()
+    assert idle.closed
+    with Gate() as gate:
+        at_work = Slow(gate)
+        networks = NetworkCache(lambda _: at_work)
+        with networks.acquire(tiny_bundle, CancelToken()) as network:
+            network.engine.start(np.zeros((1, 4, 8, 8, 8), np.float32))
+            reaches(at_work, 1)
+        networks.close()
+        assert not at_work.closed
+
+
 @pytest.mark.parametrize("engine", [e for e in installed_engines() if not ENGINES[e].on_gpu])
 def test_a_stopped_engine_gives_the_same_at_its_next_batch(
     tiny_bundle: Bundle, engine: str

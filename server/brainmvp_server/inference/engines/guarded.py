@@ -158,6 +158,11 @@ class GuardedEngine:
         if self._thread.busy:
             self._left.add(self._thread.thread, self._bytes)
 
+    def wait(self, seconds: float) -> None:
+        """Wait until a closed engine's memory is free, at most so long; never for one at work."""
+        if not self._thread.busy:
+            self._thread.thread.join(max(seconds, 0.0))
+
     def _fresh(self) -> EngineInfo:
         self._left.check()
         self._thread = _EngineThread(self._load)
