@@ -22,6 +22,13 @@ def is_volume(path: Path) -> bool:
     return start[:2] == _GZIP or start in _NIFTI_STARTS or start in STARTS
 
 
+def nifti_ending(path: Path) -> str | None:
+    """What a NIfTI file's name ends in, by its content; None for what is no NIfTI file."""
+    if _start(path)[:4] not in _NIFTI_STARTS:
+        return None
+    return ".nii.gz" if _is_packed(path) else ".nii"
+
+
 def is_packed_dicom(path: Path) -> bool:
     """Whether it is a DICOM file with a preamble, compressed by gzip."""
     return _is_packed(path) and has_preamble(_start(path))

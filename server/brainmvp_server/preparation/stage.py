@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,12 @@ from brainmvp_models.space import Space
 from brainmvp_models.task import Preprocessing, Task
 from brainmvp_server.imaging.align import interpolated
 from brainmvp_server.imaging.grid import Grid
-from brainmvp_server.imaging.nifti import spatial_header
+from brainmvp_server.imaging.nifti import Limits, spatial_header
 from brainmvp_server.imaging.study import Study, on_one_grid, read_volumes
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.checked_study import CheckedStudy
+from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.result_space import PreparationReport, ResultSpace, SeriesMoved
 from brainmvp_server.preparation.atlas import Atlas, atlas_of, to_atlas
 from brainmvp_server.preparation.belonging import check_belongs
@@ -105,20 +107,53 @@ class StudyPreparation:
         options = study.options
         with stage("read"):
             volumes = read_volumes(study.sources, study.limits, form=options.form)
-            if study.brain is None and is_plainly_ready(volumes):
-                return on_one_grid(volumes), None
-            findings = inspect(volumes)
-            brain = _given(study, volumes, findings)
-            needed = findings.raw or (brain is not None and not findings.extracted)
-            if options.as_it_is or not needed:
-                as_it_came = on_one_grid(volumes, resample=options.resample)
-                return _noted(as_it_came, findings, brain), None
-        prepared = prepare_study(
-            volumes, task.preprocessing, self.means, cancel, stage, findings, brain
-        )
+            looked = look_at(volumes, options, study.limits, study.brain)
+            if isinstance(looked, Study):
+                return looked, None
+        prepared = prepare_study(volumes, task.preprocessing, self.means, cancel, stage, looked)
         if options.space == "model":
             return prepared.study, None
         return prepared.study, prepared.onto(_target(prepared, options.space))
+
+
+@dataclass(frozen=True, eq=False)
+class RawStudy:
+    """What is known of a study that has to be prepared.
+
+    Attributes:
+        findings: what its series are.
+        brain: the user's own mask; None to look for the brain where the skull is still on.
+    """
+
+    findings: StudyFindings
+    brain: BrainMask | None = None
+
+
+def look_at(
+    volumes: Sequence[Volume],
+    options: PredictOptions = PredictOptions(),
+    limits: Limits = Limits(),
+    brain: Path | None = None,
+) -> Study | RawStudy:
+    """The study as it came, where nothing is to be done to it; else what is known of it.
+
+    Args:
+        brain: a brain mask of the user's own.
+
+    Raises:
+        GridMismatch: it is not to be prepared, and its series lie on several grids.
+        InvalidInput: the mask is of no use; see :func:`given_brain`.
+    """
+    if brain is None and is_plainly_ready(volumes):
+        return on_one_grid(volumes)
+    findings = inspect(volumes)
+    given = None
+    if brain is not None:
+        given = given_brain(brain, volumes, limits, options.form, one_world=findings.one_world)
+    needed = findings.raw or (given is not None and not findings.extracted)
+    if options.as_it_is or not needed:
+        return _noted(on_one_grid(volumes, resample=options.resample), findings, given)
+    return RawStudy(findings, given)
 
 
 def prepare_study(
@@ -127,20 +162,19 @@ def prepare_study(
     means: Means,
     cancel: CancelToken,
     stage: StageMaker,
-    findings: StudyFindings | None = None,
-    brain: BrainMask | None = None,
+    raw: RawStudy | None = None,
 ) -> PreparedStudy:
     """Prepare a raw study as a task's preprocessing wants it.
 
     Args:
-        findings: what :func:`inspect` says of it, where that is known.
-        brain: the user's own mask; None to look for the brain where the skull is still on.
+        raw: what :func:`look_at` says of it, where that is known.
 
     Raises:
         NoBrain, ImplausibleBrain, RegistrationFailed: a step did not work.
         EngineFailed, EngineUnavailable: the networks that find the brain cannot be run.
     """
-    findings = findings or inspect(volumes)
+    raw = raw or RawStudy(inspect(volumes))
+    findings, brain = raw.findings, raw.brain
     reference = reference_of(volumes)
     registrations: dict[Modality, Registration] = {}
     if not findings.one_grid:  # series on one grid were brought there by somebody who knew how
@@ -268,20 +302,6 @@ class _Frame:
         if self.brain is None or self.brain.world is None:
             return RigidTransform.identity()
         return self.to_series[self.brain.world]
-
-
-def _given(
-    study: CheckedStudy, volumes: Sequence[Volume], findings: StudyFindings
-) -> BrainMask | None:
-    """The user's own mask, if there is one.
-
-    Raises:
-        InvalidInput: it is of no use; see :func:`given_brain`.
-    """
-    if study.brain is None:
-        return None
-    form = study.options.form
-    return given_brain(study.brain, volumes, study.limits, form, one_world=findings.one_world)
 
 
 def _noted(study: Study, findings: StudyFindings, brain: BrainMask | None) -> Study:

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainmvp_models.space import Space
-from brainmvp_server.commands import prepare as module
-from brainmvp_server.commands.prepare import prepared_study, write_prepared, written_whole
+from brainmvp_models.errors import StorageFailed
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import Preprocessing
+from brainmvp_server.commands.prepared_files import write_prepared, written_whole
+from brainmvp_server.commands.preparer import preparer
 from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.stage import PreparedStudy
 from drawn_head import draw_head
@@ -33,7 +35,14 @@ def raw(real_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def prepared(raw: Path) -> PreparedStudy:
-    return prepared_study(raw, Space.STUDY, 2.0)
+    rules = Preprocessing(spacing_mm=(2.0, 2.0, 2.0))
+    with preparer(rules, tuple(Modality)) as made:
+        ready = made.ready(made.files(raw)).made
+    assert isinstance(ready, PreparedStudy)
+    return ready
+
+
+ROOT = Path(__file__).parents[3]
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -62,6 +71,64 @@ def test_everything_that_was_made_is_written_and_agrees(
         assert picture.height > 2 * 150
 
 
+def test_a_study_that_needs_nothing_is_written_as_it_came_bit_for_bit(tmp_path: Path) -> None:
+    study, out = ROOT / "examples" / "glioma_study", tmp_path / "out"
+    done = command(study, "--out", out, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert told["prepared"] is False and told["preparation"] is None
+    assert sorted(told["series"]) == ["t1", "t1c", "t2"]
+    for name, file in told["series"].items():
+        assert (out / file).read_bytes() == (study / f"{name}.nii.gz").read_bytes()
+    assert len(list(out.iterdir())) == 3
+
+
+def test_a_ready_brain_of_another_format_keeps_its_voxels_and_its_place(tmp_path: Path) -> None:
+    image = nib.load(ROOT / "examples" / "glioma_study" / "t1.nii.gz")
+    voxels = np.asarray(image.dataobj).astype(np.int16)
+    nib.save(nib.MGHImage(voxels, image.affine), tmp_path / "t1.mgz")
+    done = command("--t1", tmp_path / "t1.mgz", "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "it needed nothing" in done.stdout
+    written = nib.load(tmp_path / "out" / "t1.nii.gz")
+    np.testing.assert_array_equal(written.dataobj, voxels)
+    np.testing.assert_allclose(written.affine, image.affine, atol=1e-4)
+
+
+def test_series_by_name_come_to_the_frame_and_the_voxels_of_a_task(
+    raw: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    named = ("--t2", raw / "t1.nii.gz", "--t1", raw / "t2.nii.gz")
+    swapped = command(*named, "--task", "brats-ped", "--out", out)
+    assert swapped.returncode == 0, swapped.stderr
+    assert "t2: moved" in swapped.stdout, "the names are the user's, not those of the files"
+    image = nib.load(out / "t1.nii.gz")
+    assert image.shape == (240, 240, 155) and image.header.get_zooms() == (1.0, 1.0, 1.0)
+    assert json.loads((out / "preparation.json").read_text())["space"] == "sri24"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "give a study's folder or zip, or its series by name"),
+        (("study.zip", "--t1", "t1.nii.gz"), "Give one of the two"),
+        (("nowhere.zip",), "nowhere.zip: there is no such file"),
+        (("--t1", "a.nii", "--t1", "b.nii"), "--t1: is given twice"),
+        (("s.zip", "--task", "brats-ped", "--space", "sri24"), "--task: says the frame"),
+        (("s.zip", "--task", "nonsense"), "is neither a preset nor a file"),
+    ],
+)
+def test_a_command_line_that_cannot_be_meant_is_one_line(
+    words: tuple[str, ...], line: str, tmp_path: Path
+) -> None:
+    (tmp_path / "s.zip").write_bytes(b"")
+    asked = [tmp_path / word if word == "s.zip" else word for word in words]
+    done = command(*asked, "--out", tmp_path / "out")
+    assert done.returncode == 2 and line in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
 def test_a_mask_of_the_users_own_is_taken_and_written_as_it_was(tmp_path: Path) -> None:
     drawn = draw_head(tmp_path)
     series = drawn.series.rename(tmp_path / "t1.nii.gz")
@@ -79,7 +146,7 @@ def test_what_cannot_be_prepared_is_one_line_and_leaves_nothing(tmp_path: Path) 
     voxels = np.random.default_rng(0).integers(0, 900, (64, 64, 40), dtype=np.int16)
     nib.save(nib.Nifti1Image(voxels, np.eye(4)), study / "t1.nii.gz")
     done = command(study, "--out", out)
-    assert done.returncode == 2
+    assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1 and "brainmvp: t1" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study"]
 
@@ -96,6 +163,6 @@ def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
         (folder / "t1.nii.gz").write_bytes(b"half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(module.StorageFailed), written_whole(tmp_path / "out"):
+    with pytest.raises(StorageFailed), written_whole(tmp_path / "out"):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []

@@ -28,7 +28,13 @@ from brainmvp_server.inference.checked_study import check_study
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.preparation.brain_network import BrainNetworks
 from brainmvp_server.preparation.given_brain import given_brain
-from brainmvp_server.preparation.stage import Means, StudyPreparation, prepare_study
+from brainmvp_server.preparation.inspect import inspect
+from brainmvp_server.preparation.stage import (
+    Means,
+    RawStudy,
+    StudyPreparation,
+    prepare_study,
+)
 from drawn_head import DrawnHead, draw_head
 
 FULL = np.ones((60, 60, 60), np.uint8)
@@ -112,8 +118,9 @@ def test_a_mask_is_used_where_its_affine_puts_it_whatever_order_its_axes_have(
     turned = image.affine @ np.array([[-1, 0, 0, 59], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]])
     path = written(tmp_path, off[::-1].transpose(0, 2, 1), turned)
     brain = given_brain(path, [head])
+    raw = RawStudy(inspect([head]), brain)
     rules = Preprocessing(spacing_mm=(4.0, 4.0, 4.0))
-    prepared = prepare_study([head], rules, Means(not_asked), CancelToken(), untimed, brain=brain)
+    prepared = prepare_study([head], rules, Means(not_asked), CancelToken(), untimed, raw)
     (series,) = prepared.study.volumes
     centre = np.argwhere(series.stored > 0).mean(axis=0)
     world = series.grid.affine[:3, :3] @ centre + series.grid.affine[:3, 3]
@@ -163,10 +170,9 @@ def test_a_mask_on_any_series_grid_gives_the_same_brain_of_a_real_study(
     for name in ("t1", "t2"):
         brain = given_brain(folder / "reference" / f"brain_{name}.nii.gz", volumes)
         assert brain.world == name
+        raw = RawStudy(inspect(volumes), brain)
         rules = Preprocessing(spacing_mm=(2.0, 2.0, 2.0))
-        prepared = prepare_study(
-            volumes, rules, Means(not_asked), CancelToken(), untimed, brain=brain
-        )
+        prepared = prepare_study(volumes, rules, Means(not_asked), CancelToken(), untimed, raw)
         assert prepared.report.brain_series == () and prepared.report.brain_ml == brain.ml
         brains.append(prepared)
     grids = [prepared.study.native.grid for prepared in brains]
