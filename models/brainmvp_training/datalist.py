@@ -24,7 +24,7 @@ from brainmvp_models.modality import Modality, parse_modality, printable
 from brainmvp_training.bids import read_bids
 from brainmvp_training.case import Case, is_nifti, modality_in_name
 
-__all__ = ["ALL_SECTIONS", "Case", "read_datalist", "split_fold"]
+__all__ = ["ALL_SECTIONS", "Case", "read_datalist", "sections_of", "split_fold"]
 
 ALL_SECTIONS = "all"
 """The section that stands for every one."""
@@ -80,6 +80,15 @@ def read_datalist(
             subject=path.name,
         )
     return _distinct(cases)
+
+
+def sections_of(path: Path) -> tuple[str, ...]:
+    """The sections of a datalist file, in its order.
+
+    Raises:
+        InvalidDatalist: it cannot be read, or is no datalist.
+    """
+    return tuple(_sections(path))
 
 
 def split_fold(

@@ -13,6 +13,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_models.task import Preprocessing, load_task
 from brainmvp_server.commands.named_series import NamedSeries
+from brainmvp_server.commands.prepare_list import listed_cases, prepare_list
 from brainmvp_server.commands.prepared_files import (
     WrittenStudy,
     check_place,
@@ -20,6 +21,8 @@ from brainmvp_server.commands.prepared_files import (
     written_whole,
 )
 from brainmvp_server.commands.preparer import preparer
+
+SOME_FAILED = 1
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,10 @@ def prepare(
         Path | None,
         typer.Option(help="A brain mask of your own, on a series' grid; else it is looked for."),
     ] = None,
+    datalist: Annotated[
+        Path | None,
+        typer.Option(help="A list of cases in JSON, instead of a study; its masks come along."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
@@ -84,10 +91,16 @@ def prepare(
 
     Writes the series as brains on one grid, the brain's mask, the matrices as text and for ITK,
     preparation.json with the figures, and preparation.png to look at. A study that needs nothing
-    is written as it came, bit for bit.
+    is written as it came, bit for bit. Of --datalist, each case is written into a folder of its
+    own, and datalist.json names those that could be prepared. Exit codes: 0 all done, 1 some cases
+    are not in the new list, 2 bad usage or input.
     """
     try:
         check_place(out, overwrite=overwrite)
+        if datalist is not None:
+            _check_alone(study, named, brain)
+            code = _whole_list(datalist, options, out, as_json=as_json)
+            raise typer.Exit(code)
         written = _one_study(study, named, options, brain, out)
     except BrainMVPError as error:
         typer.echo(f"brainmvp: {error}", err=True)
@@ -117,3 +130,31 @@ def _one_study(
         ready = made.ready(sources, brain)
         with written_whole(out) as folder:
             return ready.write(folder, out)
+
+
+def _check_alone(study: Path | None, named: NamedSeries, brain: Path | None) -> None:
+    if study is not None or named.files or brain is not None:
+        raise InvalidInput(
+            "names all studies itself",
+            remedy="Leave out the study, its series and --brain",
+            subject="--datalist",
+        )
+
+
+def _whole_list(datalist: Path, options: RuleOptions, out: Path, *, as_json: bool) -> int:
+    """Prepare every case of a list; the exit code."""
+    channels = options.modalities if options.task is not None else None
+    cases = listed_cases(datalist, channels)
+    with preparer(options.rules, options.modalities, options.atlas) as made:
+        report = prepare_list(cases, out, made, _say_nothing if as_json else typer.echo)
+    for one in report.failed:
+        typer.echo(f"brainmvp: {one.section}, {one.name}: {one.problem}", err=True)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    elif report.datalist is not None:
+        typer.echo(f"written to {report.datalist}")
+    return SOME_FAILED if report.failed else 0
+
+
+def _say_nothing(_: str) -> None:
+    """Where JSON is all that is to be printed."""

@@ -1,8 +1,9 @@
-"""Reading a mask: a NIfTI file of two values, or of one, which is no volume to the other reader."""
+"""Reading masks and labels: NIfTI files of few values, or of one, which are no volumes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from brainmvp_server.imaging.nifti_space import Form, Unusable
 from brainmvp_server.imaging.volume import scaled
 
 _TWO_VALUES = "Send 1 inside and 0 outside; cut probabilities off at 0.5 first"
+_LARGEST = 65535
 
 
 def outline_mask(
@@ -51,3 +53,27 @@ def read_mask(
             raise Unusable("it is no mask: it holds other values than 0 and one more", _TWO_VALUES)
         outside = low if ends[0] == 0 else high
         return read.stored != outside, read.place.grid
+
+
+def read_labels(
+    path: Path, subject: str, limits: Limits = Limits(), form: Form = "sform"
+) -> tuple[NDArray[Any], Grid]:
+    """Read a file of whole numbers; ``subject`` names it in errors.
+
+    Returns:
+        (i, j, k), in the smallest type of unsigned integers, and where its voxels lie.
+
+    Raises:
+        InvalidVolume: as :func:`read_nifti`; or it holds other values than 0, 1, … 65535.
+        VolumeTooLarge: see :func:`read_nifti`.
+    """
+    with told_of(subject):
+        read = Reading(path, limits, form).voxels()
+        values = scaled(read.stored, read.slope, read.intercept)
+        low, high = values.min(), values.max()
+        if not (low >= 0 and high <= _LARGEST and np.array_equal(values, np.rint(values))):
+            raise Unusable(
+                f"its values are no labels: whole numbers from 0 to {_LARGEST}",
+                "Send a mask in which each structure has a number",
+            )
+        return values.astype(np.min_scalar_type(int(high))), read.place.grid
