@@ -1,6 +1,6 @@
 """Does anything that somebody sends stop everybody else? The longest wait for ``/health/live``.
 
-    python benchmarks/stalls.py [--models DIR] [--at-once 4] [--write]
+    python benchmarks/stalls.py [--models DIR] [--at-once 4] [--only TEXT] [--write]
 
 Each kind of file is sent by several clients at once, while another one asks for ``/health/live`` a
 hundred times a second. A series' last slice is of another type than the rest: it is refused when
@@ -153,7 +153,8 @@ def measure(options: argparse.Namespace) -> list[str]:
         tempfile.TemporaryDirectory() as scratch,
         served(options.models, "--log-level", "error") as (url, _),
     ):
-        for number, (name, made) in enumerate(cases()):
+        asked = (case for case in cases() if options.only in case[0])
+        for number, (name, made) in enumerate(asked):
             folder = Path(scratch) / str(number)
             folder.mkdir()
             say(name)
@@ -178,6 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=HERE.parent / "examples" / "bundles")
     parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--only", default="", metavar="TEXT", help="kinds whose name has it")
     parser.add_argument("--write", action="store_true", help="keep the table in the docs")
     parser.add_argument("--watch", metavar="URL", help="ask for /health/live there, for the others")
     options = parser.parse_args()
@@ -186,7 +188,7 @@ def main() -> None:
         return
     lines = measure(options)
     print("\n".join(lines))
-    if options.write:
+    if options.write and not options.only:
         keep(lines, PAGE, "stalls")
 
 

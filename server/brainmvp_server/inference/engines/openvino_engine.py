@@ -8,13 +8,26 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from brainmvp_models.errors import EngineUnavailable
 from brainmvp_server.inference.engines.protocol import EngineInfo, EngineOptions
+
+_MOST_XML = 4 << 20
+"""Bytes of a graph in OpenVINO's form; the released network's has under 1 MiB.
+
+OpenVINO holds the interpreter's lock while it parses one: 0.04 s a MiB.
+"""
 
 
 class OpenVinoEngine:
     """A network compiled by OpenVINO: an ONNX file, or OpenVINO's own form in INT8."""
 
     def __init__(self, network: Path) -> None:
+        if network.suffix == ".xml" and network.stat().st_size > _MOST_XML:
+            raise EngineUnavailable(
+                f"{network.name} has more than {_MOST_XML >> 20} MiB, more than any network's graph",
+                remedy="Export the bundle anew; weights belong into the file beside it",
+                subject=network.name,
+            )
         core = ov.Core()
         # By default OpenVINO computes in bfloat16 where the CPU can: 0.1 standard deviations of
         # the logits off. Full precision is the contract.
