@@ -24,7 +24,7 @@ class OpenVinoEngine:
     def __init__(self, network: Path) -> None:
         if network.suffix == ".xml" and network.stat().st_size > _MOST_XML:
             raise EngineUnavailable(
-                f"{network.name} has more than {_MOST_XML >> 20} MiB, more than any network's graph",
+                f"{network.name} has more than {_MOST_XML >> 20} MiB, more than a graph needs",
                 remedy="Export the bundle anew; weights belong into the file beside it",
                 subject=network.name,
             )
