@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from brainmvp_models.bundle import Bundle
     from brainmvp_models.errors import BrainMVPError
     from brainmvp_models.task import load_task
-    from brainmvp_server.inference.predictor import Predictor
     from brainmvp_server.inference.result import Result
+    from brainmvp_server.preparation.predictor import Predictor
 
 __all__ = ["AsyncClient", "BrainMVPError", "Bundle", "Client", "Predictor", "Result", "load_task"]
 
@@ -25,7 +25,7 @@ _HOMES = {
     "BrainMVPError": "brainmvp_models.errors",
     "Bundle": "brainmvp_models.bundle",
     "Client": "brainmvp_clients",
-    "Predictor": "brainmvp_server.inference.predictor",
+    "Predictor": "brainmvp_server.preparation.predictor",
     "Result": "brainmvp_server.inference.result",
     "load_task": "brainmvp_models.task",
 }

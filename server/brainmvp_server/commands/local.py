@@ -10,11 +10,8 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle, TemplateMismatch
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.imaging.nifti_space import Form
-from brainmvp_server.inference.checked_study import check_study
-from brainmvp_server.inference.options import PredictOptions, Prepare
-from brainmvp_server.inference.predictor import Predictor, by_modality
-from brainmvp_server.preparation.brain_network import BrainNetworks
-from brainmvp_server.preparation.stage import Means, StudyPreparation
+from brainmvp_server.inference.options import Prepare
+from brainmvp_server.preparation.predictor import Predictor
 from brainmvp_server.repository.catalogue import Catalogue
 from brainmvp_server.results.files import summary_json, write_files
 
@@ -41,18 +38,17 @@ def predict(
     """
     policy = parse_policy(fill)
     with Predictor.load(Bundle.open(bundle), engine) as predictor:
-        options = PredictOptions(
+        result = predictor.predict(
+            study,
             fill=policy,
             probabilities=probabilities,
             resample=resample,
             form=form or "sform",
             prepare=prepare,
             space=space,
+            brain=brain,
+            progress=progress,
         )
-        preparation = StudyPreparation(Means(lambda: BrainNetworks(predictor.worker)))
-        sources = by_modality(study)
-        checked = check_study(sources, predictor.bundle.task, options, brain=brain)
-        result = predictor.predict_checked(checked, None, progress, preparation)
     write_files(result, out)
     return summary_json(result)
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import DuplicateModality, InvalidBundle
@@ -22,11 +23,14 @@ from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.checked_study import CheckedStudy, check_study
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.network_cache import NetworkCache
-from brainmvp_server.inference.options import PredictOptions
+from brainmvp_server.inference.options import PredictOptions, Prepare
 from brainmvp_server.inference.pipeline import ProgressCallback, StudyPipeline
 from brainmvp_server.inference.result import Result
 from brainmvp_server.inference.result_space import ResultSpace
 from brainmvp_server.inference.worker import Worker
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 StageMaker = Callable[[str], AbstractContextManager[None]]
 """Times a stage of that name, and tells of it."""
@@ -47,6 +51,7 @@ class Predictor:
     Args:
         worker: brings windows through the engine; one for all models of a device. It stays its
             maker's to close; :meth:`load` makes one that :meth:`close` ends.
+        preparation: makes of raw studies what the task is run on; None where none is to be made.
 
     Example::
 
@@ -55,13 +60,16 @@ class Predictor:
         result.mask, result.structures, result.filled
     """
 
-    def __init__(self, bundle: Bundle, worker: Worker) -> None:
+    def __init__(
+        self, bundle: Bundle, worker: Worker, preparation: Preparation | None = None
+    ) -> None:
         self.bundle = bundle
         self.worker = worker
+        self.preparation = preparation
         self._own_worker = False
 
     @classmethod
-    def load(cls, path: str | Path | Bundle, engine: str | None = None) -> Predictor:
+    def load(cls, path: str | Path | Bundle, engine: str | None = None) -> Self:
         """Open a bundle, verify it and load its network, with a worker of its own.
 
         Raises:
@@ -81,7 +89,7 @@ class Predictor:
         predictor._own_worker = True
         return predictor
 
-    def __enter__(self) -> Predictor:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -106,18 +114,25 @@ class Predictor:
         templates: bool = False,
         resample: bool = False,
         form: Form = "sform",
+        prepare: Prepare = "auto",
+        space: str | None = None,
+        brain: str | Path | None = None,
         limits: Limits = Limits(),
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
         interactive: bool = True,
         notes: Sequence[str] = (),
     ) -> Result:
-        """Segment or classify one study; the first file's grid is the result's grid.
+        """Segment or classify one study.
+
+        The result lies on the first file's grid; that of a study that was prepared on the grid of
+        the series the others were brought to, or of ``space``.
 
         Args:
             files: one NIfTI file, or stack of a DICOM series, a modality.
-            fill, probabilities, templates, resample, form, interactive: see
+            fill, probabilities, templates, resample, form, prepare, space, interactive: see
                 :class:`PredictOptions`.
+            brain: a brain mask on one series' grid (NIfTI), taken instead of one looked for.
             limits: what a volume may hold.
             progress: told the stage, and how much of it is done.
             cancel: asked before each stage and window whether the study may go on.
@@ -128,9 +143,12 @@ class Predictor:
             EngineFailed: the engine failed twice on the study.
             StudyStopped: ``cancel`` said so.
         """
-        options = PredictOptions(fill, probabilities, templates, resample, form, interactive)
-        study = check_study(by_modality(files), self.bundle.task, options, limits)
-        return self.predict_checked(study, cancel, progress).with_notes(notes)
+        options = PredictOptions(
+            fill, probabilities, templates, resample, form, interactive, prepare, space
+        )
+        mask = None if brain is None else Path(brain)
+        study = check_study(by_modality(files), self.bundle.task, options, limits, mask)
+        return self.predict_checked(study, cancel, progress, self.preparation).with_notes(notes)
 
     def predict_checked(
         self,
