@@ -124,8 +124,51 @@ class FilledModality(Answer):
     template: str | None = None
 
 
+class Size(Answer):
+    """The diameters of a connected part, from border to border, in mm.
+
+    Attributes:
+        plane: the slices that ``diameter_mm`` and ``across_mm`` lie in.
+        across_mm: the longest diameter in the slice of ``diameter_mm``, at right angles to it.
+        product_mm2: both multiplied.
+    """
+
+    plane: str
+    diameter_mm: float
+    across_mm: float
+    product_mm2: float
+    diameter_3d_mm: float
+    diameter_ends_mm: tuple[Triple, Triple]
+    across_ends_mm: tuple[Triple, Triple]
+
+
+class Part(Answer):
+    """One connected part of a structure: of a model of lesions, a lesion.
+
+    Attributes:
+        number: 1 for the largest.
+        side: left, right or both; None where no brain is known.
+        to_surface_mm: to the outer surface of the brain; None where none is known.
+    """
+
+    number: int
+    voxels: int
+    volume_ml: float
+    centroid_mm: Triple
+    size: Size
+    side: str | None = None
+    to_surface_mm: float | None = None
+
+
 class Structure(Answer):
-    """One segmented structure, measured; ``labels`` are the mask's values that it is made of."""
+    """One segmented structure, measured.
+
+    Attributes:
+        labels: the mask's values that it is made of.
+        components: how many connected parts it has.
+        size: of the part that is longest in one slice; in space, of the longest of all.
+        parts: the largest ones, measured.
+    """
 
     name: str
     title: str = ""
@@ -137,6 +180,10 @@ class Structure(Answer):
     components: int
     bounding_box_mm: tuple[Triple, Triple] | None = None
     centroid_mm: Triple | None = None
+    size: Size | None = None
+    side: str | None = None
+    to_surface_mm: float | None = None
+    parts: tuple[Part, ...] = ()
 
 
 class Score(Answer):

@@ -21,6 +21,8 @@ SCHEMA_OF: dict[type[Answer], str] = {
     answers.Engine: "EngineUsed",
     answers.RealModality: "RealModality",
     answers.FilledModality: "FilledModality",
+    answers.Size: "SizeFound",
+    answers.Part: "PartFound",
     answers.Structure: "StructureFound",
     answers.Score: "ScoreGiven",
     answers.Finding: "Finding",

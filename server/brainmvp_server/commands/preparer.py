@@ -13,9 +13,10 @@ from brainmvp_server.commands.prepared_files import ReadyStudy
 from brainmvp_server.imaging.archive import Unpacked
 from brainmvp_server.imaging.intake import IntakeOptions, chosen_for, opened, take_in
 from brainmvp_server.imaging.sources import Source
-from brainmvp_server.imaging.study import Study, read_volumes
+from brainmvp_server.imaging.study import read_volumes
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.network_cache import NetworkCache
+from brainmvp_server.inference.result_space import WorkedOn
 from brainmvp_server.inference.worker import Worker
 from brainmvp_server.preparation.atlas import site_atlas
 from brainmvp_server.preparation.brain_network import BrainNetworks
@@ -67,10 +68,10 @@ class Preparer:
         """
         volumes = read_volumes(sources)
         looked = look_at(volumes, brain=brain)
-        if isinstance(looked, Study):
+        if isinstance(looked, WorkedOn):
             findings = inspect(volumes)
             if findings.extracted:
-                return ReadyStudy(looked, volumes, sources)
+                return ReadyStudy(looked.study, volumes, sources)
             looked = RawStudy(findings)  # neither heads nor brains: it will be told why it is none
         made = prepare_study(volumes, self.rules, self.means, CancelToken(), _untimed, looked)
         return ReadyStudy(made, volumes, sources)

@@ -27,7 +27,7 @@ from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.postprocess import Segmentation, restored, segment, softmax
 from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
 from brainmvp_server.inference.result import ClassScore, Result
-from brainmvp_server.inference.result_space import ResultSpace
+from brainmvp_server.inference.result_space import ResultSpace, WorkedOn
 from brainmvp_server.inference.stopwatch import Stopwatch
 from brainmvp_server.inference.study_run import StudyRun
 from brainmvp_server.inference.windows import Blend, ScoreMean, WindowPlan
@@ -73,22 +73,19 @@ class StudyPipeline:
             lambda: read_study(sources, self.limits, resample=options.resample, form=options.form),
         )
 
-    def run(self, study: Study, onto: ResultSpace | None = None) -> Result:
+    def run(self, worked_on: WorkedOn) -> Result:
         """All other stages: volumes to the result.
-
-        Args:
-            onto: where the result is wanted, where that is not the study's own grid.
 
         Raises:
             InvalidInput, EngineFailed, StudyStopped: as for a predictor.
         """
-        task = self.bundle.task
+        task, study, onto = self.bundle.task, worked_on.study, worked_on.onto
         prepared = self._do("preprocess", lambda: prepare(study, task.preprocessing, self.limits))
         space = prepared.space
         image, channels, templates = self._fill(prepared, space, onto)
         logits, windows, engine = self._infer(image)
         del image  # a study's largest array; what follows needs the room
-        segmentation, structures = self._restore(logits, space, onto)
+        segmentation, structures = self._restore(logits, space, worked_on)
         expected = self._expected(channels)
         seconds = self.stopwatch.seconds
         self.worker.study_done(self.bundle.manifest.name, seconds)
@@ -162,17 +159,20 @@ class StudyPipeline:
         return self._do("blend", stitching.mean), len(plan), network.engine.info
 
     def _restore(
-        self, logits: Array, space: ModelSpace, onto: ResultSpace | None
+        self, logits: Array, space: ModelSpace, worked_on: WorkedOn
     ) -> tuple[Segmentation | None, tuple[Structure, ...]]:
         outputs, probabilities = self.bundle.task.outputs, self.options.probabilities
         if isinstance(outputs, ScoreOutputs):
             return None, ()
+        onto = worked_on.onto
         segmentation = self._do(
             "restore",
             lambda: segment(logits, space, outputs, probabilities=probabilities, onto=onto),
         )
         grid = onto.grid if onto else space.native
-        structures = self._do("measure", lambda: measure(segmentation.outputs, outputs, grid))
+        structures = self._do(
+            "measure", lambda: measure(segmentation.outputs, outputs, grid, worked_on.brain)
+        )
         return segmentation, structures
 
     def _scores(self, logits: Array) -> tuple[ClassScore, ...]:

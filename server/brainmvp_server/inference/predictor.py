@@ -26,7 +26,7 @@ from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.options import PredictOptions, Prepare
 from brainmvp_server.inference.pipeline import ProgressCallback, StudyPipeline
 from brainmvp_server.inference.result import Result
-from brainmvp_server.inference.result_space import ResultSpace
+from brainmvp_server.inference.result_space import WorkedOn
 from brainmvp_server.inference.worker import Worker
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 
 StageMaker = Callable[[str], AbstractContextManager[None]]
 """Times a stage of that name, and tells of it."""
-Preparation = Callable[
-    [CheckedStudy, Task, CancelToken, StageMaker], tuple[Study, ResultSpace | None]
-]
+Preparation = Callable[[CheckedStudy, Task, CancelToken, StageMaker], WorkedOn]
 """Reads a study and makes of it what a task is run on; see :mod:`brainmvp_server.preparation`."""
 
 _LARGE = 8
@@ -173,9 +171,8 @@ class Predictor:
             gives_way=study.voxels > _LARGE * math.prod(self.bundle.task.window.size),
         )
         if prepare is None:
-            return pipeline.run(pipeline.read(study.sources))
-        worked_on, onto = prepare(study, self.bundle.task, pipeline.cancel, pipeline.stage)
-        return pipeline.run(worked_on, onto)
+            return pipeline.run(WorkedOn(pipeline.read(study.sources)))
+        return pipeline.run(prepare(study, self.bundle.task, pipeline.cancel, pipeline.stage))
 
     def predict_study(
         self,
@@ -191,7 +188,7 @@ class Predictor:
         """
         options, task = PredictOptions(fill), self.bundle.task
         check_modalities(tuple(v.modality for v in study.volumes), task, options.policy(task))
-        return self._pipeline(options, Limits(), None, progress).run(study)
+        return self._pipeline(options, Limits(), None, progress).run(WorkedOn(study))
 
     def _pipeline(
         self,

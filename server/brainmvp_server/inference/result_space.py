@@ -12,6 +12,7 @@ from brainmvp_models.space import Space
 from brainmvp_server.imaging.align import interpolated
 from brainmvp_server.imaging.grid import Affine, Grid
 from brainmvp_server.imaging.study import Study
+from brainmvp_server.inference.brain_surface import Brain
 from brainmvp_server.inference.preprocess import ModelSpace
 
 Array = NDArray[np.float32]
@@ -82,3 +83,17 @@ class ResultSpace:
         """An image (X, Y, Z) of model space on the result's grid, by one interpolation."""
         here = Grid(image.shape, space.affine)
         return interpolated(image, here, self.grid, self.to_worked)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class WorkedOn:
+    """What a task is run on.
+
+    Attributes:
+        onto: where the result is wanted, where that is not the study's own grid.
+        brain: where the result's brain is known, in the world of its grid.
+    """
+
+    study: Study
+    onto: ResultSpace | None = None
+    brain: Brain | None = None

@@ -19,7 +19,6 @@ from brainmvp_models.errors import GridMismatch
 from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_models.task import Preprocessing, Task
-from brainmvp_server.imaging.align import interpolated
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.nifti import Limits, spatial_header
 from brainmvp_server.imaging.study import Study, on_one_grid, read_volumes
@@ -27,10 +26,16 @@ from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.checked_study import CheckedStudy
 from brainmvp_server.inference.options import PredictOptions
-from brainmvp_server.inference.result_space import PreparationReport, ResultSpace, SeriesMoved
+from brainmvp_server.inference.result_space import (
+    PreparationReport,
+    ResultSpace,
+    SeriesMoved,
+    WorkedOn,
+)
 from brainmvp_server.preparation.atlas import Atlas, atlas_of, to_atlas
 from brainmvp_server.preparation.belonging import check_belongs
 from brainmvp_server.preparation.brain import BrainMask, extract_brain
+from brainmvp_server.preparation.brain_frame import BrainFrame, shown_brain
 from brainmvp_server.preparation.brain_network import BrainNetworks
 from brainmvp_server.preparation.given_brain import given_brain
 from brainmvp_server.preparation.inspect import StudyFindings, inspect, is_plainly_ready
@@ -43,7 +48,6 @@ StageMaker = Callable[[str], AbstractContextManager[None]]
 
 REFERENCES = (Modality.T1C, Modality.T1, Modality.FLAIR, Modality.T2)
 """The series the others are brought to: the first of these that is there, else the first given."""
-_NOWHERE = RigidTransform.identity()
 MARGIN_MM = 8.0
 """Around the brain, on a grid that is made for it."""
 
@@ -89,6 +93,14 @@ class PreparedStudy:
         back = self.to_worked.after(self.to_series[target.modality].inverse)
         return ResultSpace(Study((target, *others)), back.matrix, self.report)
 
+    def worked_on(self, target: Volume | None) -> WorkedOn:
+        """This study, and its result's place: the grid of one of the series, or its own."""
+        frame = BrainFrame(self.reference, self.brain, self.to_series)
+        if target is None:
+            return WorkedOn(self.study, None, frame.brain_in(self.to_worked, self.to_worked))
+        brain = frame.brain_in(self.to_series[target.modality], self.to_worked)
+        return WorkedOn(self.study, self.onto(target), brain)
+
 
 class StudyPreparation:
     """Reads a study and prepares it where it has to be. Safe to share between threads."""
@@ -98,8 +110,8 @@ class StudyPreparation:
 
     def __call__(
         self, study: CheckedStudy, task: Task, cancel: CancelToken, stage: StageMaker
-    ) -> tuple[Study, ResultSpace | None]:
-        """What the task is run on, and where its result is wanted; None for on that very grid.
+    ) -> WorkedOn:
+        """What the task is run on, where its result is wanted, and the brain there.
 
         Raises:
             InvalidInput: a file that cannot be read, or a study that cannot be prepared.
@@ -108,12 +120,12 @@ class StudyPreparation:
         with stage("read"):
             volumes = read_volumes(study.sources, study.limits, form=options.form)
             looked = look_at(volumes, options, study.limits, study.brain)
-            if isinstance(looked, Study):
-                return looked, None
+            if isinstance(looked, WorkedOn):
+                return looked
         prepared = prepare_study(volumes, task.preprocessing, self.means, cancel, stage, looked)
         if options.space == "model":
-            return prepared.study, None
-        return prepared.study, prepared.onto(_target(prepared, options.space))
+            return prepared.worked_on(None)
+        return prepared.worked_on(_target(prepared, options.space))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +146,7 @@ def look_at(
     options: PredictOptions = PredictOptions(),
     limits: Limits = Limits(),
     brain: Path | None = None,
-) -> Study | RawStudy:
+) -> WorkedOn | RawStudy:
     """The study as it came, where nothing is to be done to it; else what is known of it.
 
     Args:
@@ -145,14 +157,16 @@ def look_at(
         InvalidInput: the mask is of no use; see :func:`given_brain`.
     """
     if brain is None and is_plainly_ready(volumes):
-        return on_one_grid(volumes)
+        ready = on_one_grid(volumes)
+        return WorkedOn(ready, brain=shown_brain(ready))
     findings = inspect(volumes)
     given = None
     if brain is not None:
         given = given_brain(brain, volumes, limits, options.form, one_world=findings.one_world)
     needed = findings.raw or (given is not None and not findings.extracted)
     if options.as_it_is or not needed:
-        return _noted(on_one_grid(volumes, resample=options.resample), findings, given)
+        noted = _noted(on_one_grid(volumes, resample=options.resample), findings, given)
+        return WorkedOn(noted, brain=shown_brain(noted) if findings.extracted else None)
     return RawStudy(findings, given)
 
 
@@ -186,7 +200,7 @@ def prepare_study(
         with stage("brain"):
             common = {modality: way.inverse.matrix for modality, way in to_series.items()}
             brain = extract_brain(volumes, means.networks(), to_common=common, cancel=cancel)
-    frame = _Frame(reference, brain, to_series)
+    frame = BrainFrame(reference, brain, to_series)
     atlas, placed = atlas_of(rules.space, means.atlas), None
     if atlas is not None:
         with stage("atlas"):
@@ -203,7 +217,7 @@ def prepare_study(
 
 
 def _study_on(
-    grid: Grid, volumes: Sequence[Volume], frame: _Frame, to_reference: RigidTransform
+    grid: Grid, volumes: Sequence[Volume], frame: BrainFrame, to_reference: RigidTransform
 ) -> Study:
     """The brain of every series on one grid, each series interpolated once."""
     mask = None if frame.brain is None else frame.mask_on(grid, to_reference)
@@ -258,50 +272,6 @@ def spaced(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
         return grid
     x, y, z = (int(n) for n in np.ceil(np.asarray(grid.shape) / ratio))
     return Grid((x, y, z), grid.affine @ np.diag([*ratio, 1.0]))
-
-
-@dataclass(frozen=True, eq=False)
-class _Frame:
-    """The brain in the reference's world, whatever series it was found in."""
-
-    reference: Volume
-    brain: BrainMask | None
-    to_series: Mapping[Modality, RigidTransform]
-
-    def points(self) -> NDArray[np.float64]:
-        """(N, 3), some points of the brain and its outermost ones, mm."""
-        voxels = np.argwhere(self._mask)
-        some = voxels[:: max(len(voxels) // 20_000, 1)]
-        ends = np.concatenate([some, voxels[voxels.argmin(axis=0)], voxels[voxels.argmax(axis=0)]])
-        affine = self._grid.affine
-        return self._way.inverse.apply(ends @ affine[:3, :3].T + affine[:3, 3])
-
-    def mask_on(self, grid: Grid, to_reference: RigidTransform = _NOWHERE) -> NDArray[np.bool_]:
-        """The brain (X, Y, Z) on another grid: where half a voxel or more of it is brain.
-
-        Args:
-            to_reference: takes a point of that grid's world to the reference's.
-        """
-        across = self._way.after(to_reference).matrix
-        image, _ = interpolated(self._mask.astype(np.float32), self._grid, grid, across)
-        return np.asarray(image >= 0.5)
-
-    @property
-    def _mask(self) -> NDArray[np.bool_]:
-        if self.brain is not None:
-            return self.brain.mask
-        return np.asarray(self.reference.stored != self.reference.stored.min())
-
-    @property
-    def _grid(self) -> Grid:
-        return self.reference.grid if self.brain is None else self.brain.grid
-
-    @property
-    def _way(self) -> RigidTransform:
-        """Takes a point of the reference's world to the world the mask lies in."""
-        if self.brain is None or self.brain.world is None:
-            return RigidTransform.identity()
-        return self.to_series[self.brain.world]
 
 
 def _noted(study: Study, findings: StudyFindings, brain: BrainMask | None) -> Study:

@@ -22,7 +22,8 @@ from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import bounding_box
 from brainmvp_server.inference.result import Result
 from brainmvp_server.results.planes import PLANES, Planes, structure_colours
-from brainmvp_server.results.summary import ExpectedQuality, StructureFound, Summary
+from brainmvp_server.results.structures import StructureFound
+from brainmvp_server.results.summary import ExpectedQuality, Summary
 
 _PANEL = 420
 _QUALITY = 88

@@ -17,6 +17,7 @@ from brainmvp_server.inference.result import Result
 from brainmvp_server.inference.result_space import PreparationReport
 from brainmvp_server.results.dicom.objects import MissingObject
 from brainmvp_server.results.findings import Finding, Findings
+from brainmvp_server.results.structures import StructureFound
 from brainmvp_server.results.wire import Point, Wire
 
 
@@ -51,27 +52,6 @@ class FilledModality(Wire):
     modality: Modality
     policy: FillPolicy
     template: Modality | None = Field(description="The template that stands in, if one does.")
-
-
-class StructureFound(Wire):
-    """A region or class, measured on the native grid."""
-
-    name: str
-    title: str
-    value: int | None = Field(
-        description="Its value in the mask; null for a region of several labels."
-    )
-    labels: tuple[int, ...] = Field(description="The values in the mask that it is made of.")
-    colour: str
-    volume_ml: float
-    voxels: int
-    components: int = Field(description="Connected parts (26 neighbours).")
-    bounding_box_mm: tuple[Point, Point] | None = Field(
-        description="Two opposite corners, outer voxel edges, RAS+; null if nothing was found."
-    )
-    centroid_mm: Point | None = Field(
-        description="Mean of the voxels' centres, RAS+; null if nothing was found."
-    )
 
 
 class ScoreGiven(Wire):
@@ -209,7 +189,7 @@ class Summary(Wire):
             ),
             filled=tuple(FilledModality(**vars(entry)) for entry in result.filled),
             identified=findings.volumes if findings else (),
-            structures=tuple(StructureFound(**vars(entry)) for entry in result.structures),
+            structures=tuple(StructureFound.of(entry) for entry in result.structures),
             scores=tuple(ScoreGiven(**vars(entry)) for entry in result.scores),
             expected_quality=tuple(
                 ExpectedQuality(**quality.model_dump(exclude={"real", "fill"}))

@@ -8,6 +8,7 @@ import type { Job, StructureFound, Summary } from "./wire";
 import { measuredOn, qualityTable } from "./quality";
 import { capital, duration, modality } from "./words";
 import { downloads } from "./downloads";
+import { parts } from "./parts";
 import { radios } from "./radios";
 
 const LAYOUTS: [Layout, string][] = [
@@ -146,6 +147,7 @@ export class ResultView {
         h("label", { class: "field grow" }, h("span", {}, "Opacity"), opacity),
         h("label", { class: "check" }, outline, "Outline"),
       ),
+      ...parts(this.shown.structures, (point) => this.viewer?.goTo(point)),
     );
   }
 

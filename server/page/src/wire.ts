@@ -162,6 +162,21 @@ export interface OutputGiven {
   value: number | null;
 }
 
+/** A connected part of a structure (26 neighbours): of a model of lesions, a lesion. */
+export interface PartFound {
+  /** 1 for the largest; it says nothing of another result's parts. */
+  number: number;
+  voxels: number;
+  volume_ml: number;
+  /** Mean of the voxels' centres, RAS+. */
+  centroid_mm: [number, number, number];
+  size: SizeFound;
+  /** The half of the brain that holds 90 % of it; null where no brain is known. */
+  side: "left" | "right" | "both" | null;
+  /** The smallest distance to the outer surface of the brain, 0 where it reaches outside; null where no brain is known. */
+  to_surface_mm: number | null;
+}
+
 /** What was done to a raw study before the network saw it. */
 export interface PreparationDone {
   /** The series the others were brought to. */
@@ -210,6 +225,24 @@ export interface ScoreGiven {
   score: number;
 }
 
+/** The diameters of a connected part, from border to border. */
+export interface SizeFound {
+  /** The slices that the first two diameters lie in. */
+  plane: "sagittal" | "coronal" | "axial";
+  /** The longest diameter in one slice. */
+  diameter_mm: number;
+  /** The longest one in that slice at right angles to it. */
+  across_mm: number;
+  /** Both multiplied: RANO's bidimensional product. */
+  product_mm2: number;
+  /** The longest diameter in space. */
+  diameter_3d_mm: number;
+  /** RAS+. */
+  diameter_ends_mm: [[number, number, number], [number, number, number]];
+  /** RAS+. */
+  across_ends_mm: [[number, number, number], [number, number, number]];
+}
+
 /** Where the heads of a model's training data lay, by the name used in task files. ``study`` is the study's own space, ``sri24`` and ``mni152`` are those of the two atlases (Rohlfing et al., Hum Brain Mapp 31:798-819, 2010; Fonov et al., NeuroImage 54:313-327, 2011). */
 export type Space = "study" | "sri24" | "mni152";
 
@@ -233,6 +266,14 @@ export interface StructureFound {
   bounding_box_mm: [[number, number, number], [number, number, number]] | null;
   /** Mean of the voxels' centres, RAS+; null if nothing was found. */
   centroid_mm: [number, number, number] | null;
+  /** Of the part that is longest in one slice; diameter_3d_mm is the largest of any part. */
+  size: SizeFound | null;
+  /** As of a part, of the parts together. */
+  side: "left" | "right" | "both" | null;
+  /** As of a part, of the part that is nearest. */
+  to_surface_mm: number | null;
+  /** The largest connected parts, by size: at most 20, and beyond the first only those of 0.01 mL or more. components counts all. */
+  parts: PartFound[];
 }
 
 /** One line of the subset card: quality measured when only these modalities are real. */

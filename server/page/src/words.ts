@@ -40,6 +40,12 @@ export const METRICS: Record<string, string> = {
   auc: "AUC",
 };
 
+export const SIDES: Record<"left" | "right" | "both", string> = {
+  left: "left",
+  right: "right",
+  both: "both sides",
+};
+
 export const STAGES: Record<string, string> = {
   read: "Reading the volumes",
   preprocess: "Preparing the volumes",

@@ -138,9 +138,9 @@ def test_brains_without_skulls_are_taken_as_they_came_and_their_reader_is_told(
     options = PredictOptions(fill="zeros")
     checked = check_study({Modality.T1: tmp_path / "t1.nii.gz"}, task, options, brain=drawn.brain)
     stage = StudyPreparation(Means(not_asked))
-    study, onto = stage(checked, task, CancelToken(), untimed)
-    assert onto is None
-    assert any("the mask was not used" in text for text in study.native.warnings)
+    worked_on = stage(checked, task, CancelToken(), untimed)
+    assert worked_on.onto is None
+    assert any("the mask was not used" in text for text in worked_on.study.native.warnings)
 
 
 @pytest.mark.parametrize("options", [PredictOptions(prepare="none"), PredictOptions(resample=True)])

@@ -61,6 +61,9 @@ def test_a_prepared_study_gives_the_same_bits_as_without_the_stage(
     assert with_stage.preparation is None
     np.testing.assert_array_equal(with_stage.mask, without.mask)
     assert with_stage.warnings == without.warnings
+    tumour, unplaced = with_stage.structures[1], without.structures[1]
+    assert tumour.side is not None and tumour.to_surface_mm is not None
+    assert unplaced.side is None and unplaced.to_surface_mm is None, "no brain is known there"
 
 
 def test_a_glance_never_calls_a_raw_study_ready(real_data: Callable[[str], Path]) -> None:
@@ -94,10 +97,14 @@ def test_a_raw_study_comes_back_on_the_grid_that_was_asked_for(
     assert report.brain_ml is not None and 1300 < report.brain_ml < 1800
     assert any("slices of 5.5 mm" in text for text in found[None].warnings)
     one, other = (
-        next(part for part in found[space].structures if part.name == "WT").volume_ml
+        next(part for part in found[space].structures if part.name == "WT")
         for space in (None, "flair")
     )
-    assert one == pytest.approx(other, rel=0.1), "the same lesion on two grids"
+    assert one.volume_ml == pytest.approx(other.volume_ml, rel=0.1), "the same lesion on two grids"
+    first, second = one.parts[0], other.parts[0]
+    assert first.side == second.side is not None
+    assert first.to_surface_mm == pytest.approx(second.to_surface_mm, abs=3)
+    assert first.size.diameter_3d_mm == pytest.approx(second.size.diameter_3d_mm, rel=0.15)
 
 
 def test_a_raw_studys_brain_is_where_a_peer_found_it(
