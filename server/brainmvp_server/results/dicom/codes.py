@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from highdicom.sr import CodedConcept
 
 from brainmvp_models.task import Code, Label, Region, RegionOutputs, SegmentationOutputs
+from brainmvp_server.inference.parts import Side
 
 OWN_SCHEME = "99BRAINMVP"
 """Codes of schemes that begin with 99 are private (PS3.16, section 8)."""
@@ -15,6 +18,21 @@ ANATOMY = CodedConcept("91723000", "SCT", "Anatomical Structure")
 BRAIN = CodedConcept("12738006", "SCT", "Brain")
 VOLUME = CodedConcept("118565006", "SCT", "Volume")
 MILLILITRE = CodedConcept("mL", "UCUM", "mL")
+LONG_AXIS = CodedConcept("103339001", "SCT", "Long Axis")
+SHORT_AXIS = CodedConcept("103340004", "SCT", "Short Axis")
+DIAMETER_3D = CodedConcept("L0JK", "IBSI", "Maximum 3D diameter")
+PRODUCT = CodedConcept("product", OWN_SCHEME, "Product of long and short axis")
+DEPTH = CodedConcept("depth", OWN_SCHEME, "Distance to surface of brain")
+CENTROID = CodedConcept("128138", "DCM", "Center of Mass")
+PATH = CodedConcept("121055", "DCM", "Path")
+MILLIMETRE = CodedConcept("mm", "UCUM", "millimeter")
+SQUARE_MILLIMETRE = CodedConcept("mm2", "UCUM", "square millimeter")
+SIDES: Mapping[Side, CodedConcept] = {
+    "left": CodedConcept("7771000", "SCT", "Left"),
+    "right": CodedConcept("24028007", "SCT", "Right"),
+    "both": CodedConcept("51440002", "SCT", "Right and left"),
+}
+"""Laterality, CID 244."""
 NO_UNITS = CodedConcept("1", "UCUM", "no units")
 FINDING = CodedConcept("121071", "DCM", "Finding")
 ABSENT = CodedConcept("373572006", "SCT", "Clinical finding absent")

@@ -1,4 +1,4 @@
-"""A TID 1500 measurement report: volumes, class scores, and what they rest on."""
+"""A TID 1500 measurement report: structures, their parts, class scores, what they rest on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pydicom.uid import SegmentationStorage, generate_uid
 
 from brainmvp_models.task import RegionOutputs, ScoreOutputs, SegmentationOutputs
 from brainmvp_server.inference.measure import Structure
+from brainmvp_server.inference.parts import Part
 from brainmvp_server.inference.result import ClassScore, Result
 from brainmvp_server.results.dicom import codes
+from brainmvp_server.results.dicom.measurements import centroid_of, measurements_of, site_of
 from brainmvp_server.results.dicom.provenance import (
     MANUFACTURER,
     SERIAL,
@@ -27,7 +29,8 @@ def measurement_report(result: Result, segmentation: Dataset | None) -> Dataset:
 
     A structure that is one segment of a binary segmentation refers to it; tools know no references
     to segments of label maps yet. Those, unions of segments, and class scores refer to the source
-    images. What was not found is reported as absent, with its volume of 0 mL.
+    images. What was not found is reported as absent, with its volume of 0 mL. Each part has a group
+    of its own, which refers to the source images: it is no segment.
 
     Raises:
         ValueError, UnwritableObject: see :func:`source_of`.
@@ -42,10 +45,9 @@ def measurement_report(result: Result, segmentation: Dataset | None) -> Dataset:
     if isinstance(outputs, ScoreOutputs):
         groups += [_score(result, score, headers, algorithm) for score in result.scores]
     else:
-        groups += [
-            _structure(result, one, outputs, segmentation, headers, algorithm)
-            for one in result.structures
-        ]
+        for one in result.structures:
+            groups.append(_structure(result, one, outputs, segmentation, headers, algorithm))
+            groups += [_part(result, one, part, outputs, headers, algorithm) for part in one.parts]
     report = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(observer_device_context=_observer(result)),
         procedure_reported=codes.PROCEDURE,
@@ -80,9 +82,9 @@ def _structure(
         "tracking_identifier": _tracking(result, one.name),
         "finding_type": codes.code_of(entry.name, entry.title, entry.code),
         "finding_category": codes.category_of(outputs),
-        "finding_sites": [hd.sr.FindingSite(anatomic_location=codes.BRAIN)],
+        "finding_sites": [site_of(one.side)],
         "algorithm_id": algorithm,
-        "measurements": [hd.sr.Measurement(codes.VOLUME, one.volume_ml, codes.MILLILITRE)],
+        "measurements": measurements_of(one),
         "qualitative_evaluations": _absent(one),
     }
     number = _segment_number(one, outputs)
@@ -100,6 +102,31 @@ def _structure(
         ),
         **shared,
     )
+
+
+def _part(
+    result: Result,
+    structure: Structure,
+    part: Part,
+    outputs: SegmentationOutputs,
+    headers: list[Dataset],
+    algorithm: Any,
+) -> Any:
+    entry = next(e for e in codes.entries_of(outputs) if e.name == structure.name)
+    frame = source_of(result).frame_of_reference
+    # Numbers go by size, so that another run's may name other tissue: its place tells them apart.
+    place = f"{part.voxels} {part.centroid_mm}"
+    group = hd.sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(result, f"{structure.name} part {part.number}", place),
+        finding_type=codes.code_of(entry.name, entry.title, entry.code),
+        finding_category=codes.category_of(outputs),
+        finding_sites=[site_of(part.side)],
+        algorithm_id=algorithm,
+        measurements=measurements_of(part, frame),
+        source_images=_sources(headers),
+    )
+    group[0].ContentSequence.append(centroid_of(part.centroid_mm, frame))
+    return group
 
 
 def _segment_number(one: Structure, outputs: SegmentationOutputs) -> int | None:
@@ -136,9 +163,9 @@ def _sources(headers: list[Dataset]) -> list[Any]:
     ]
 
 
-def _tracking(result: Result, name: str) -> Any:
-    study = source_of(result).study
-    uid = generate_uid(entropy_srcs=["brainmvp", study, result.bundle_digest, "tracking", name])
+def _tracking(result: Result, name: str, *more: str) -> Any:
+    sources = [source_of(result).study, result.bundle_digest, "tracking", name, *more]
+    uid = generate_uid(entropy_srcs=["brainmvp", *sources])
     return hd.sr.TrackingIdentifier(uid=uid, identifier=name)
 
 

@@ -14,9 +14,12 @@ import pydicom
 import pytest
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.task import load_task
+from brainmvp_models.task import RegionOutputs, load_task
 from brainmvp_server.imaging.archive import Unpacked
 from brainmvp_server.imaging.intake import chosen_for, take_in
+from brainmvp_server.inference.brain_surface import Brain
+from brainmvp_server.inference.measure import Structure, measure
+from brainmvp_server.inference.parts import Part
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.result import ClassScore, Result
 from brainmvp_server.results.dicom.object_options import ObjectOptions
@@ -58,7 +61,7 @@ def with_mask(result: Result, mask: np.ndarray) -> Result:
     assert result.segmentation is not None
     structures = result.structures
     if not mask.any():
-        structures = tuple(replace(one, voxels=0, volume_ml=0.0) for one in structures)
+        structures = tuple(replace(one, voxels=0, volume_ml=0.0, parts=()) for one in structures)
     segmentation = replace(result.segmentation, mask=np.asfortranarray(mask))
     return replace(result, segmentation=segmentation, structures=structures)
 
@@ -131,7 +134,7 @@ def test_no_object_breaks_a_rule_of_the_standard(
     result: Result, options: ObjectOptions, tmp_path: Path, program: Callable[[str], Path]
 ) -> None:
     empty = with_mask(result, np.zeros_like(result.mask))
-    for name, one in (("found", with_mask(result, sparse_mask(result))), ("empty", empty)):
+    for name, one in (("found", measured_again(result)), ("empty", empty)):
         for file, content in written(one, options).items():
             path = tmp_path / f"{name}-{file}"
             path.write_bytes(content)
@@ -198,10 +201,6 @@ def test_an_empty_mask_says_that_nothing_was_found(result: Result) -> None:
 
 def test_the_report_holds_volumes_model_and_what_was_real_and_filled(result: Result) -> None:
     report = pydicom.dcmread(io.BytesIO(written(result)["report.dcm"]))
-    values = [
-        float(element.value) for element in report.iterall() if element.keyword == "NumericValue"
-    ]
-    np.testing.assert_allclose(values, [one.volume_ml for one in result.structures], rtol=1e-4)
     texts = {str(element.value) for element in report.iterall() if element.keyword == "TextValue"}
     assert {"real modalities: t1, flair", "filled modalities: t1c (zeros), t2 (zeros)"} <= texts
     assert {
@@ -211,6 +210,82 @@ def test_the_report_holds_volumes_model_and_what_was_real_and_filled(result: Res
     } <= texts
     numbers = [e.value for e in report.iterall() if e.keyword == "ReferencedSegmentNumber"]
     assert numbers == [3]  # the enhancing tumour is one label; the other regions are unions
+
+
+def test_the_report_reads_back_with_every_number_of_every_structure_and_part(
+    result: Result,
+) -> None:
+    result = measured_again(result)
+    content = hd.sr.srread(io.BytesIO(written(result)["report.dcm"])).content
+    groups = {
+        group.tracking_identifier: group
+        for group in (
+            *content.get_image_measurement_groups(),
+            *content.get_volumetric_roi_measurement_groups(),
+        )
+    }
+    measured: dict[str, Structure | Part] = {}
+    for one in result.structures:
+        measured |= {one.name: one} | {f"{one.name} part {p.number}": p for p in one.parts}
+    assert set(groups) == set(measured) and len(measured) > len(result.structures)
+    assert len({group.tracking_uid for group in groups.values()}) == len(groups)
+    for name, one in measured.items():
+        size, group = one.size, groups[name]
+        assert size is not None and one.centroid_mm is not None
+        expected = {
+            "Volume": (one.volume_ml, "mL"),
+            "Long Axis": (size.diameter_mm, "mm"),
+            "Short Axis": (size.across_mm, "mm"),
+            "Product of long and short axis": (size.product_mm2, "mm2"),
+            "Maximum 3D diameter": (size.diameter_3d_mm, "mm"),
+            "Distance to surface of brain": (one.to_surface_mm, "mm"),
+        }
+        read = {m.name.meaning: (m.value, m.unit.value) for m in group.get_measurements()}
+        assert read == expected
+        (site,) = group.finding_sites
+        assert site.laterality.meaning.lower() == {"both": "right and left"}.get(
+            str(one.side), one.side
+        )
+        if isinstance(one, Structure):
+            continue
+        long_axis = next(m for m in group.get_measurements() if m.name.meaning == "Long Axis")
+        (line,) = long_axis.referenced_coordinates
+        np.testing.assert_allclose(line.value * (-1, -1, 1), size.diameter_ends_mm, atol=1e-3)
+
+
+def measured_again(result: Result) -> Result:
+    """A result of a few voxels of every label, in a brain that is half of the image."""
+    mask = sparse_mask(result)
+    grid, outputs = result.study.native.grid, result.manifest.task.outputs
+    assert isinstance(outputs, RegionOutputs) and result.segmentation is not None
+    inside = np.zeros(mask.shape, bool)
+    inside[1:-1, 1:-1, 1:-1] = True
+    brain = Brain(inside, grid, np.eye(4), np.array([1.0, 0.0, 0.0]))
+    members = tuple(np.isin(mask, region.labels) for region in outputs.regions)
+    structures = measure(members, outputs, grid, brain)
+    segmentation = replace(result.segmentation, mask=np.asfortranarray(mask), outputs=members)
+    return replace(result, segmentation=segmentation, structures=structures)
+
+
+def test_a_parts_identifier_names_that_tissue_and_no_other(result: Result) -> None:
+    def identifiers(one: Result) -> set[str]:
+        report = pydicom.dcmread(io.BytesIO(written(one)["report.dcm"]))
+        names = [str(e.value) for e in report.iterall() if e.VR == "UI"]
+        parts = {str(s.parts) for s in one.structures}
+        assert parts
+        return set(names)
+
+    here = measured_again(result)
+    moved = replace(
+        here,
+        structures=tuple(
+            replace(one, parts=tuple(replace(p, centroid_mm=(0.0, 0.0, 0.0)) for p in one.parts))
+            for one in here.structures
+        ),
+    )
+    count = sum(len(one.parts) for one in here.structures)
+    assert identifiers(here) == identifiers(here)
+    assert len(identifiers(here) - identifiers(moved)) >= count
 
 
 def test_segments_carry_the_bundles_codes(
