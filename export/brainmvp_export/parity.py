@@ -86,7 +86,7 @@ def real_windows(
     if alone:
         study = Study.of(study.volumes[:1])
     policy = task.filling.policy if bank.volumes else "zeros"
-    if policy == "grid":  # whatever grid the scan has, a window needs only realistic content
+    if policy in ("grid", "register"):  # wherever the scan lies, its content is realistic enough
         policy = "center"
     image, _ = fill_channels(prepare(study, task.preprocessing), task, bank, policy)
     plan = WindowPlan.of(image.shape[1:], task.window)

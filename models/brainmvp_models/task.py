@@ -21,7 +21,7 @@ from brainmvp_models.space import Space
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-FillPolicy = Literal["grid", "center", "zeros", "none"]
+FillPolicy = Literal["grid", "center", "register", "zeros", "none"]
 
 
 class Frozen(BaseModel):

@@ -24,7 +24,7 @@ class ChannelFiller:
 
     Attributes:
         templates: by the modality they fill; absent ones are filled by zeros.
-        placing: ``center`` or ``grid``, as in the task's fill policy.
+        placing: ``center`` or ``grid``, as in the task's fill policy; ``center`` for ``register``.
     """
 
     modalities: tuple[Modality, ...]
@@ -57,7 +57,8 @@ class ChannelFiller:
                 )
             volume = bank.volumes[channel.filler].astype(np.float32) * np.float32(bank.step)
             templates[channel.modality] = minmax_scaled(volume) if scaled else volume
-        return cls(task.modalities, templates, policy)
+        # Training studies are not registered with an atlas.
+        return cls(task.modalities, templates, "center" if policy == "register" else policy)
 
     @property
     def blank(self) -> tuple[Modality, ...]:

@@ -31,8 +31,8 @@ from brainmvp_models.templates import TemplateBank
 from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.engines import EngineInfo
-from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.result import Result
+from brainmvp_server.preparation.predictor import Predictor
 from brainmvp_training.case import Case
 from brainmvp_training.datalist import read_datalist
 from brainmvp_training.dry_run import check_cases, refuse, target_index

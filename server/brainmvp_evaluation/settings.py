@@ -69,7 +69,7 @@ def settings_of(
         if "none" in fills:
             raise TemplateMismatch(
                 "fill policy 'none' leaves nothing to measure where a modality is missing",
-                remedy="Choose center, grid or zeros, or --subsets full",
+                remedy="Choose center, grid, register or zeros, or --subsets full",
             )
         found += [Setting(subset, fill) for fill in fills]
     return list(dict.fromkeys(found))

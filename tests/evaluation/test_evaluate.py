@@ -156,6 +156,22 @@ def test_other_templates_fill_and_are_recorded(options: EvaluationOptions) -> No
     assert found.rows[0].outputs != zeros.rows[0].outputs
 
 
+def test_templates_that_are_registered_are_measured_like_the_others(
+    bundles: Path, tmp_path: Path
+) -> None:
+    study = bundles.parent / "glioma_study"
+    case = {"image": {"t1": str(study / "t1.nii.gz")}, "label": str(study / "truth.nii.gz")}
+    (tmp_path / "list.json").write_text(json.dumps({"test": [case]}))
+    bundle = Bundle.open(bundles / "demo-glioma" / "1")
+    found = evaluate(
+        EvaluationOptions(
+            bundle, tmp_path / "list.json", tmp_path / "out", "test", None, ("register",)
+        )
+    )
+    assert found.failures == ()
+    assert {(figure.real, figure.fill) for figure in found.figures} == {(("t1",), "register")}
+
+
 def test_what_fails_is_recorded_and_the_rest_is_measured(options: EvaluationOptions) -> None:
     mixed = replace(options, fills=("zeros", "grid"))
     found = evaluate(mixed)

@@ -93,7 +93,7 @@ class PredictOptions:
         ),
     ] = False
     fill: Annotated[
-        str | None, _text("POLICY", "Missing modalities: grid, center, zeros or none.")
+        str | None, _text("POLICY", "Missing modalities: grid, center, register, zeros or none.")
     ] = None
     resample: Annotated[
         bool,

@@ -15,6 +15,7 @@ from brainmvp_models.manifest import SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import ScoreOutputs, Task
 from brainmvp_models.templates import TemplateBank
+from brainmvp_server.imaging.grid import Affine
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.sources import Source
 from brainmvp_server.imaging.study import Study, read_study
@@ -49,6 +50,7 @@ class StudyPipeline:
         cancel: no stage begins once it was requested.
         progress: told the begin and the end of each stage, and each window.
         gives_way: whether the engine comes first where both want a core.
+        to_templates: registers a study, for fill policy ``register``; see :func:`fill_channels`.
     """
 
     bundle: Bundle
@@ -59,6 +61,7 @@ class StudyPipeline:
     cancel: CancelToken
     progress: ProgressCallback | None = None
     gives_way: bool = False
+    to_templates: Callable[[Study, CancelToken], Affine] | None = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     def read(self, sources: Mapping[Modality, Source]) -> Study:
@@ -82,7 +85,7 @@ class StudyPipeline:
         task, study, onto = self.bundle.task, worked_on.study, worked_on.onto
         prepared = self._do("preprocess", lambda: prepare(study, task.preprocessing, self.limits))
         space = prepared.space
-        image, channels, templates = self._fill(prepared, space, onto)
+        image, channels, templates = self._fill(study, prepared, onto)
         logits, windows, engine = self._infer(image)
         del image  # a study's largest array; what follows needs the room
         segmentation, structures = self._restore(logits, space, worked_on)
@@ -133,13 +136,16 @@ class StudyPipeline:
             self.progress(stage, done, total)
 
     def _fill(
-        self, prepared: Prepared, space: ModelSpace, onto: ResultSpace | None
+        self, study: Study, prepared: Prepared, onto: ResultSpace | None
     ) -> tuple[Array, Channels, dict[Modality, Array] | None]:
         """The network's input (C, X, Y, Z), what is real of it, and the templates asked for."""
         task, policy = self.bundle.task, self.options.policy(self.bundle.task)
-        templates = None
+        templates, space, place = None, prepared.space, self.to_templates
+        found = None if place is None else lambda: place(study, self.cancel)
         with self.stage("fill"):
-            image, channels = self._part(lambda: fill_channels(prepared, task, self.bank(), policy))
+            image, channels = self._part(
+                lambda: fill_channels(prepared, task, self.bank(), policy, found)
+            )
             if self.options.templates:
                 templates = self._part(lambda: _stood_in(image, channels, task, space, onto))
         return image, channels, templates

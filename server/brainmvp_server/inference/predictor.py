@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import DuplicateModality, InvalidBundle
 from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_models.task import FillPolicy, Task
 from brainmvp_models.templates import TemplateBank, minmax_scaled
+from brainmvp_server.imaging.grid import Affine
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.imaging.sources import Source
@@ -34,8 +35,23 @@ if TYPE_CHECKING:
 
 StageMaker = Callable[[str], AbstractContextManager[None]]
 """Times a stage of that name, and tells of it."""
-Preparation = Callable[[CheckedStudy, Task, CancelToken, StageMaker], WorkedOn]
-"""Reads a study and makes of it what a task is run on; see :mod:`brainmvp_server.preparation`."""
+
+
+class Preparation(Protocol):
+    """Reads a study and makes of it what a task is run on; see :mod:`brainmvp_server.preparation`.
+
+    Raises:
+        InvalidInput: a file that cannot be read, or a study that cannot be prepared.
+    """
+
+    def __call__(
+        self, study: CheckedStudy, task: Task, cancel: CancelToken, stage: StageMaker
+    ) -> WorkedOn:
+        """What the task is run on, and where its result is wanted."""
+
+    def to_templates(self, study: Study, cancel: CancelToken) -> Affine:
+        """(4, 4), takes a point of the world of a study of brains, R-A-S mm, to SRI24's."""
+
 
 _LARGE = 8
 """A study of more than so many windows' voxels gives way to the engine."""
@@ -169,6 +185,7 @@ class Predictor:
             cancel,
             progress,
             gives_way=study.voxels > _LARGE * math.prod(self.bundle.task.window.size),
+            preparation=prepare,
         )
         if prepare is None:
             return pipeline.run(WorkedOn(pipeline.read(study.sources)))
@@ -188,7 +205,8 @@ class Predictor:
         """
         options, task = PredictOptions(fill), self.bundle.task
         check_modalities(tuple(v.modality for v in study.volumes), task, options.policy(task))
-        return self._pipeline(options, Limits(), None, progress).run(WorkedOn(study))
+        pipeline = self._pipeline(options, Limits(), None, progress, preparation=self.preparation)
+        return pipeline.run(WorkedOn(study))
 
     def _pipeline(
         self,
@@ -198,6 +216,7 @@ class Predictor:
         progress: ProgressCallback | None,
         *,
         gives_way: bool = False,
+        preparation: Preparation | None = None,
     ) -> StudyPipeline:
         return StudyPipeline(
             self.bundle,
@@ -208,6 +227,7 @@ class Predictor:
             cancel or CancelToken(),
             progress,
             gives_way,
+            None if preparation is None else preparation.to_templates,
         )
 
     @cached_property

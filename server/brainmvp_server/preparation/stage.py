@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_models.errors import GridMismatch
+from brainmvp_models.errors import GridMismatch, TemplateMismatch
 from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_models.task import Preprocessing, Task
-from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.imaging.grid import Affine, Grid
 from brainmvp_server.imaging.nifti import Limits, spatial_header
 from brainmvp_server.imaging.study import Study, on_one_grid, read_volumes
 from brainmvp_server.imaging.volume import Volume
@@ -38,7 +38,12 @@ from brainmvp_server.preparation.brain import BrainMask, extract_brain
 from brainmvp_server.preparation.brain_frame import BrainFrame, shown_brain
 from brainmvp_server.preparation.brain_network import BrainNetworks
 from brainmvp_server.preparation.given_brain import given_brain
-from brainmvp_server.preparation.inspect import StudyFindings, inspect, is_plainly_ready
+from brainmvp_server.preparation.inspect import (
+    StudyFindings,
+    inspect,
+    inspect_series,
+    is_plainly_ready,
+)
 from brainmvp_server.preparation.register import Registration, register
 from brainmvp_server.preparation.resample import brought
 from brainmvp_server.preparation.rigid import RigidTransform
@@ -126,6 +131,25 @@ class StudyPreparation:
         if options.space == "model":
             return prepared.worked_on(None)
         return prepared.worked_on(_target(prepared, options.space))
+
+    def to_templates(self, study: Study, cancel: CancelToken) -> Affine:
+        """(4, 4), takes a point of the world of a study of brains, R-A-S mm, to SRI24's.
+
+        Raises:
+            TemplateMismatch: its reference shows a whole head.
+            RegistrationFailed: it is upside down or back to front.
+        """
+        atlas = atlas_of(Space.SRI24, self.means.atlas)
+        assert atlas is not None
+        reference = reference_of(study.volumes)
+        if inspect_series(reference).head:
+            raise TemplateMismatch(
+                "fill policy 'register' needs brains, and the series shows a whole head",
+                remedy="Ask for prepare=auto, or choose the policy center",
+                subject=reference.modality.value,
+            )
+        cancel.check()
+        return to_atlas(Pyramid(reference), atlas).to_moving.inverse.matrix
 
 
 @dataclass(frozen=True, eq=False)

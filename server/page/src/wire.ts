@@ -29,7 +29,7 @@ export interface ExpectedQuality {
 /** A modality that is not this patient's. */
 export interface FilledModality {
   modality: Modality;
-  policy: "grid" | "center" | "zeros" | "none";
+  policy: "grid" | "center" | "register" | "zeros" | "none";
   /** The template that stands in, if one does. */
   template: Modality | null;
 }
@@ -126,7 +126,7 @@ export interface Model {
   demo: boolean;
   channels: ChannelTaken[];
   outputs: OutputGiven[];
-  fill: "grid" | "center" | "zeros" | "none";
+  fill: "grid" | "center" | "register" | "zeros" | "none";
   intended_use: string;
   digest: string;
   /** Quality measured with only some of the modalities real. */
@@ -280,7 +280,7 @@ export interface StructureFound {
 export interface SubsetQuality {
   real: Modality[];
   /** none where every channel is real. */
-  fill: "grid" | "center" | "zeros" | "none";
+  fill: "grid" | "center" | "register" | "zeros" | "none";
   /** A region, a class, or 'all' for the whole study. */
   output: string;
   metric: "dice" | "hd95_mm" | "volume_error_ml" | "accuracy" | "balanced_accuracy" | "auc";

@@ -20,6 +20,7 @@ export const MODALITIES: Record<string, string> = {
 export const FILLS: Record<Fill, string> = {
   grid: "Template, same voxels",
   center: "Template, centred",
+  register: "Template, registered",
   zeros: "Nothing",
   none: "Refuse the study",
 };
@@ -27,6 +28,7 @@ export const FILLS: Record<Fill, string> = {
 export const FILL_HINTS: Record<Fill, string> = {
   grid: "For studies on the template's own grid, 240 × 240 × 155: the published behaviour.",
   center: "The template's centre lies on the study's centre; fits any grid.",
+  register: "The template is brought to the brain by an atlas; for studies off the template's grid.",
   zeros: "The missing channels stay empty.",
   none: "A study with a missing modality is not run.",
 };

@@ -137,3 +137,64 @@ def test_grid_refuses_a_study_that_only_looks_like_that_grid_without_its_padding
     study = Prepared(space, {Modality.T1: np.ones(TEMPLATE_SHAPE, np.float32)}, ())
     with pytest.raises(TemplateMismatch, match="30 × 30 × 30"):
         fill_channels(study, TASK, bank(*TASK.modalities), "grid")
+
+
+COARSE = TASK.model_copy(
+    update={"preprocessing": TASK.preprocessing.model_copy(update={"spacing_mm": (5.0, 5.0, 5.0)})}
+)
+ON_SRI24: Shape = (48, 48, 31)
+"""The templates' grid in voxels of 5 mm."""
+
+
+def coarse_bank(*modalities: Modality, shape: Shape = ON_SRI24) -> TemplateBank:
+    rng = np.random.default_rng(0)
+    return TemplateBank({m: rng.random(shape).astype(np.float32) for m in modalities})
+
+
+def in_own_space(shape: Shape, *real: Modality) -> Prepared:
+    """A study of 5 mm whose first voxel lies at the origin of its world."""
+    grid, box = Grid(shape, np.diag([5.0, 5.0, 5.0, 1.0])), Box((0, 0, 0), shape)
+    space = ModelSpace(grid, shape, shape, (1.0, 1.0, 1.0), box)
+    return Prepared(space, {m: np.ones(shape, np.float32) for m in real}, ())
+
+
+def test_register_puts_each_template_where_the_registration_says_and_zero_beyond() -> None:
+    first, turned = (10, 4, 6), np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
+    across = np.eye(4)
+    across[:3, :3] = turned
+    # Voxel (0, 0, 0) of the templates' grid lies at (-237, 2, 2) mm of SRI24's world.
+    across[:3, 3] = np.add((-237.0, 2.0, 2.0), np.multiply(5.0, first))
+    templates = coarse_bank(*COARSE.modalities)
+    study = in_own_space((20, 12, 27), Modality.T1)
+    image, channels = fill_channels(study, COARSE, templates, "register", lambda: across)
+    template = templates.volumes[Modality.FLAIR]
+    for index in np.ndindex(20, 12, 27):
+        place = np.rint(turned @ index).astype(int) + first
+        inside = ((place >= 0) & (place < ON_SRI24)).all()
+        assert image[3][index] == pytest.approx(template[tuple(place)] if inside else 0, abs=1e-4)
+    assert channels.filled[2] == Filled(Modality.FLAIR, "register", Modality.FLAIR)
+
+
+@pytest.mark.parametrize(
+    ("study", "shape", "words"),
+    [
+        (in_own_space(ON_SRI24, Modality.T1), ON_SRI24, "lies on the templates' grid.*policy grid"),
+        (in_own_space((9, 9, 9), Modality.T1), (9, 9, 9), "needs templates on the SRI24 grid"),
+        (in_own_space((9, 9, 9), Modality.T1), ON_SRI24, "needs the atlas"),
+    ],
+    ids=["on the grid", "other templates", "no atlas"],
+)
+def test_register_is_refused_in_plain_words_where_it_has_no_meaning(
+    study: Prepared, shape: Shape, words: str
+) -> None:
+    with pytest.raises(TemplateMismatch, match=words):
+        fill_channels(study, COARSE, coarse_bank(*COARSE.modalities, shape=shape), "register")
+
+
+def test_register_asks_for_no_registration_where_nothing_is_missing() -> None:
+    def never() -> np.ndarray:
+        raise AssertionError("every channel is the patient's")
+
+    study = in_own_space((9, 9, 9), *COARSE.modalities)
+    image, channels = fill_channels(study, COARSE, TemplateBank({}), "register", never)
+    assert channels.filled == () and (image == 1).all()
