@@ -26,8 +26,8 @@ system:
 
 # Nothing is tried again but what tests/support/run_rules.py names, with the reason beside it.
 test: check $(DEMO)/.ready
-	BRAINMVP_DEMO_PYTHON=$(DEMO)/bin/python $(DEV)/bin/pytest $(SIDE_BY_SIDE) --durations 10 --cov --cov-report=term:skip-covered
-	$(DEV)/bin/coverage report --include='*/imaging/*,*/inference/*,*/api/*' --omit='$(GPU_ONLY)' --fail-under=90
+	BRAINMVP_DEMO_PYTHON=$(DEMO)/bin/python $(DEV)/bin/pytest $(SIDE_BY_SIDE) --durations 10 --cov --cov-report=
+	$(DEV)/bin/coverage report --include='*/imaging/*,*/inference/*,*/api/*' --omit='$(GPU_ONLY)' --skip-covered --fail-under=90
 
 # What takes many minutes: long trials that make test runs only a few of.
 test-slow: $(DEV)/.ready

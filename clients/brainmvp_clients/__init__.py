@@ -21,6 +21,7 @@ from brainmvp_clients.answers import (
     RefusedBundle,
     Score,
     Structure,
+    SubsetQuality,
     Summary,
 )
 from brainmvp_clients.client import Client
@@ -61,6 +62,7 @@ __all__ = [
     "ServerFault",
     "ServerUnreachable",
     "Structure",
+    "SubsetQuality",
     "Summary",
     "UnexpectedAnswer",
 ]

@@ -39,6 +39,7 @@ def test_public_names_do_not_change_by_accident() -> None:
         "ServerFault",
         "ServerUnreachable",
         "Structure",
+        "SubsetQuality",
         "Summary",
         "UnexpectedAnswer",
     ]

@@ -6,6 +6,7 @@
   it runs in the background: a process that is born with SIGINT ignored goes on ignoring it.
 - Tests of real processes are tried once more where one fails, by place, with the reason
   (:data:`TRIED_AGAIN`); the summary says which. Nothing else is.
+- Coverage is measured by the tests of the rooms that have a bound (:data:`MEASURED`).
 - Workers that run side by side share the processors. Threads of OpenMP that outnumber them wait
   for each other busily.
 """
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 LIBRARIES = (".ses", "torchelastic_", "torchinductor_")
@@ -33,11 +35,17 @@ TRIED_AGAIN = {
 }
 """Tests of real processes that a busy machine may fail once, by place, and why."""
 
+MEASURED = ("tests/server/imaging/", "tests/server/inference/", "tests/server/api/")
+"""The tests of the rooms whose coverage has a bound. Only these are traced, line by line, which
+costs half as much again as they do."""
+
 _LEFT = pytest.StashKey[dict[str, str]]()
 _FOLDER = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.register_profile("no deadline", deadline=None)  # a machine may be busy
+    hypothesis.settings.load_profile("no deadline")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -55,6 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(tuple(TRIED_AGAIN)):
             item.add_marker(pytest.mark.flaky(reruns=1))
+        if not item.nodeid.startswith(MEASURED):
+            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
