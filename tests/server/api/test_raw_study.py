@@ -6,18 +6,15 @@ import gzip
 import io
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import generate_uid
 
 from brainmvp_server.imaging.grid import Grid
-from dicom_studies.headers import header_of
-from dicom_studies.write import Study, write_series
+from dicom_studies.raw import write_raw_study
 from drawn_head import draw_head
 from drawn_results import mask_of
 
@@ -29,24 +26,12 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def raw(real_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A patient's T1 and T1c as a scanner sends them: whole heads, each in a world of its own."""
-    folder = tmp_path_factory.mktemp("raw")
-    study = Study(folder, generate_uid(entropy_srcs=["raw"]), "", "PLANTED-ID-4711-0")
+    source = real_data("clinical") / "fg6692" / "raw"
+    study = write_raw_study(tmp_path_factory.mktemp("raw"), source, ("t1", "t1c"))
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for number, name in enumerate(("t1", "t1c"), start=1):
-            image = nib.load(real_data("clinical") / "fg6692" / "raw" / f"{name}.nii.gz")
-            frame = generate_uid(entropy_srcs=["raw", name])
-            series = write_series(
-                folder,
-                [image],
-                header_of("siemens", name),
-                "siemens",
-                study=replace(study, frame=frame),
-                number=number,
-                contrast=name,
-            )
-            for path in series.files:
-                archive.write(path, path.name)
+        for number, path in enumerate(study.files):
+            archive.write(path, str(number))
     return body.getvalue()
 
 
