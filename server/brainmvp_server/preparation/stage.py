@@ -7,9 +7,10 @@ done, and a study that needs nothing is passed through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ StageMaker = Callable[[str], AbstractContextManager[None]]
 
 REFERENCES = (Modality.T1C, Modality.T1, Modality.FLAIR, Modality.T2)
 """The series the others are brought to: the first of these that is there, else the first given."""
+_LOOK_S = 0.2
 MARGIN_MM = 8.0
 """Around the brain, on a grid that is made for it."""
 
@@ -68,6 +70,27 @@ class Means:
 
     networks: Callable[[], BrainNetworks]
     atlas: Atlas | None = None
+    _one: threading.Lock = field(default_factory=threading.Lock)
+
+    def serving(self, options: PredictOptions) -> Means:
+        """The same, with the place among other studies that one with these options has."""
+        if options.interactive:
+            return self
+        return replace(self, networks=lambda: self.networks().in_batch)
+
+    @contextmanager
+    def finding_a_brain(self, cancel: CancelToken) -> Iterator[BrainNetworks]:
+        """The networks, for one study at a time: memory is counted for one.
+
+        Raises:
+            BrainMVPError: the reason of ``cancel``, while waiting.
+        """
+        while not self._one.acquire(timeout=_LOOK_S):
+            cancel.check()
+        try:
+            yield self.networks()
+        finally:
+            self._one.release()
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +150,8 @@ class StudyPreparation:
             looked = look_at(volumes, options, study.limits, study.brain)
             if isinstance(looked, WorkedOn):
                 return looked
-        prepared = prepare_study(volumes, task.preprocessing, self.means, cancel, stage, looked)
+        means = self.means.serving(options)
+        prepared = prepare_study(volumes, task.preprocessing, means, cancel, stage, looked)
         if options.space == "model":
             return prepared.worked_on(None)
         return prepared.worked_on(_target(prepared, options.space))
@@ -221,9 +245,9 @@ def prepare_study(
     to_series = {volume.modality: RigidTransform.identity() for volume in volumes}
     to_series |= {modality: found.to_moving for modality, found in registrations.items()}
     if brain is None and not findings.extracted:
-        with stage("brain"):
+        with stage("brain"), means.finding_a_brain(cancel) as networks:
             common = {modality: way.inverse.matrix for modality, way in to_series.items()}
-            brain = extract_brain(volumes, means.networks(), to_common=common, cancel=cancel)
+            brain = extract_brain(volumes, networks, to_common=common, cancel=cancel)
     frame = BrainFrame(reference, brain, to_series)
     atlas, placed = atlas_of(rules.space, means.atlas), None
     if atlas is not None:

@@ -40,6 +40,8 @@ class Admission:
         self._at_work: Counter[bool] = Counter()  # by whether somebody waits for them
         self._waiting: deque[tuple[object, bool]] = deque()
         self._taken = 0
+        self._sharing = 0
+        self._shared = 0
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()
 
@@ -131,10 +133,14 @@ class Admission:
         return next((ticket for ticket in self._waiting if ticket[1] or not full), None)
 
     @contextmanager
-    def memory_for(self, need: int, cancel: CancelToken) -> Iterator[None]:
+    def memory_for(self, need: int, cancel: CancelToken, shared: int = 0) -> Iterator[None]:
         """Memory for one study, first come, first served; waits until there is enough.
 
         What the study freed goes back to the system before the next one may take its place.
+
+        Args:
+            shared: bytes that all studies that name them use in turn: counted once, as long as
+                one of them is at work. Where there is no room for both, a study is at work alone.
 
         Raises:
             StudyTooLarge: there will never be enough.
@@ -145,20 +151,33 @@ class Admission:
         with self._changed:
             self._queue.append(ticket)
             try:
-                while self._queue[0] is not ticket or self._taken + need > self.budget:
+                while self._queue[0] is not ticket or not self._fits(need, shared):
                     cancel.check()
                     self._changed.wait(0.2)
             finally:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
-            self._taken += need
+            self._taken += need + self._more(shared)
+            self._shared += self._more(shared)
+            self._sharing += bool(shared)
         try:
             yield
         finally:
             return_freed()
             with self._changed:
                 self._taken -= need
+                self._sharing -= bool(shared)
+                if not self._sharing:
+                    self._taken -= self._shared
+                    self._shared = 0
                 self._changed.notify_all()
+
+    def _fits(self, need: int, shared: int) -> bool:
+        return not self._taken or self._taken + need + self._more(shared) <= self.budget
+
+    def _more(self, shared: int) -> int:
+        """What of shared bytes is not counted yet."""
+        return max(shared - self._shared, 0)
 
     def check_size(self, need: int) -> None:
         """Refuse a study that there will never be enough memory for.

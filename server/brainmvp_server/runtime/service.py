@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle, ServiceClosing
 from brainmvp_server.inference.cancel import CancelToken
-from brainmvp_server.inference.checked_study import check_study
+from brainmvp_server.inference.checked_study import CheckedStudy, check_study
 from brainmvp_server.inference.engines import EngineOptions, check_engine
 from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.options import PredictOptions
@@ -17,7 +17,7 @@ from brainmvp_server.inference.pipeline import ProgressCallback
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Batching, Worker, WorkerObserver
 from brainmvp_server.preparation.atlas import site_atlas
-from brainmvp_server.preparation.brain_network import BrainNetworks
+from brainmvp_server.preparation.brain_network import BrainNetworks, working_bytes
 from brainmvp_server.preparation.stage import Means, StudyPreparation
 from brainmvp_server.repository.model_repository import ModelRepository
 from brainmvp_server.runtime.admission import Admission
@@ -140,8 +140,8 @@ class Service:
                 begin(predictor.bundle)
                 given = self.check(predictor.bundle, study, options)
                 with ExitStack() as taken:
-                    need = given.checked.memory
-                    taken.enter_context(self.admission.memory_for(need, cancel))
+                    need, shared = given.checked.memory, self._to_find_brains(given.checked)
+                    taken.enter_context(self.admission.memory_for(need, cancel, shared))
                     result = predictor.predict_checked(
                         given.checked, cancel, progress, self.preparation
                     )
@@ -149,6 +149,15 @@ class Service:
                 return Prediction(result.with_notes(given.findings.warnings), given.findings)
 
             yield self.repository.serve(bundle, predicted)
+
+    def _to_find_brains(self, study: CheckedStudy) -> int:
+        """Bytes that finding its brain takes, if it may have to be found; one at a time is."""
+        if study.options.as_it_is or study.brain is not None:
+            return 0
+        try:
+            return working_bytes(self.repository.brain_bundles(), self.settings.worker.engine)
+        except InvalidBundle:  # a study that needs no preparation is none the worse for it
+            return 0
 
     def _brain_networks(self) -> BrainNetworks:
         return BrainNetworks(self.worker, self.repository.brain_bundles())

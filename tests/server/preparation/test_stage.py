@@ -11,19 +11,24 @@ import numpy as np
 import pytest
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.errors import GridMismatch
+from brainmvp_models.errors import GridMismatch, ImplausibleBrain, NoBrain, StudyTimedOut
 from brainmvp_models.modality import Modality
+from brainmvp_models.task import load_task
 from brainmvp_server.imaging.align import interpolated
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.nifti import encode_nifti
 from brainmvp_server.imaging.study import read_volumes
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.checked_study import check_study
+from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.predictor import Predictor
+from brainmvp_server.inference.study_run import StudyRun
+from brainmvp_server.inference.worker import Worker
 from brainmvp_server.preparation.brain_network import BrainNetworks, dice
 from brainmvp_server.preparation.inspect import is_plainly_ready
 from brainmvp_server.preparation.stage import Means, StudyPreparation, prepare_study, reference_of
+from drawn_head import draw_head
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("t1", "t1c", "t2", "flair")
@@ -170,3 +175,42 @@ def test_the_reference_is_the_series_a_reader_looks_at_first(
     volumes = read_volumes(sources(real_data("clinical") / "du7294" / "brains"))
     assert reference_of(volumes).modality is Modality.T1C
     assert reference_of(volumes[:1]).modality is Modality.T1
+
+
+class Noting(Worker):
+    """A worker that notes whether somebody waits for what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(NetworkCache())
+        self.waited_for: list[bool] = []
+
+    def run(self, study: StudyRun) -> Iterator[int]:
+        self.waited_for.append(study.interactive)
+        return super().run(study)
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_a_brain_is_looked_for_with_the_place_of_the_study_it_is_for(
+    interactive: bool, tmp_path: Path
+) -> None:
+    worker = Noting()
+    means = Means(lambda: BrainNetworks(worker))
+    options = PredictOptions(fill="zeros", interactive=interactive)
+    task = load_task("brats-ped")
+    checked = check_study({Modality.T1: draw_head(tmp_path).series}, task, options)
+    with pytest.raises((NoBrain, ImplausibleBrain)):
+        StudyPreparation(means)(checked, task, CancelToken(), untimed)
+    worker.close()
+    assert set(worker.waited_for) == {interactive}
+
+
+def test_one_brain_is_looked_for_at_a_time_and_who_waits_can_be_stopped() -> None:
+    means = Means(lambda: BrainNetworks(None))  # type: ignore[arg-type]
+    with (
+        means.finding_a_brain(CancelToken()),
+        pytest.raises(StudyTimedOut),
+        means.serving(PredictOptions(interactive=False)).finding_a_brain(CancelToken(0.1)),
+    ):
+        pass
+    with means.finding_a_brain(CancelToken()):
+        pass

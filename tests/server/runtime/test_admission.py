@@ -130,3 +130,45 @@ def test_a_place_goes_to_whoever_came_first_and_one_that_leaves_holds_nobody_up(
     for thread in threads:
         thread.join()
     assert order == ["batch", "person"]
+
+
+def test_what_studies_share_is_counted_once_and_as_long_as_one_of_them_is_at_work() -> None:
+    admission = Admission(requests=9, memory=100)
+    first, second = (admission.memory_for(10, CancelToken(), shared=50) for _ in range(2))
+    with first:
+        assert admission.memory == 60
+        with second, admission.memory_for(10, CancelToken()):
+            assert admission.memory == 80
+        assert admission.memory == 60
+    assert admission.memory == 0
+
+
+def test_a_study_whose_shared_memory_there_is_no_room_for_is_at_work_alone() -> None:
+    admission = Admission(requests=9, memory=100)
+    order = []
+
+    def work(name: str, shared: int) -> None:
+        with admission.memory_for(30, CancelToken(), shared):
+            order.append(name)
+
+    with admission.memory_for(30, CancelToken(), shared=500):
+        threads = [threading.Thread(target=work, args=(name, 0)) for name in ("a", "b")]
+        for thread in threads:
+            thread.start()
+        while admission.waiting < 2:
+            time.sleep(0.01)
+        assert order == [] and admission.memory == 530
+    for thread in threads:
+        thread.join()
+    assert sorted(order) == ["a", "b"] and admission.memory == 0
+
+
+def test_a_study_that_needs_shared_memory_waits_until_it_is_alone() -> None:
+    admission = Admission(requests=9, memory=100)
+    with (
+        admission.memory_for(30, CancelToken()),
+        pytest.raises(StudyTimedOut),
+        admission.memory_for(30, CancelToken(0.3), shared=80),
+    ):
+        pass
+    assert admission.memory == 0 and admission.waiting == 0

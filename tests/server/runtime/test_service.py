@@ -17,15 +17,16 @@ from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_server.imaging import sources
 from brainmvp_server.inference.cancel import CancelToken
-from brainmvp_server.inference.options import PredictOptions
+from brainmvp_server.inference.options import PredictOptions, Prepare
 from brainmvp_server.preparation.atlas import MNI152_FILE
+from brainmvp_server.preparation.brain_network import working_bytes
 from brainmvp_server.runtime.received_study import ReceivedStudy
 from brainmvp_server.runtime.service import Service
 from brainmvp_server.settings import Settings
 
 from ..conftest import rewrite_network
 
-ZEROS = PredictOptions(fill="zeros")
+ZEROS = PredictOptions(fill="zeros", prepare="none")
 Open = Callable[..., Service]
 
 
@@ -138,3 +139,17 @@ def test_an_atlas_that_cannot_be_read_ends_the_start_and_one_that_can_is_used(
     assert refused.value.subject == str(tmp_path / "nowhere.nii")
     own = open_service(atlas=MNI152_FILE).preparation.means.atlas
     assert own is not None and own.space is Space.MNI152
+
+
+@pytest.mark.parametrize(("prepare", "counted"), [("auto", True), ("none", False)])
+def test_memory_to_find_a_brain_is_counted_where_one_may_have_to_be_found(
+    open_service: Open, study: ReceivedStudy, prepare: Prepare, counted: bool
+) -> None:
+    service = open_service(memory_mb=4096)
+    options = PredictOptions(fill="zeros", prepare=prepare)
+    bundle = service.repository.bundle("swift")
+    own = service.check(bundle, study, options).checked.memory
+    with service.predict(bundle, study, options, CancelToken()):
+        brain = working_bytes(service.repository.brain_bundles())
+        assert service.admission.memory == own + (brain if counted else 0)
+    assert brain > 600 << 20 and service.admission.memory == 0
