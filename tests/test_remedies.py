@@ -51,11 +51,13 @@ READERS = {
     "brainmvp_export": ("export", "build-engines"),
     "brainmvp_evaluation": ("evaluate",),
     "brainmvp_training": ("pretrain", "finetune"),
+    "brainmvp_training/cli/synthesize.py": ("synthesize",),
     "brainmvp_training/mixing.py": ("finetune",),
     "brainmvp_training/finetuning.py": ("finetune",),
     "brainmvp_training/pretrain.py": ("pretrain",),
     "brainmvp_training/synthetic": ("synthesize",),
     "brainmvp_server": ("serve", "export", "build-engines"),
+    "brainmvp_server/commands/prepare.py": ("prepare",),
 }
 
 

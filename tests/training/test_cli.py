@@ -147,6 +147,25 @@ def test_wrong_options_end_in_one_line(
     assert problem in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--wide", "--anatomy", "t1.nii.gz"), "made of heads, not of one T1"),
+        (("--heads", "."), "only wide studies"),
+        (("--wide", "--heads", "."), "holds no label maps of heads"),
+        (("--wide", "--brains", "."), "holds no folder with t1, t1c, t2 and flair"),
+    ],
+)
+def test_options_of_the_other_kind_of_synthetic_studies_end_in_one_line(
+    tmp_path: Path, options: tuple[str, ...], problem: str
+) -> None:
+    given = [str(tmp_path) if option == "." else option for option in options]
+    done = brainmvp("synthesize", tmp_path / "out", *given)
+    assert done.returncode == 2
+    assert problem in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_process_of_its_own_prints_the_one_line_and_nothing_else(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "brainmvp_clients.cli", "pretrain", tmp_path / "nowhere.json"]
     done = subprocess.run(

@@ -30,7 +30,7 @@ def _deformed(maps: Array, rng: np.random.Generator, strength: float) -> Array:
     """Resample (C, X, Y, Z) through a random affine and a smooth displacement of some mm."""
     shape = maps.shape[1:]
     angles = rng.normal(0, 0.08, 3) * strength
-    linear = _rotation(angles) * np.exp(rng.normal(0, 0.06, 3) * strength)
+    linear = rotation(angles) * np.exp(rng.normal(0, 0.06, 3) * strength)
     theta = torch.from_numpy(np.concatenate((linear, np.zeros((3, 1))), axis=1).astype(np.float32))
     grid = F.affine_grid(theta[None], [1, 1, *shape], align_corners=True)
     for axis, n in enumerate(reversed(shape)):
@@ -59,7 +59,8 @@ def _displaced_borders(tissue: Array, rng: np.random.Generator, strength: float)
     return shares
 
 
-def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rotation about the three axes, one after another, by angles in radians."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
     x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])

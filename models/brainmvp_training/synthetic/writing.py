@@ -23,6 +23,8 @@ from brainmvp_models.errors import InvalidDatalist
 from brainmvp_models.modality import Modality
 from brainmvp_training.synthetic.anatomy import Anatomy, from_t1, mni152
 from brainmvp_training.synthetic.synthetic_study import Recipe, SyntheticStudy, draw_study
+from brainmvp_training.synthetic.wide.heads import VOXEL_MM
+from brainmvp_training.synthetic.wide.wide_study import WideRecipe, draw_wide_study
 
 DATALIST = "datalist.json"
 _FACTS = "study.json"
@@ -39,14 +41,14 @@ class SynthesisOptions:
         section: the datalist's section, and part of the seed: sections never share a study.
         studies: how many.
         seed: the first part of every study's seed.
-        anatomy: a brain-extracted T1 of 1 mm; None is MNI152.
+        anatomy: a brain-extracted T1 of 1 mm; None is MNI152. Wide studies have heads instead.
         missing: the chance of each modality but one to be absent.
     """
 
     out: Path
     section: str
     studies: int
-    recipe: Recipe
+    recipe: Recipe | WideRecipe
     seed: int = 0
     anatomy: Path | None = None
     missing: float = 0.0
@@ -54,8 +56,10 @@ class SynthesisOptions:
     @cached_property
     def origin(self) -> dict[str, object]:
         """All that a study follows from but its section and number, as ``study.json`` keeps it."""
-        anatomy = digest_of(self.anatomy) if self.anatomy else "MNI152"
-        facts = {"seed": self.seed, "missing": self.missing, "anatomy": anatomy}
+        facts: dict[str, object] = {"seed": self.seed, "missing": self.missing}
+        if isinstance(self.recipe, WideRecipe):
+            return {**facts, **self.recipe.origin}
+        facts["anatomy"] = digest_of(self.anatomy) if self.anatomy else "MNI152"
         recipe = asdict(self.recipe)
         return {**facts, **recipe, "modalities": [m.value for m in self.recipe.modalities]}
 
@@ -68,13 +72,20 @@ def write_studies(
     Raises:
         InvalidDatalist: the anatomy cannot be used, or the folder holds other studies.
     """
-    anatomy = from_t1(options.anatomy) if options.anatomy else mni152()
+    anatomy = _anatomy(options)
     options.out.mkdir(parents=True, exist_ok=True)
     _check_finished(options)
     for _ in _written(options, anatomy, processes):
         on_study()
     names = [_name(options, index) for index in range(options.studies)]
     return _add_section(options, [_entry(options.out, name) for name in names])
+
+
+def _anatomy(options: SynthesisOptions) -> Anatomy | None:
+    """The one brain that all subjects are made of; wide studies read a head each."""
+    if isinstance(options.recipe, WideRecipe):
+        return None
+    return from_t1(options.anatomy) if options.anatomy else mni152()
 
 
 def _check_finished(options: SynthesisOptions) -> None:
@@ -102,7 +113,7 @@ def _facts(file: Path) -> dict[str, Any]:
     return facts
 
 
-def _written(options: SynthesisOptions, anatomy: Anatomy, processes: int) -> Iterator[int]:
+def _written(options: SynthesisOptions, anatomy: Anatomy | None, processes: int) -> Iterator[int]:
     todo = [i for i in range(options.studies) if not (options.out / _name(options, i)).is_dir()]
     yield from range(options.studies - len(todo))
     if processes == 1:
@@ -117,10 +128,10 @@ def _written(options: SynthesisOptions, anatomy: Anatomy, processes: int) -> Ite
             yield done.result()
 
 
-_worker: tuple[SynthesisOptions, Anatomy]
+_worker: tuple[SynthesisOptions, Anatomy | None]
 
 
-def _start(options: SynthesisOptions, anatomy: Anatomy) -> None:
+def _start(options: SynthesisOptions, anatomy: Anatomy | None) -> None:
     """A process keeps the anatomy, so that it is sent once."""
     global _worker
     _worker = options, anatomy
@@ -132,22 +143,32 @@ def _write_one(index: int) -> int:
     return index
 
 
-def _write_study(options: SynthesisOptions, anatomy: Anatomy, index: int) -> None:
+def _write_study(options: SynthesisOptions, anatomy: Anatomy | None, index: int) -> None:
     """Write one study's folder, aside first: it appears whole."""
     seed = (options.seed, *options.section.encode(), index)
-    study = draw_study(anatomy, options.recipe, seed)
+    study, edge = _drawn(options, anatomy, seed)
     folder = options.out / _name(options, index)
     aside = options.out / f".{folder.name}.{os.getpid()}"
     aside.mkdir()
     try:
         for modality in _present(options, study, seed):
-            _save(study.scans[modality], aside / f"{modality.value}.nii.gz")
-        _save(study.labels, aside / "label.nii.gz")
+            _save(study.scans[modality], aside / f"{modality.value}.nii.gz", edge)
+        _save(study.labels, aside / "label.nii.gz", edge)
         facts = {"grade": study.grade, "origin": options.origin}
         (aside / _FACTS).write_text(json.dumps(facts) + "\n")
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _drawn(
+    options: SynthesisOptions, anatomy: Anatomy | None, seed: tuple[int, ...]
+) -> tuple[SyntheticStudy, int]:
+    """The study, and the edge of its voxels in mm."""
+    if isinstance(options.recipe, WideRecipe):
+        return draw_wide_study(options.recipe, seed), VOXEL_MM
+    assert anatomy is not None
+    return draw_study(anatomy, options.recipe, seed), 1
 
 
 def _present(
@@ -159,9 +180,9 @@ def _present(
     return [m for i, m in enumerate(modalities) if i == kept or rng.random() >= options.missing]
 
 
-def _save(volume: NDArray[np.float32] | NDArray[np.uint8], path: Path) -> None:
-    affine = np.eye(4)
-    affine[:3, 3] = [-(n - 1) / 2 for n in volume.shape]
+def _save(volume: NDArray[np.float32] | NDArray[np.uint8], path: Path, edge: int) -> None:
+    affine = np.diag([edge, edge, edge, 1.0])
+    affine[:3, 3] = [-(n - 1) / 2 * edge for n in volume.shape]
     if volume.dtype == np.uint8:
         image = nib.Nifti1Image(volume, affine)
     else:

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Go on training demo-glioma with wide studies, from the shipped bundle, and look at real patients.
+#
+#     sh examples/wide_glioma.sh HEADS BRAINS [RUNS]
+#
+# HEADS is a folder of label maps of whole heads (the training_label_maps of BBillot/SynthSeg), BRAINS
+# one of real brains without a tumour (docs/training.md). Everything goes to RUNS (runs/wide by
+# default); what is there already is used, and an interrupted run goes on. EPOCHS sets how long.
+set -eu
+cd "$(dirname "$0")/.."
+heads=$1 brains=$2 runs=${3:-runs/wide}
+shipped=examples/bundles/demo-glioma
+export MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
+precision=32
+grep -qs avx512_bf16 /proc/cpuinfo && precision=bf16
+
+brainmvp synthesize "$runs/studies" --wide --section training --studies 240 --seed 3 \
+  --heads "$heads" --brains "$brains" --healthy 0.2
+brainmvp synthesize "$runs/studies" --wide --exam --section validation --studies 24 --seed 4 \
+  --heads "$heads" --healthy 0.2
+[ -f "$runs/start.pt" ] ||
+  python examples/checkpoint_of_bundle.py "$shipped" "$runs/studies/datalist.json" "$runs/start.pt"
+python examples/templates_of_bundle.py "$shipped" "$runs/templates"
+brainmvp finetune "$runs/studies/datalist.json" --task examples/demo_glioma/task.yaml \
+  --templates "$runs/templates" --pretrained "$runs/start.pt" --cache "$runs/cache" \
+  --size tiny --precision "$precision" --clip 1 --window 48 --on-label 0.5 --batch 3 \
+  --average 0.98 --warmup 20 --rate 1e-3 --missing flair=0.1 --validation '' --validate-every 1 \
+  --epochs "${EPOCHS:-20}" --save-seconds 60 --resume --out "$runs/glioma"
+rm -rf "$runs/bundles/demo-glioma"
+brainmvp export "$runs/glioma/finetuned.pt" "$runs/bundles" --task examples/demo_glioma/task.yaml \
+  --templates "$runs/templates" --demo --card examples/demo_glioma/card.md
+python benchmarks/patients.py "$runs/bundles/demo-glioma"
