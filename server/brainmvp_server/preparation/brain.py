@@ -63,8 +63,7 @@ class BrainMask:
         at_edge: sides of the image that the brain touches, of left, right, back, front, bottom and
             top.
         warnings: what a reader should know about it.
-        drawn_on: of a mask that was given: the series in whose world it lies; None where all share
-            one.
+        drawn_on: of a mask that was given: the series on whose grid it lies.
     """
 
     mask: Mask
@@ -78,7 +77,7 @@ class BrainMask:
 
     @property
     def world(self) -> Modality | None:
-        """The series in whose world the mask lies; None for the world that all share."""
+        """The series in whose world the mask lies, if it is of one of them."""
         return self.series[0] if self.series else self.drawn_on
 
 

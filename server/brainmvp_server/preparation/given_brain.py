@@ -20,21 +20,18 @@ def given_brain(
     volumes: Sequence[Volume],
     limits: Limits = Limits(),
     form: Form = "sform",
-    *,
-    one_world: bool = False,
 ) -> BrainMask:
     """The brain that a mask file says: every voxel that is not 0.
 
     Args:
         volumes: the study's series; the mask lies on the grid of one of them, the first that fits.
-        one_world: whether all series are known to share a world: the mask may then have a grid of
-            its own there.
+            A NIfTI file says nothing else of whose world it lies in.
 
     Raises:
         InvalidVolume, VolumeTooLarge: the file is no usable mask.
         NoBrain: it is empty.
         ImplausibleBrain: it is full, or the brain is too small or too large.
-        GridMismatch: nothing says in which series' world it lies.
+        GridMismatch: it lies on the grid of none of the series.
     """
     mask, grid = read_mask(path, BRAIN, limits, form)
     if not mask.any():
@@ -46,12 +43,12 @@ def given_brain(
             subject=BRAIN,
         )
     fitting = [volume.modality for volume in volumes if same_grid(volume.grid, grid)]
-    if not fitting and not one_world:
+    if not fitting:
         known = ", ".join(volume.modality.value for volume in volumes)
         raise GridMismatch(
-            "the mask lies on the grid of none of the series, and they do not share a world",
+            "the mask lies on the grid of none of the series",
             remedy=f"Bring it onto the grid of one of them: {known}",
             subject=BRAIN,
         )
     ml = plausible_ml(mask, grid, BRAIN)
-    return BrainMask(mask, grid, ml, drawn_on=fitting[0] if fitting else None)
+    return BrainMask(mask, grid, ml, drawn_on=fitting[0])

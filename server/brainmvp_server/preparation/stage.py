@@ -210,7 +210,7 @@ def look_at(
     findings = inspect(volumes)
     given = None
     if brain is not None:
-        given = given_brain(brain, volumes, limits, options.form, one_world=findings.one_world)
+        given = given_brain(brain, volumes, limits, options.form)
     needed = findings.raw or (given is not None and not findings.extracted)
     if options.as_it_is or not needed:
         noted = _noted(on_one_grid(volumes, resample=options.resample), findings, given)
