@@ -52,6 +52,16 @@ MODEL: dict[str, Any] = {
     "added_by_a_newer_server": 1,
 }
 
+SIZE: dict[str, Any] = {
+    "plane": "axial",
+    "diameter_mm": 31.4,
+    "across_mm": 22.7,
+    "product_mm2": 712.78,
+    "diameter_3d_mm": 35.1,
+    "diameter_ends_mm": [[0, 0, 0], [31.4, 0, 0]],
+    "across_ends_mm": [[9, -10, 0], [9, 12.7, 0]],
+}
+
 SUMMARY: dict[str, Any] = {
     "model": "tumour",
     "version": "2",
@@ -72,6 +82,21 @@ SUMMARY: dict[str, Any] = {
             "components": 3,
             "bounding_box_mm": [[0, 0, 0], [4, 5, 12]],
             "centroid_mm": [2, 2.5, 6],
+            "size": SIZE,
+            "side": "left",
+            "to_surface_mm": 4.25,
+            "parts": [
+                {
+                    "number": number,
+                    "voxels": voxels,
+                    "volume_ml": voxels / 1000,
+                    "centroid_mm": [-20, 2.5, 6],
+                    "size": SIZE,
+                    "side": "left",
+                    "to_surface_mm": 4.25,
+                }
+                for number, voxels in ((1, 12000), (2, 300))
+            ],
         }
     ],
     "scores": [],

@@ -56,6 +56,10 @@ def test_summary_keeps_every_number(peer: Any, call: Any, study: dict[str, Path]
     assert isinstance(found, Summary)
     (structure,) = found.structures
     assert (structure.volume_ml, structure.voxels, structure.components) == (12.345, 12345, 3)
+    first, second = structure.parts
+    assert (first.number, first.side, first.to_surface_mm) == (1, "left", 4.25)
+    assert (second.volume_ml, second.size.product_mm2) == (0.3, 712.78)
+    assert structure.size == first.size
     assert structure.bounding_box_mm == ((0, 0, 0), (4, 5, 12))
     assert (found.real[0].shape, found.filled[0].policy) == ((4, 5, 6), "center")
     assert found.seconds == {"read": 0.1, "infer": 2.5}

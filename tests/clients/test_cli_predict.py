@@ -34,7 +34,21 @@ def test_prediction_on_a_server_writes_results_and_shows_a_table(
     )  # fmt: skip
     assert (code, err) == (0, "")
     shown = _shown(out)
-    for text in ("Tumour core", "12.35", "12345", "flair (center)", "infer 2.5", "small", "Demo"):
+    for text in (
+        "Tumour core",
+        "12.35",
+        "12345",
+        "flair (center)",
+        "infer 2.5",
+        "small",
+        "Demo",
+        "Largest parts",
+        "core 2",
+        "31.4 x 22.7",
+        "35.1",
+        "left",
+        "4.2",
+    ):
         assert text in shown
     assert peer.requests[0].query == {
         "version": ["2"], "fill": ["zeros"], "probabilities": ["true"], "resample": ["true"],

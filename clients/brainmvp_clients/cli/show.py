@@ -15,6 +15,8 @@ from brainmvp_clients.dicom import as_option
 from brainmvp_clients.errors import one_line, sentence
 
 DEMO = "Demo model: it shows the software. Its results mean nothing."
+MOST_PARTS = 5
+"""Parts of a structure that are printed."""
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -22,6 +24,8 @@ def show_summary(summary: Summary, folder: Path, console: Console | None = None)
     """Print what was found, from what, how long it took, and where it lies."""
     console = console or Console()
     console.print(_scores(summary) if summary.kind == "classification" else _structures(summary))
+    if any(entry.parts for entry in summary.structures):
+        console.print(_parts(summary))
     _line(console, "Real", ", ".join(entry.modality for entry in summary.real))
     _line(
         console,
@@ -108,6 +112,27 @@ def _structures(summary: Summary) -> Table:
     ]
     heads = ("", "Structure", "Title", "mL", "Voxels", "Components")
     return _table(_title(summary), heads, rows, right=("mL", "Voxels", "Components"))
+
+
+def _parts(summary: Summary) -> Table:
+    """The largest parts of each structure; those that are left out are in the summary."""
+    rows = [
+        (
+            _swatch(structure.colour),
+            _plain(f"{structure.name} {part.number}"),
+            Text(f"{part.volume_ml:.2f}"),
+            Text(f"{part.size.diameter_mm:.1f} x {part.size.across_mm:.1f}"),
+            Text(f"{part.size.diameter_3d_mm:.1f}"),
+            _plain(part.side or ""),
+            Text("" if part.to_surface_mm is None else f"{part.to_surface_mm:.1f}"),
+        )
+        for structure in summary.structures
+        for part in structure.parts[:MOST_PARTS]
+    ]
+    heads = ("", "Part", "mL", "Diameters, mm", "3-D, mm", "Side", "Depth, mm")
+    return _table(
+        "Largest parts", heads, rows, right=("mL", "Diameters, mm", "3-D, mm", "Depth, mm")
+    )
 
 
 def _scores(summary: Summary) -> Table:

@@ -1,4 +1,6 @@
-"""The table of results: ``results.jsonl``, a line a study as it ends, and ``results.csv``.
+"""The tables of results: ``results.jsonl``, a line a study as it ends, and CSV files of it.
+
+``results.csv`` has a line a study, ``measurements.csv`` one a structure and one a part of it.
 
 A kill can leave a last line cut short, or one that the same study's next result replaces: reading
 drops the first and lets the later line win.
@@ -16,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from brainmvp_clients.answers import Summary
 from brainmvp_clients.result_files import writing
 from brainmvp_clients.score.ledger import StudyState
+from brainmvp_clients.score.measurements import Measured, measured_in, write_measurements
 from brainmvp_clients.score.private_files import touch_private
 
-JSONL, CSV = "results.jsonl", "results.csv"
+JSONL, CSV, MEASUREMENTS = "results.jsonl", "results.csv", "measurements.csv"
 
 
 class Row(BaseModel):
@@ -38,6 +41,11 @@ class Row(BaseModel):
     warnings: tuple[str, ...] = ()
     reason: str = ""
     seconds: float = 0.0
+    measured: tuple[Measured, ...] = ()
+
+    def line(self) -> str:
+        """As JSON; without measurements where there are none, as earlier versions wrote it."""
+        return self.model_dump_json(exclude=None if self.measured else {"measured"}) + "\n"
 
     @classmethod
     def of(cls, study: str, token: str, summary: Summary, seconds: float) -> Row:
@@ -54,6 +62,7 @@ class Row(BaseModel):
             scores={entry.name: entry.score for entry in summary.scores},
             warnings=summary.warnings,
             seconds=round(seconds, 3),
+            measured=measured_in(summary),
         )
 
 
@@ -62,6 +71,7 @@ class Table:
 
     def __init__(self, folder: Path) -> None:
         self._path, self._csv = folder / JSONL, folder / CSV
+        self._measurements = folder / MEASUREMENTS
         self._lock = threading.Lock()
         with writing(self._path):
             self._replace(self.rows())
@@ -70,7 +80,7 @@ class Table:
     def add(self, row: Row) -> None:
         """Append a line; when this returns it is on disk."""
         with self._lock, writing(self._path):
-            self._file.write(row.model_dump_json() + "\n")
+            self._file.write(row.line())
             self._file.flush()
             os.fsync(self._file.fileno())
 
@@ -94,11 +104,13 @@ class Table:
             rows = self.rows()
             self._replace(rows)
             self._write_csv(rows)
+            if any(row.measured for row in rows.values()):
+                self._write_measurements(rows)
 
     def _replace(self, rows: dict[str, Row]) -> None:
         staging = self._path.with_suffix(".partial")
         with touch_private(staging).open("w", encoding="utf-8") as file:
-            file.writelines(rows[name].model_dump_json() + "\n" for name in sorted(rows))
+            file.writelines(rows[name].line() for name in sorted(rows))
             file.flush()
             os.fsync(file.fileno())
         staging.replace(self._path)
@@ -119,6 +131,14 @@ class Table:
             )
             writer.writerows(_cells(rows[name], volumes, scores) for name in sorted(rows))
         staging.replace(self._csv)
+
+    def _write_measurements(self, rows: dict[str, Row]) -> None:
+        staging = self._measurements.with_suffix(".partial")
+        ordered = (rows[name] for name in sorted(rows))
+        studies = (((_text(row.study), row.token), row.measured) for row in ordered)
+        with touch_private(staging).open("w", encoding="utf-8", newline="") as file:
+            write_measurements(file, studies)
+        staging.replace(self._measurements)
 
 
 def _cells(row: Row, volumes: list[str], scores: list[str]) -> list[object]:

@@ -22,7 +22,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import bounding_box
 from brainmvp_server.inference.result import Result
 from brainmvp_server.results.planes import PLANES, Planes, structure_colours
-from brainmvp_server.results.structures import StructureFound
+from brainmvp_server.results.structures import PartFound, StructureFound
 from brainmvp_server.results.summary import ExpectedQuality, Summary
 
 _PANEL = 420
@@ -36,6 +36,8 @@ _METRICS = {
     "auc": "AUC",
 }
 _MOST_WARNINGS = 6
+_MOST_PARTS = 6
+"""More rows would not leave the sheet its place for the rest."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,14 @@ class _Quality:
     studies: int
 
 
+@dataclass(frozen=True)
+class _PartRow:
+    """A part, and the structure it belongs to."""
+
+    structure: str
+    part: PartFound
+
+
 def report_html(result: Result, planes: Planes | None = None) -> str:
     """The report: key slices with contours, what was found, from what, by what, and its limits.
 
@@ -81,6 +91,7 @@ def report_html(result: Result, planes: Planes | None = None) -> str:
     """
     summary, task = Summary.of(result), result.manifest.task
     titles = {s.name: s.title or s.name for s in summary.structures} | {"all": "whole study"}
+    parts = _parts(summary.structures)
     return _template().render(
         summary=summary,
         title=task.title,
@@ -89,6 +100,8 @@ def report_html(result: Result, planes: Planes | None = None) -> str:
         style=_style(),
         slices=_slices(result, planes or Planes.of(result)),
         colours=structure_colours(task.outputs),
+        parts=parts,
+        parts_left_out=sum(len(one.parts) for one in summary.structures) - len(parts),
         quality=_quality(summary.expected_quality, titles),
         warnings=summary.warnings[:_MOST_WARNINGS],
         left_out=max(len(summary.warnings) - _MOST_WARNINGS, 0),
@@ -166,6 +179,19 @@ def _extent(found: StructureFound) -> str:
         return "not found"
     sides = (abs(b - a) for a, b in zip(*found.bounding_box_mm, strict=True))
     return " × ".join(f"{side:.0f}" for side in sides)
+
+
+def _parts(structures: Sequence[StructureFound]) -> tuple[_PartRow, ...]:
+    """The largest part of every structure, then the next largest of every one, as many as fit."""
+    ranked = sorted(
+        (part.number, place)
+        for place, structure in enumerate(structures)
+        for part in structure.parts
+    )
+    return tuple(
+        _PartRow(structures[place].name, structures[place].parts[number - 1])
+        for place, number in sorted((place, number) for number, place in ranked[:_MOST_PARTS])
+    )
 
 
 def _quality(expected: Sequence[ExpectedQuality], titles: dict[str, str]) -> _Quality | None:

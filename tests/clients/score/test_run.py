@@ -57,6 +57,21 @@ def test_every_study_gets_a_folder_of_results_and_a_line(
     assert [json.loads(line)["study"] for line in lines] == sorted(names)
 
 
+def test_every_structure_and_every_part_has_a_line_of_measurements(score: Score, out: Path) -> None:
+    assert score()[0] == 0
+    with (out / "measurements.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    of_one = [row for row in rows if row["study"] == "DOE^JANE_0"]
+    assert len(rows) == 5 * 3 and [row["part"] for row in of_one] == ["", "1", "2"]
+    assert {row["structure"] for row in of_one} == {"core"}
+    assert [row["volume_ml"] for row in of_one] == ["12.345", "12.0", "0.3"]
+    last = of_one[2]
+    assert (last["diameter_mm"], last["across_mm"], last["product_mm2"]) == (
+        "31.4", "22.7", "712.78",
+    )  # fmt: skip
+    assert (last["centroid_r_mm"], last["side"], last["to_surface_mm"]) == ("-20.0", "left", "4.25")
+
+
 def test_nobody_but_the_owner_may_look_at_a_ledger_a_table_or_a_result(
     score: Score, out: Path
 ) -> None:
