@@ -235,6 +235,28 @@ def test_hidden_structures_are_not_drawn_and_opacity_and_maps_are(
     until_coloured(settled(page), most=full / 50)
 
 
+def test_a_click_on_a_part_goes_to_its_centroid(page: Page, server: str, job: str) -> None:
+    canvas, read_out = shown(page, server, job), page.locator("#read-out")
+    summary = httpx.get(f"{server}/v1/jobs/{job}/results/summary.json").json()
+    parts = summary["structures"][-1]["parts"]
+    section = page.locator("details.parts").last
+    section.locator("summary").click()
+    rows = section.locator("tbody tr")
+    expect(rows).to_have_count(len(parts))
+    size = parts[-1]["size"]
+    expect(rows.last).to_contain_text(f"{size['diameter_mm']:.1f} × {size['across_mm']:.1f}")
+    before = read_out.inner_text()
+    canvas.focus()
+    for _ in range(3):
+        page.keyboard.press("PageUp")
+    expect(read_out).not_to_have_text(before)
+    before = read_out.inner_text()
+    section.get_by_role("button").last.click()
+    expect(read_out).not_to_have_text(before)
+    there = [int(number) for number in re.findall(r"\d+", read_out.inner_text())[:3]]
+    np.testing.assert_allclose(there, np.abs(parts[-1]["centroid_mm"]), atol=1)
+
+
 def test_a_template_is_never_taken_for_the_patient(page: Page, server: str, job: str) -> None:
     shown(page, server, job)
     expect(page.locator("#origin")).to_be_hidden()

@@ -22,7 +22,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import bounding_box
 from brainmvp_server.inference.result import Result
 from brainmvp_server.results.planes import PLANES, Planes, structure_colours
-from brainmvp_server.results.structures import PartFound, StructureFound
+from brainmvp_server.results.structures import PartFound, SizeFound, StructureFound
 from brainmvp_server.results.summary import ExpectedQuality, Summary
 
 _PANEL = 420
@@ -36,7 +36,7 @@ _METRICS = {
     "auc": "AUC",
 }
 _MOST_WARNINGS = 6
-_MOST_PARTS = 6
+_MOST_PARTS = 3
 """More rows would not leave the sheet its place for the rest."""
 
 
@@ -76,11 +76,13 @@ class _Quality:
 
 
 @dataclass(frozen=True)
-class _PartRow:
-    """A part, and the structure it belongs to."""
+class _MeasuredRow:
+    """A structure, or one of its parts, which has no colour and no parts of its own."""
 
-    structure: str
-    part: PartFound
+    name: str
+    found: StructureFound | PartFound
+    colour: str = ""
+    parts: str = ""
 
 
 def report_html(result: Result, planes: Planes | None = None) -> str:
@@ -91,7 +93,7 @@ def report_html(result: Result, planes: Planes | None = None) -> str:
     """
     summary, task = Summary.of(result), result.manifest.task
     titles = {s.name: s.title or s.name for s in summary.structures} | {"all": "whole study"}
-    parts = _parts(summary.structures)
+    measured = _measured(summary.structures, structure_colours(task.outputs))
     return _template().render(
         summary=summary,
         title=task.title,
@@ -99,9 +101,8 @@ def report_html(result: Result, planes: Planes | None = None) -> str:
         policy=report_policy(),
         style=_style(),
         slices=_slices(result, planes or Planes.of(result)),
-        colours=structure_colours(task.outputs),
-        parts=parts,
-        parts_left_out=sum(len(one.parts) for one in summary.structures) - len(parts),
+        measured=measured,
+        parts_left_out=sum(max(len(one.parts), 1) for one in summary.structures) - len(measured),
         quality=_quality(summary.expected_quality, titles),
         warnings=summary.warnings[:_MOST_WARNINGS],
         left_out=max(len(summary.warnings) - _MOST_WARNINGS, 0),
@@ -132,8 +133,9 @@ def _template() -> jinja2.Template:
     )
     environment.filters |= {
         "capital": _capital,
-        "extent": _extent,
+        "diameters": _diameters,
         "modality": _name,
+        "place": _where,
         "spacing": _spacing,
         "times": _times,
     }
@@ -174,24 +176,37 @@ def _spread(planes: Planes) -> tuple[int, int, int]:
     return low, middle, high
 
 
-def _extent(found: StructureFound) -> str:
-    if found.bounding_box_mm is None:
-        return "not found"
-    sides = (abs(b - a) for a, b in zip(*found.bounding_box_mm, strict=True))
-    return " × ".join(f"{side:.0f}" for side in sides)
+def _diameters(size: SizeFound | None) -> str:
+    return f"{size.diameter_mm:.1f} × {size.across_mm:.1f}" if size else "not found"
 
 
-def _parts(structures: Sequence[StructureFound]) -> tuple[_PartRow, ...]:
-    """The largest part of every structure, then the next largest of every one, as many as fit."""
+def _where(found: StructureFound | PartFound) -> str:
+    """Its side, and how deep below the brain's surface; empty where no brain is known."""
+    if found.side is None or found.to_surface_mm is None:
+        return ""
+    return f"{found.side}, {found.to_surface_mm:.0f}"
+
+
+def _measured(
+    structures: Sequence[StructureFound], colours: dict[str, str]
+) -> tuple[_MeasuredRow, ...]:
+    """Each structure, with its largest part's diameters, and below it some of the next parts."""
     ranked = sorted(
         (part.number, place)
         for place, structure in enumerate(structures)
-        for part in structure.parts
+        for part in structure.parts[1:]
     )
-    return tuple(
-        _PartRow(structures[place].name, structures[place].parts[number - 1])
-        for place, number in sorted((place, number) for number, place in ranked[:_MOST_PARTS])
-    )
+    shown = set(ranked[:_MOST_PARTS])
+    rows = []
+    for place, one in enumerate(structures):
+        colour = colours.get(one.name, one.colour)
+        rows.append(_MeasuredRow(one.title or one.name, one, colour, str(one.components)))
+        rows += [
+            _MeasuredRow(f"{one.name}, part {part.number}", part)
+            for part in one.parts
+            if (part.number, place) in shown
+        ]
+    return tuple(rows)
 
 
 def _quality(expected: Sequence[ExpectedQuality], titles: dict[str, str]) -> _Quality | None:
