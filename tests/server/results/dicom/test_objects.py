@@ -248,6 +248,12 @@ def test_the_report_reads_back_with_every_number_of_every_structure_and_part(
         )
         if isinstance(one, Structure):
             continue
+        (middle,) = (
+            item
+            for item in group[0].ContentSequence
+            if item.ConceptNameCodeSequence[0].CodeMeaning == "Center of Mass"
+        )
+        np.testing.assert_allclose(middle.value * (-1, -1, 1), [one.centroid_mm], atol=1e-3)
         long_axis = next(m for m in group.get_measurements() if m.name.meaning == "Long Axis")
         (line,) = long_axis.referenced_coordinates
         np.testing.assert_allclose(line.value * (-1, -1, 1), size.diameter_ends_mm, atol=1e-3)
