@@ -214,6 +214,33 @@ def test_a_dicom_study_is_told_apart_corrected_run_and_shown(
     assert Path(download.value.path()).read_bytes()[128:132] == b"DICM"
 
 
+def test_a_raw_study_is_dropped_and_its_brain_and_mask_are_seen(
+    page: Page, server: str, real_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    raw = real_data("clinical") / "fg6692" / "raw"
+    page.goto(server)
+    page.locator("#files").set_input_files([raw / "flair.nii.gz", raw / "t1c.nii.gz"])
+    page.locator("#fill").select_option("center")
+    page.locator("#run").click()
+    time.sleep(45)
+    page.screenshot(path="/tmp/l/shots/after.png")
+    expect(page.locator("#frame[data-state=ready]")).to_be_visible(timeout=WAIT_MS)
+    prepared = page.locator("#preparation")
+    expect(prepared).to_contain_text("Onto T1c")
+    expect(prepared).to_contain_text("FLAIR")
+    expect(prepared).to_contain_text("Brain ")
+    picture = prepared.locator("img")
+    picture.scroll_into_view_if_needed()
+    page.screenshot(path="/tmp/l/shots/raw.png", full_page=True)
+    expect(picture).to_have_js_property("complete", True)
+    assert picture.evaluate("image => image.naturalHeight") > 300
+    until_coloured(settled(page), least=500)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Mask, NIfTI").click()
+    saved.value.save_as(tmp_path / "mask.nii.gz")
+    assert nib.load(tmp_path / "mask.nii.gz").shape == nib.load(raw / "t1c.nii.gz").shape
+
+
 def test_hidden_structures_are_not_drawn_and_opacity_and_maps_are(
     page: Page, server: str, job: str
 ) -> None:

@@ -18,6 +18,15 @@ def element(tag: int, vr: bytes, value: bytes, length: int | None = None) -> byt
     return start + struct.pack("<H", size) + value
 
 
+def full_header(file: bytes) -> bytes:
+    """A DICOM file, with 50,000 private elements before its patient's name."""
+    private = b"".join(
+        element(0x00091000 | n & 0xFFF | (n >> 12) << 17, b"LO", b"ab") for n in range(50_000)
+    )
+    place = file.index(struct.pack("<HH2s", 0x0010, 0x0010, b"PN"))
+    return file[:place] + private + file[place:]
+
+
 def untyped(tag: int, value: bytes) -> bytes:
     return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(value)) + value
 

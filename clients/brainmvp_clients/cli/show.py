@@ -10,7 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from brainmvp_clients.answers import Catalogue, ExpectedQuality, Finding, Findings, Model, Summary
+from brainmvp_clients.answers import (
+    Catalogue,
+    ExpectedQuality,
+    Finding,
+    Findings,
+    Model,
+    PreparationDone,
+    Summary,
+)
 from brainmvp_clients.dicom import as_option
 from brainmvp_clients.errors import one_line, sentence
 
@@ -42,6 +50,8 @@ def show_summary(summary: Summary, folder: Path, console: Console | None = None)
         "Seconds",
         ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary.seconds.items()),
     )
+    if summary.preparation is not None:
+        _line(console, "Prepared", _prepared(summary.preparation))
     engine = summary.engine
     _line(console, "Engine", " ".join(filter(None, (engine.name, engine.device, engine.precision))))
     for warning in summary.warnings:
@@ -50,6 +60,13 @@ def show_summary(summary: Summary, folder: Path, console: Console | None = None)
     _line(console, "Use", summary.intended_use)
     if summary.demo:
         console.print(Text(DEMO, style="bold yellow"), soft_wrap=True)
+
+
+def _prepared(done: PreparationDone) -> str:
+    """``onto t1c: flair moved 12.3 mm; brain 1402 mL``."""
+    moved = [f"{one.modality} moved {one.moved_mm:.1f} mm" for one in done.moved]
+    brain = [] if done.brain_ml is None else [f"brain {done.brain_ml:.0f} mL"]
+    return f"onto {done.reference}: {'; '.join((*moved, *brain)) or 'nothing was moved'}"
 
 
 def _expected(entry: ExpectedQuality) -> str:

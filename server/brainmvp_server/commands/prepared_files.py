@@ -19,7 +19,6 @@ from brainmvp_server.imaging.nifti import compress, encode_nifti, spatial_header
 from brainmvp_server.imaging.sources import Source
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.imaging.volume import Volume
-from brainmvp_server.preparation.outlines import outlines_png
 from brainmvp_server.preparation.stage import PreparedStudy
 from brainmvp_server.results.summary import PreparationDone
 from brainmvp_server.results.wire import Wire
@@ -97,7 +96,7 @@ def write_prepared(prepared: PreparedStudy, folder: Path) -> dict[Modality, str]
         (folder / f"{name}.tfm").write_text(way.to_itk(), encoding="utf-8")
     done = PreparationDone.of(prepared.report)
     (folder / "preparation.json").write_text(done.model_dump_json(indent=2), encoding="utf-8")
-    (folder / "preparation.png").write_bytes(outlines_png(prepared))
+    (folder / "preparation.png").write_bytes(prepared.report.picture)
     return series
 
 

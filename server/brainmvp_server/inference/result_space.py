@@ -48,6 +48,7 @@ class PreparationReport:
         brain_series: those that the brain was looked for in.
         brain_agreement: Dice of the brains of the first two.
         warnings: what a reader should know.
+        picture: PNG, the brain's outline over every series.
     """
 
     reference: Modality
@@ -58,6 +59,7 @@ class PreparationReport:
     brain_series: tuple[Modality, ...]
     brain_agreement: float | None
     warnings: tuple[str, ...]
+    picture: bytes
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """A result as files: ``mask.nii.gz``, ``summary.json``, ``preview.png``, ``report.html``.
 
+Of a study that was prepared also ``preparation.png``: the brain's outline over every series.
 Where they were asked for, also ``probabilities/`` and ``channels/`` with one file each.
 
 Of a study that came as DICOM also ``segmentation.dcm``, ``report.dcm`` and what else was asked for.
@@ -25,7 +26,7 @@ from brainmvp_server.results.report import report_html
 from brainmvp_server.results.summary import Summary
 
 MASK, SUMMARY, PREVIEW = "mask.nii.gz", "summary.json", "preview.png"
-REPORT = "report.html"
+REPORT, PREPARATION = "report.html", "preparation.png"
 
 
 def mask_nifti(result: Result) -> bytes:
@@ -64,6 +65,8 @@ def files_of(
     planes = Planes.of(result)  # once: of a large study it is most of the work
     yield PREVIEW, preview_png(result, planes)
     yield REPORT, report_html(result, planes).encode()
+    if result.preparation is not None:
+        yield PREPARATION, result.preparation.picture
     yield from _probability_maps(result)
     yield from _channels(result)
 

@@ -103,6 +103,9 @@ def report_html(result: Result, planes: Planes | None = None) -> str:
         slices=_slices(result, planes or Planes.of(result)),
         measured=measured,
         parts_left_out=sum(max(len(one.parts), 1) for one in summary.structures) - len(measured),
+        outlines=base64.b64encode(result.preparation.picture).decode()
+        if result.preparation
+        else "",
         quality=_quality(summary.expected_quality, titles),
         warnings=summary.warnings[:_MOST_WARNINGS],
         left_out=max(len(summary.warnings) - _MOST_WARNINGS, 0),

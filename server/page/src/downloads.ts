@@ -9,6 +9,7 @@ const FILES: [string, string][] = [
   ["report.dcm", "DICOM SR"],
   ["summary.json", "Summary, JSON"],
   ["preview.png", "Picture, PNG"],
+  ["preparation.png", "Preparation, PNG"],
 ];
 const REPORT = "report.html";
 const LIFE_MS = 60_000;

@@ -9,6 +9,7 @@ import { measuredOn, qualityTable } from "./quality";
 import { capital, duration, modality } from "./words";
 import { downloads } from "./downloads";
 import { parts } from "./parts";
+import { preparation } from "./preparation";
 import { radios } from "./radios";
 
 const LAYOUTS: [Layout, string][] = [
@@ -69,6 +70,7 @@ export class ResultView {
       summary.scores.length > 0 && scores(summary),
       warnings(summary),
       given(summary),
+      summary.preparation !== null && preparation(this.api, job, summary.preparation),
       quality(summary),
       downloads(this.api, job),
       provenance(summary),

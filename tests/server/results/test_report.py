@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import tracemalloc
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 
 from brainmvp_models.bundle import Bundle
+from brainmvp_models.modality import Modality
+from brainmvp_models.space import Space
 from brainmvp_server.imaging.grid import Box
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.result import Result
+from brainmvp_server.inference.result_space import PreparationReport, SeriesMoved
 from brainmvp_server.results.files import files_of
 from brainmvp_server.results.planes import PLANES, Planes
 from brainmvp_server.results.preview import preview_png
@@ -49,6 +53,28 @@ def test_the_report_says_what_was_found_what_was_real_and_by_which_bundle(result
     assert html.count("empty, not this patient") == 3
     assert result.manifest.task.intended_use.split(".")[0] in html
     assert html.count("<figure>") == 6
+
+
+def test_the_report_says_how_a_raw_study_was_prepared(result: Result) -> None:
+    assert "prepared" not in report_html(result)
+    done = PreparationReport(
+        reference=Modality.T1C,
+        space=Space.SRI24,
+        turned_degrees=5.31,
+        moved=(SeriesMoved(Modality.FLAIR, 12.34, 1.0512, 1.1299, "headers"),),
+        brain_ml=1402.2,
+        brain_series=(Modality.T1C, Modality.FLAIR),
+        brain_agreement=0.9712,
+        warnings=(),
+        picture=b"a picture",
+    )
+    html = report_html(replace(result, preparation=done))
+    for figure in ("12.3", "1.051", "1.130", "1402 mL", "0.971", "5.3°"):
+        assert figure in html, figure
+    assert base64.b64encode(b"a picture").decode() in html
+    nowhere = replace(done, moved=(), brain_ml=None, brain_agreement=None, turned_degrees=None)
+    html = report_html(replace(result, preparation=nowhere))
+    assert "prepared" in html and "Brain" not in html.partition("</style>")[2].split("prepared")[1]
 
 
 def test_the_report_needs_nothing_else_and_names_nobody(result: Result) -> None:

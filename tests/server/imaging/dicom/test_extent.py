@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +25,7 @@ from brainmvp_server.imaging.dicom.pixels import read_stack
 from brainmvp_server.imaging.dicom.series import sort_series
 from dicom_frames import holds_the_lock
 from dicom_studies import contrast_image, header_of, write_series
-from hostile_headers import HOSTILE, IMAGE, MANY, element, file_of, untyped
+from hostile_headers import HOSTILE, IMAGE, MANY, element, file_of, full_header, untyped
 
 _ELEMENT_BYTES = 400
 FOLDER = Path(examples.__file__).parent / "test_files"
@@ -102,16 +101,11 @@ def test_the_limits_are_those_that_are_stated() -> None:
 
 @pytest.mark.slow
 def test_a_series_of_many_full_headers_is_read_one_header_at_a_time(tmp_path: Path) -> None:
-    """Together they weigh more than one may; in memory there is one, and nobody waits for it."""
+    """Together they weigh more than one may; in memory there is one."""
     image = contrast_image("t2", grid=((8, 10, 13), (20.0, 20.0, 10.0)))
     files = write_series(tmp_path, [image], header_of("siemens", "t2"), "siemens").files
-    private = b"".join(
-        element(0x00091000 | n & 0xFFF | (n >> 12) << 17, b"LO", b"ab") for n in range(50_000)
-    )
     for path in files:
-        whole = path.read_bytes()
-        place = whole.index(struct.pack("<HH2s", 0x0010, 0x0010, b"PN"))
-        path.write_bytes(whole[:place] + private + whole[place:])
+        path.write_bytes(full_header(path.read_bytes()))
     assert sum(map(check_extent, files)) > MOST_WEIGHT
     (stack,) = sort_series(scan(files).instances).stacks
     tracemalloc.start()
@@ -120,4 +114,3 @@ def test_a_series_of_many_full_headers_is_read_one_header_at_a_time(tmp_path: Pa
     tracemalloc.stop()
     assert volume.grid.shape == (8, 10, 13)
     assert peak < 3 * 50_000 * _ELEMENT_BYTES
-    assert not holds_the_lock(lambda: read_stack(stack, Modality.T2))
