@@ -32,6 +32,9 @@ REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}
 ATLAS_SHAPE = (240, 240, 155)
 ATLAS_AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])
 CONSENSUS = "consensus"
+TOLERATED = 0.02
+SMALLEST = 100
+"""Voxels below which a Dice says nothing."""
 
 Labels = NDArray[np.uint8]
 
@@ -141,7 +144,24 @@ def tables_of(patient: Patient, found: Sequence[Found]) -> list[str]:
                 for name in (CONSENSUS, *others)
             ]
             lines.append(f"| {_named(one)} | {' | '.join(scores)} | {one.ml(region):.1f} |")
-    return lines
+    return [*lines, "", *_series_that_hurt(patient, found)]
+
+
+def _series_that_hurt(patient: Patient, found: Sequence[Found]) -> list[str]:
+    """Where the consensus is met better by leaving a series out of all four."""
+    by_subset = {one.subset: one.labels for one in found}
+    hurt = []
+    for region in REGIONS:
+        truth = patient.truths[CONSENSUS]
+        if _part(truth, region).sum() < SMALLEST:
+            continue
+        whole = dice(by_subset[SERIES], truth, region)
+        for name in SERIES:
+            less = dice(by_subset[tuple(s for s in SERIES if s != name)], truth, region)
+            if less > whole + TOLERATED:
+                hurt.append(f"{region} without {name} {less:.2f}, with it {whole:.2f}")
+    said = "; ".join(hurt) or "none"
+    return [f"Series that make {patient.name} worse by more than {TOLERATED}: {said}."]
 
 
 def _volume_table(patient: Patient, found: Sequence[Found]) -> list[str]:
