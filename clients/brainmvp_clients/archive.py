@@ -18,9 +18,11 @@ from brainmvp_clients.result_files import (
     DICOM_OBJECT,
     MASK,
     MAX_BYTES,
+    PREPARATION,
     PREVIEW,
     PROBABILITIES,
     REPORT,
+    RESULT_FILES,
     SUMMARY,
     writing,
 )
@@ -36,7 +38,7 @@ _DAMAGED = (
     ValueError,
     NotImplementedError,
 )
-_SMALL = {SUMMARY: 16 * _MEGABYTE, PREVIEW: 64 * _MEGABYTE, REPORT: 64 * _MEGABYTE}
+_SMALL = {SUMMARY: 16 * _MEGABYTE} | dict.fromkeys((PREVIEW, PREPARATION, REPORT), 64 * _MEGABYTE)
 _OTHERS = (
     re.compile(rf"({PROBABILITIES}|{CHANNELS})/[A-Za-z0-9][A-Za-z0-9._-]{{0,62}}\.nii\.gz"),
     DICOM_OBJECT,
@@ -98,7 +100,7 @@ def _is_plain(member: zipfile.ZipInfo) -> bool:
     kind = stat.S_IFMT(member.external_attr >> 16)
     return (
         name == member.orig_filename
-        and (name in (MASK, SUMMARY, PREVIEW, REPORT) or any(p.fullmatch(name) for p in _OTHERS))
+        and (name in RESULT_FILES or any(p.fullmatch(name) for p in _OTHERS))
         and kind in (0, stat.S_IFREG)
         and not member.flag_bits & 0x1
         and member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

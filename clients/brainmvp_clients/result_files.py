@@ -20,9 +20,11 @@ MASK = "mask.nii.gz"
 SUMMARY = "summary.json"
 PREVIEW = "preview.png"
 REPORT = "report.html"
+PREPARATION = "preparation.png"
 CHANNELS = "channels"
 PROBABILITIES = "probabilities"
-RESULT_NAMES = frozenset({MASK, SUMMARY, PREVIEW, REPORT, PROBABILITIES, CHANNELS})
+RESULT_FILES = frozenset({MASK, SUMMARY, PREVIEW, REPORT, PREPARATION})
+RESULT_NAMES = RESULT_FILES | {PROBABILITIES, CHANNELS}
 """All that a folder of results holds, beside DICOM objects."""
 
 DICOM_OBJECT = re.compile(r"[a-z][a-z0-9_-]{0,62}\.dcm")

@@ -9,7 +9,9 @@ import pytest
 
 from brainmvp_clients import answers
 from brainmvp_clients.answers import Answer
+from brainmvp_clients.result_files import RESULT_FILES
 from brainmvp_server.api.app import create_app
+from brainmvp_server.results import files
 from brainmvp_server.settings import Settings
 
 SCHEMA_OF: dict[type[Answer], str] = {
@@ -156,3 +158,9 @@ def test_a_field_that_a_server_may_leave_out_is_not_required(schemas: Schema) ->
     left = [name for name in served["required"] if name != "voxels"]
     found = faults(answers.Structure, {**schemas, "StructureFound": {**served, "required": left}})
     assert found == ["voxels: required here, optional there"]
+
+
+def test_every_file_of_a_result_that_the_service_sends_is_taken() -> None:
+    """A client refuses a zip that holds anything else."""
+    sent = {files.MASK, files.SUMMARY, files.PREVIEW, files.REPORT, files.PREPARATION}
+    assert sent == RESULT_FILES
