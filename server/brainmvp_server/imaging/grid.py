@@ -16,6 +16,11 @@ Affine = NDArray[np.float64]
 Shape = tuple[int, int, int]
 
 
+def carried(points: NDArray[Any], affine: Affine) -> NDArray[np.float64]:
+    """Points (..., 3) by a (4, 4) matrix: indices to mm, or the mm of one world to another's."""
+    return np.asarray(points @ affine[:3, :3].T + affine[:3, 3])
+
+
 @dataclass(frozen=True, eq=False)
 class Grid:
     """A regular grid of voxels in scanner space.

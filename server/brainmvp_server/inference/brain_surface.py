@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_server.imaging.grid import Affine, Grid, bounding_box
+from brainmvp_server.imaging.grid import Affine, Grid, bounding_box, carried
 from brainmvp_server.inference.diameters import Mask, Points, line_ends
 
 _CELL_MM = 8.0
@@ -44,7 +44,7 @@ class Brain:
             places = line_ends(self.mask[box.slices], axis) + box.start
             inside = (places[:, axis] > 0) & (places[:, axis] < self.mask.shape[axis] - 1)
             ends.append(places[inside])
-        return PointCloud(_mm(np.concatenate(ends), self._affine))
+        return PointCloud(carried(np.concatenate(ends), self._affine))
 
     @cached_property
     def middle(self) -> NDArray[np.float64]:
@@ -69,7 +69,7 @@ class Brain:
 
     def holds(self, points: Points) -> bool:
         """Whether all of (N, 3) points, in mm of the result's world, lie in its voxels."""
-        places = np.rint(_mm(points, np.asarray(np.linalg.inv(self._affine)))).astype(np.intp)
+        places = np.rint(carried(points, np.asarray(np.linalg.inv(self._affine)))).astype(np.intp)
         if ((places < 0) | (places >= self.mask.shape)).any():
             return False
         return bool(self.mask[tuple(places.T)].all())
@@ -130,7 +130,3 @@ def _nearest(here: Points, there: Points) -> float:
     squares += np.square(two).sum(axis=1)
     a, b = np.unravel_index(int(squares.argmin()), squares.shape)
     return float(np.linalg.norm(here[a] - there[b]))
-
-
-def _mm(indices: Points, affine: Affine) -> Points:
-    return np.asarray(indices @ affine[:3, :3].T + affine[:3, 3])

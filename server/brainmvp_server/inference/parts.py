@@ -10,7 +10,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_server.imaging.grid import Affine, Grid
+from brainmvp_server.imaging.grid import Affine, Grid, carried
 from brainmvp_server.inference.brain_surface import Brain, PointCloud
 from brainmvp_server.inference.diameters import Mask, Point, Size, line_ends, size_of
 
@@ -123,7 +123,7 @@ def _depth(mask: Mask, affine: Affine, brain: Brain) -> float:
 
     def ends(beyond: float) -> NDArray[np.float64]:
         found = np.concatenate([line_ends(mask, axis, beyond) for axis in range(3)])
-        return np.asarray(found @ affine[:3, :3].T + affine[:3, 3])
+        return carried(found, affine)
 
     if not brain.holds(ends(0.0)):
         return 0.0

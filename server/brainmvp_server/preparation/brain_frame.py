@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.align import interpolated
-from brainmvp_server.imaging.grid import Grid
+from brainmvp_server.imaging.grid import Grid, carried
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.brain_surface import Brain
@@ -33,8 +33,7 @@ class BrainFrame:
         voxels = np.argwhere(self._mask)
         some = voxels[:: max(len(voxels) // 20_000, 1)]
         ends = np.concatenate([some, voxels[voxels.argmin(axis=0)], voxels[voxels.argmax(axis=0)]])
-        affine = self._grid.affine
-        return self._way.inverse.apply(ends @ affine[:3, :3].T + affine[:3, 3])
+        return self._way.inverse.apply(carried(ends, self._grid.affine))
 
     def mask_on(self, grid: Grid, to_reference: RigidTransform = _NOWHERE) -> NDArray[np.bool_]:
         """The brain (X, Y, Z) on another grid: where half a voxel or more of it is brain.

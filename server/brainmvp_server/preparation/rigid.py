@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.errors import InvalidVolume
-from brainmvp_server.imaging.grid import Affine
+from brainmvp_server.imaging.grid import Affine, carried
 
 Points = NDArray[np.float64]
 
@@ -105,8 +105,7 @@ class RigidTransform:
 
     def apply(self, points: Points) -> Points:
         """Points (..., 3) of the one world in the other."""
-        moved: Points = points @ self.matrix[:3, :3].T + self.matrix[:3, 3]
-        return moved
+        return carried(points, self.matrix)
 
     def apart(self, other: RigidTransform, points: Points) -> float:
         """Mean distance in mm between where two transforms take the points (N, 3)."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_server.imaging.grid import Affine
+from brainmvp_server.imaging.grid import Affine, carried
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.preparation.rigid import RigidTransform
 
@@ -76,7 +76,7 @@ class WorkingImage:
     def points(self, voxels: NDArray[np.intp]) -> NDArray[np.float64]:
         """(N, 3), where voxels lie in mm, given by their places in the flat array."""
         indices = np.stack(np.unravel_index(voxels, self.voxels.shape), axis=1)
-        return indices @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return carried(indices, self.affine)
 
     def looked_up(self, transform: RigidTransform, points: NDArray[np.float64]) -> Array:
         """(N,), the values where points (N, 3) come to lie, linearly; dark beyond the image.
@@ -84,8 +84,7 @@ class WorkingImage:
         Args:
             transform: from the points' world to the image's.
         """
-        across = self._to_padded @ transform.matrix
-        places = points @ across[:3, :3].T + across[:3, 3]
+        places = carried(points, self._to_padded @ transform.matrix)
         _, ny, nz = shape = np.array(self.voxels.shape) + 2
         # Whatever lies beyond comes to the dark border, just inside it.
         np.clip(places, 0, shape - 1 - 1e-3, out=places)
