@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from brainmvp_models.errors import GridMismatch, ImplausibleBrain, NoBrain
+from brainmvp_models.errors import ImplausibleBrain, NoBrain
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.nifti_mask import read_mask
 from brainmvp_server.imaging.nifti_space import Form
-from brainmvp_server.imaging.study import same_grid
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.checked_study import BRAIN
 from brainmvp_server.preparation.brain import BrainMask, plausible_ml
+from brainmvp_server.preparation.drawn_on import series_drawn_on
 
 
 def given_brain(
@@ -42,13 +42,6 @@ def given_brain(
             remedy="Send one in which the brain is 1 and all else 0",
             subject=BRAIN,
         )
-    fitting = [volume.modality for volume in volumes if same_grid(volume.grid, grid)]
-    if not fitting:
-        known = ", ".join(volume.modality.value for volume in volumes)
-        raise GridMismatch(
-            "the mask lies on the grid of none of the series",
-            remedy=f"Bring it onto the grid of one of them: {known}",
-            subject=BRAIN,
-        )
+    drawn_on = series_drawn_on(grid, volumes, "the mask", BRAIN)
     ml = plausible_ml(mask, grid, BRAIN)
-    return BrainMask(mask, grid, ml, drawn_on=fitting[0])
+    return BrainMask(mask, grid, ml, drawn_on=drawn_on)

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_models.errors import GridMismatch
 from brainmvp_server.imaging.align import interpolated
 from brainmvp_server.imaging.grid import Grid
-from brainmvp_server.imaging.study import same_grid
+from brainmvp_server.preparation.drawn_on import series_drawn_on
 from brainmvp_server.preparation.stage import PreparedStudy
 
 LABEL = "label"
@@ -24,16 +23,9 @@ def labels_brought(labels: NDArray[Any], grid: Grid, prepared: PreparedStudy) ->
     Raises:
         GridMismatch: they lie on the grid of none of the series.
     """
-    fitting = [one.modality for one in prepared.series if same_grid(one.grid, grid)]
-    if not fitting:
-        known = ", ".join(one.modality.value for one in prepared.series)
-        raise GridMismatch(
-            "it lies on the grid of none of the series",
-            remedy=f"Bring it onto the grid of one of them: {known}",
-            subject=LABEL,
-        )
+    drawn_on = series_drawn_on(grid, prepared.series, "it", LABEL)
     target = prepared.study.native.grid
-    way = prepared.to_series[fitting[0]].after(prepared.to_worked.inverse).matrix
+    way = prepared.to_series[drawn_on].after(prepared.to_worked.inverse).matrix
     found = np.zeros(target.shape, labels.dtype)
     most = np.zeros(target.shape, np.float32)
     for value in np.unique(labels):
