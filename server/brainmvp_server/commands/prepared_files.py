@@ -96,7 +96,7 @@ def write_prepared(prepared: PreparedStudy, folder: Path) -> dict[Modality, str]
         (folder / f"{name}.tfm").write_text(way.to_itk(), encoding="utf-8")
     done = PreparationDone.of(prepared.report)
     (folder / "preparation.json").write_text(done.model_dump_json(indent=2), encoding="utf-8")
-    (folder / "preparation.png").write_bytes(prepared.report.picture)
+    (folder / "preparation.png").write_bytes(prepared.report.picture())
     return series
 
 

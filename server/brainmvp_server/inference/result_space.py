@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ class PreparationReport:
         brain_series: those that the brain was looked for in.
         brain_agreement: Dice of the brains of the first two.
         warnings: what a reader should know.
-        picture: PNG, the brain's outline over every series.
+        picture: draws the brain's outline over every series, PNG, where it is asked for.
     """
 
     reference: Modality
@@ -59,7 +60,7 @@ class PreparationReport:
     brain_series: tuple[Modality, ...]
     brain_agreement: float | None
     warnings: tuple[str, ...]
-    picture: bytes
+    picture: Callable[[], bytes]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,33 +26,58 @@ _PLANES = ((2, 0, 1), (1, 0, 2), (0, 1, 2))
 """Axial, coronal, sagittal: the axis across, the one to the right and the one up."""
 
 
-def outlines_png(
-    study: Study, series: Sequence[Volume], to_series: Mapping[Modality, RigidTransform]
-) -> bytes:
-    """A row a series: axial, coronal and sagittal through the brain, its outline in colour.
+@dataclass(frozen=True, eq=False)
+class Outlines:
+    """What the picture is drawn from, once it is asked for: not the prepared volumes.
 
-    Radiological convention: the patient's right is on the left. A series that was brought to the
-    wrong place does not fill its outline. Only these planes are interpolated.
-
-    Args:
-        study: the prepared one; the brain is where it is not zero.
+    Attributes:
+        grid: the prepared study's, upright.
+        middle: of the brain, on that grid.
+        brain: where it is, in each of the planes through its middle.
         series: as they came.
-        to_series: takes a point of the study's world to that of each series.
+        to_series: takes a point of the prepared study's world to that of each series.
     """
-    grid = study.native.grid
-    upright = grid.canonical()
-    brain = grid.orientation.view(np.logical_or.reduce([one.stored > 0 for one in study.volumes]))
-    box = bounding_box(brain)
-    assert box is not None  # a study without a brain is refused
-    middle = [(a + b) // 2 for a, b in zip(box.start, box.stop, strict=True)]
-    rows = []
-    for volume in series:
-        values = volume.values(volume.stored)
-        way = to_series[volume.modality]
-        cuts = [_cut(values, volume.grid, upright, way, a, middle[a]) for a, _, _ in _PLANES]
-        planes = list(_planes(cuts, brain, middle, upright.spacing))
-        rows.append(_row(planes, volume.modality.value))
-    return _png(rows)
+
+    grid: Grid
+    middle: tuple[int, ...]
+    brain: tuple[NDArray[np.bool_], ...]
+    series: tuple[Volume, ...]
+    to_series: Mapping[Modality, RigidTransform]
+
+    @classmethod
+    def of(
+        cls, study: Study, series: Sequence[Volume], to_series: Mapping[Modality, RigidTransform]
+    ) -> Outlines:
+        """Of a prepared study, whose brain is where it is not zero."""
+        grid = study.native.grid
+        brain = grid.orientation.view(
+            np.logical_or.reduce([one.stored > 0 for one in study.volumes])
+        )
+        box = bounding_box(brain)
+        assert box is not None  # a study without a brain is refused
+        middle = tuple((a + b) // 2 for a, b in zip(box.start, box.stop, strict=True))
+        planes = tuple(np.take(brain, middle[axis], axis=axis) for axis, _, _ in _PLANES)
+        return cls(grid.canonical(), middle, planes, tuple(series), to_series)
+
+    def png(self) -> bytes:
+        """A row a series: axial, coronal and sagittal through the brain, its outline in colour.
+
+        Radiological convention: the patient's right is on the left. A series that was brought to
+        the wrong place does not fill its outline. Only these planes are interpolated, and once.
+        """
+        return self._png
+
+    @cached_property
+    def _png(self) -> bytes:
+        rows = []
+        for volume in self.series:
+            values, way = volume.values(volume.stored), self.to_series[volume.modality]
+            cuts = [
+                _cut(values, volume.grid, self.grid, way, axis, self.middle[axis])
+                for axis, _, _ in _PLANES
+            ]
+            rows.append(_row(list(_planes(cuts, self.brain, self.grid)), volume.modality.value))
+        return _png(rows)
 
 
 def _cut(
@@ -67,23 +94,19 @@ def _cut(
 
 
 def _planes(
-    cuts: Sequence[NDArray[np.float32]],
-    brain: NDArray[np.bool_],
-    middle: list[int],
-    spacing: tuple[float, float, float],
+    cuts: Sequence[NDArray[np.float32]], brain: Sequence[NDArray[np.bool_]], grid: Grid
 ) -> Iterator[Image.Image]:
-    inside = [np.take(brain, middle[across], axis=across) for across, _, _ in _PLANES]
-    shown = np.concatenate([cut[mask] for cut, mask in zip(cuts, inside, strict=True)])
+    shown = np.concatenate([cut[mask] for cut, mask in zip(cuts, brain, strict=True)])
     low, high = np.percentile(shown, (1, 99.5))
-    longest = max(n * edge for n, edge in zip(brain.shape, spacing, strict=True))
-    for cut, mask, (_, right, up) in zip(cuts, inside, _PLANES, strict=True):
+    widths = [n * edge for n, edge in zip(grid.shape, grid.spacing, strict=True)]
+    for cut, mask, (_, right, up) in zip(cuts, brain, _PLANES, strict=True):
         picture = np.clip((cut - low) / max(float(high - low), 1e-6), 0, 1).T[::-1]
         outline = _edge_of(mask.T[::-1])
         if right == 0:
             picture, outline = picture[:, ::-1], outline[:, ::-1]
         colours = np.repeat((picture * 255).astype(np.uint8)[..., None], 3, axis=2)
         colours[outline] = _OUTLINE
-        size = [round(_EDGE * brain.shape[axis] * spacing[axis] / longest) for axis in (right, up)]
+        size = [round(_EDGE * widths[axis] / max(widths)) for axis in (right, up)]
         yield Image.fromarray(colours).resize((size[0], size[1]), Image.Resampling.NEAREST)
 
 

@@ -45,7 +45,7 @@ from brainmvp_server.preparation.inspect import (
     inspect_series,
     is_plainly_ready,
 )
-from brainmvp_server.preparation.outlines import outlines_png
+from brainmvp_server.preparation.outlines import Outlines
 from brainmvp_server.preparation.register import Registration, register
 from brainmvp_server.preparation.resample import brought
 from brainmvp_server.preparation.rigid import RigidTransform
@@ -261,8 +261,8 @@ def prepare_study(
         grid = spaced(atlas.grid, spacing) if atlas else grid_around(frame.points(), spacing)
         study = _study_on(grid, volumes, frame, to_reference)
         ways = {modality: way.after(to_reference) for modality, way in to_series.items()}
-        picture = outlines_png(study, volumes, ways)
-    report = _report(reference, registrations, brain, findings, placed, rules.space, picture)
+        outlines = Outlines.of(study, volumes, ways)
+    report = _report(reference, registrations, brain, findings, placed, rules.space, outlines)
     to_worked = to_reference.inverse
     return PreparedStudy(study, reference, tuple(volumes), to_series, to_worked, brain, report)
 
@@ -363,7 +363,7 @@ def _report(
     findings: StudyFindings,
     placed: Registration | None,
     space: Space,
-    picture: bytes,
+    outlines: Outlines,
 ) -> PreparationReport:
     warnings = [*findings.warnings, *(brain.warnings if brain else ())]
     return PreparationReport(
@@ -378,5 +378,5 @@ def _report(
         brain_series=brain.series if brain else (),
         brain_agreement=brain.agreement if brain else None,
         warnings=tuple(warnings),
-        picture=picture,
+        picture=outlines.png,
     )

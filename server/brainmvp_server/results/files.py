@@ -66,7 +66,7 @@ def files_of(
     yield PREVIEW, preview_png(result, planes)
     yield REPORT, report_html(result, planes).encode()
     if result.preparation is not None:
-        yield PREPARATION, result.preparation.picture
+        yield PREPARATION, result.preparation.picture()
     yield from _probability_maps(result)
     yield from _channels(result)
 

@@ -103,7 +103,7 @@ def report_html(result: Result, planes: Planes | None = None) -> str:
         slices=_slices(result, planes or Planes.of(result)),
         measured=measured,
         parts_left_out=sum(max(len(one.parts), 1) for one in summary.structures) - len(measured),
-        outlines=base64.b64encode(result.preparation.picture).decode()
+        outlines=base64.b64encode(result.preparation.picture()).decode()
         if result.preparation
         else "",
         quality=_quality(summary.expected_quality, titles),

@@ -66,7 +66,7 @@ def test_the_report_says_how_a_raw_study_was_prepared(result: Result) -> None:
         brain_series=(Modality.T1C, Modality.FLAIR),
         brain_agreement=0.9712,
         warnings=(),
-        picture=b"a picture",
+        picture=lambda: b"a picture",
     )
     html = report_html(replace(result, preparation=done))
     for figure in ("12.3", "1.051", "1.130", "1402 mL", "0.971", "5.3°"):
