@@ -74,13 +74,8 @@ def dice(found: Labels, truth: Labels, region: str) -> float:
 
 def glioma_patient(folder: Path, scratch: Path) -> Patient:
     """A patient whose series are brought to the atlas grid by the matrices beside them."""
-    reference = folder / "reference"
-    matrices = {
-        name: np.array(rows)
-        for name, rows in json.loads((reference / "rigid_ras_mm.json").read_text()).items()
-    }
+    reference, matrices, raw = folder / "reference", matrices_of(folder), series_folder(folder)
     brain = _volume(reference / "brain_sri24.nii.gz") > 0
-    raw = folder / ("brains" if (folder / "brains").is_dir() else "raw")
     series = {}
     for name in SERIES:
         carried = matrices["sri24_to_t1"]
@@ -98,6 +93,17 @@ def glioma_patient(folder: Path, scratch: Path) -> Patient:
         for path in sorted(reference.glob("tumour_*_sri24.nii.gz"))
     }
     return Patient(folder.name, series, truths)
+
+
+def matrices_of(folder: Path) -> dict[str, NDArray[np.float64]]:
+    """A patient's matrices (4, 4), by name; ``A_to_B`` takes R-A-S mm of A's world to B's."""
+    text = (folder / "reference" / "rigid_ras_mm.json").read_text()
+    return {name: np.array(rows) for name, rows in json.loads(text).items()}
+
+
+def series_folder(folder: Path) -> Path:
+    """Where a patient's series lie as they were given: brains, or raw heads."""
+    return folder / ("brains" if (folder / "brains").is_dir() else "raw")
 
 
 def on_atlas(path: Path, atlas_to_series: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -10,14 +10,13 @@ pipeline prepared them ``benchmarks/patients.py`` says. Nothing may be chosen by
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from patients import REGIONS, ROOT, SERIES, dice
+from patients import REGIONS, ROOT, SERIES, dice, matrices_of, series_folder
 
 import brainmvp
 
@@ -39,14 +38,8 @@ def at_nearest(image: Any, shape: tuple[int, ...], affine: Matrix, across: Matri
 
 def rows(predictor: brainmvp.Predictor, folder: Path) -> list[str]:
     """A patient's lines of the table."""
-    matrices = {
-        name: np.array(values)
-        for name, values in json.loads(
-            (folder / "reference" / "rigid_ras_mm.json").read_text()
-        ).items()
-    }
+    matrices, raw = matrices_of(folder), series_folder(folder)
     consensus: Any = nib.load(folder / "reference" / "tumour_consensus_sri24.nii.gz")
-    raw = folder / ("brains" if (folder / "brains").is_dir() else "raw")
     to_t1 = {"t1": np.eye(4), "flair": np.linalg.inv(matrices["t1_to_flair"])}
     lines, found = [], {}
     for space in GRIDS:
