@@ -86,7 +86,7 @@ def build_predict_router(service: Service, requests: StudyRequests) -> APIRouter
         response_model=Summary,
         responses={
             200: {"content": {form.value: _BINARY for form in Form if form is not Form.JSON}},
-            **dict.fromkeys((400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504), PROBLEM),
+            **dict.fromkeys((400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504, 507), PROBLEM),
         },
         openapi_extra={"requestBody": UPLOAD},
     )

@@ -35,7 +35,7 @@ def build_study_router(service: Service, requests: StudyRequests) -> APIRouter:
         "/v1/studies/identify",
         tags=["studies"],
         summary="Tell which series or file is which modality; no model is run",
-        responses=dict.fromkeys((400, 408, 413, 415, 422, 429, 503, 504), PROBLEM),
+        responses=dict.fromkeys((400, 408, 413, 415, 422, 429, 503, 504, 507), PROBLEM),
         openapi_extra={"requestBody": UPLOAD},
     )
     async def identify(request: Request, asked: IntakeAsked) -> Findings:
