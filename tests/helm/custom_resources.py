@@ -52,6 +52,24 @@ SCHEMAS: dict[tuple[str, str], dict[str, Any]] = {
             )
         ),
     ),
+    # What an expression means is for promtool: see test_alerts.py.
+    ("monitoring.coreos.com/v1", "PrometheusRule"): _closed(
+        groups=_list(
+            _closed(
+                name=_TEXT,
+                rules=_list(
+                    _closed(
+                        ["alert", "expr", "labels", "annotations"],
+                        alert=_TEXT,
+                        expr=_TEXT,
+                        labels=_WORDS,
+                        annotations=_WORDS,
+                        **{"for": {"pattern": "^[0-9]+m$"}},
+                    )
+                ),
+            )
+        ),
+    ),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"): _closed(
         ["parentRefs", "rules"],
         parentRefs=_list(_closed(["name"], name=_TEXT, namespace=_TEXT, sectionName=_TEXT)),

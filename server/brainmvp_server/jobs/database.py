@@ -104,6 +104,18 @@ def count_queued(client: DBOSClient, status: str) -> int:
         return int(connection.execute(count).scalar_one())
 
 
+def waiting_since(client: DBOSClient) -> float | None:
+    """When the job was posted that waits longest, in seconds since 1970; None where none waits."""
+    database = client._sys_db
+    rows = database.tables.workflow_status
+    first = sqlalchemy.select(sqlalchemy.func.min(rows.c.created_at)).where(
+        rows.c.queue_name == QUEUE, rows.c.status == "ENQUEUED"
+    )
+    with database.engine.begin() as connection:
+        posted_ms: int | None = connection.execute(first).scalar_one()
+    return None if posted_ms is None else posted_ms / 1000
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Faults of the database as our own error; what they say may hold an address or a password.

@@ -78,6 +78,8 @@ class JobRunner:
         self._client: DBOSClient = database.connect(url)
         self._closing = threading.Event()
         self._given_back = threading.Event()
+        self.given_back = 0
+        """Jobs of workers that were gone for good, put into the queue again by this one."""
         self._active = 0
         self._counting = threading.Lock()
         config = DBOSConfig(
@@ -249,6 +251,7 @@ class JobRunner:
                 others = [one for one in begun if one.executor != self._executor]
                 for one in leases.expired(others, time.monotonic()):
                     if database.give_back(self._client, one):
+                        self.given_back += 1
                         log.warning("a job of a worker that is gone is in the queue again")
             except Exception as error:  # without a database nobody can show that it lives
                 leases.forget()

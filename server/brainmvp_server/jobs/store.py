@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from datetime import datetime, timedelta, timezone
 
@@ -98,6 +99,12 @@ class JobStore:
     def running(self) -> int:
         """Jobs that a worker has begun."""
         return self._count("PENDING")
+
+    def oldest_s(self) -> float:
+        """Seconds that the job has waited that waits longest; 0 where none waits."""
+        with database.translated():
+            since = database.waiting_since(self._client)
+        return 0.0 if since is None else max(0.0, time.time() - since)
 
     def _count(self, status: str) -> int:
         with database.translated():

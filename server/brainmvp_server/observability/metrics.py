@@ -106,12 +106,23 @@ READY = Family("brainmvp_ready", "gauge", "1 while the service takes studies.")
 JOBS = Family(
     "brainmvp_jobs", "gauge", "Jobs of all owners that are not over: waiting, running.", ("state",)
 )
+JOBS_OLDEST = Family(
+    "brainmvp_jobs_oldest_seconds",
+    "gauge",
+    "How long the job has waited that waits longest; 0 where none waits.",
+)
+JOBS_GIVEN_BACK = Family(
+    "brainmvp_jobs_given_back",
+    "counter",
+    "Jobs of workers that were gone for good, put into the queue again by this process.",
+)
 BUILD = Family("brainmvp_build_info", "gauge", "The version that runs; always 1.", ("version",))
 
 FAMILIES = (
     REQUESTS, REQUEST_SECONDS, IN_FLIGHT, PROBLEMS, STUDIES, STAGE_SECONDS, WINDOWS, BATCH_FILL,
     BATCH_SECONDS, ENGINES_REPLACED, ENGINES_HUNG, WAITING, ADMITTED, STUDY_BYTES, STUDY_BUDGET,
-    NETWORK_BYTES, NETWORK_LOADS, NETWORK_UNLOADS, MODELS, MODELS_REFUSED, READY, JOBS, BUILD,
+    NETWORK_BYTES, NETWORK_LOADS, NETWORK_UNLOADS, MODELS, MODELS_REFUSED, READY, JOBS,
+    JOBS_OLDEST, JOBS_GIVEN_BACK, BUILD,
 )  # fmt: skip
 """Every metric of ours; those of the process come from the Prometheus client."""
 

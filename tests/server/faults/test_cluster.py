@@ -131,6 +131,7 @@ def test_jobs_of_workers_that_never_come_back_are_done_by_another_as_if_nothing_
         worker.process.send_signal(end)
     survivor = serve(steady_models, **shared, executor="survivor")
     assert [survivor.until(job, "done", "failed")["state"] for job in jobs] == ["done"] * 3
+    assert survivor.metric("brainmvp_jobs_given_back_total") >= 1
     hung = workers[1]
     hung.process.send_signal(signal.SIGCONT)
     until(lambda: hung.metric("brainmvp_study_memory_bytes") == 0)

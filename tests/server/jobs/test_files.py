@@ -136,6 +136,7 @@ def test_jobs_are_counted_where_they_are_not_fetched(tmp_path: Path) -> None:
     store = JobStore(client, JobFiles(str(tmp_path / "jobs")), timedelta(hours=1))
     scan = tmp_path / "scan"
     scan.write_bytes(b"voxels")
+    assert store.oldest_s() == 0
     for _ in range(3):
         store.post("", spec().asked, KeptStudy({Modality.T1: scan}))
     said: list[str] = []
@@ -146,4 +147,6 @@ def test_jobs_are_counted_where_they_are_not_fetched(tmp_path: Path) -> None:
     )
     assert (store.waiting(), store.running()) == (3, 0)
     assert said and all("count(" in statement for statement in said)
+    assert 0 <= store.oldest_s() < 300
+    assert "min(" in said[-1]
     store.close()
