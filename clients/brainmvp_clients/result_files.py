@@ -37,11 +37,12 @@ _CHUNK = 1 << 20
 
 
 @contextmanager
-def staged_folder(into: Path, *, overwrite: bool) -> Iterator[Path]:
+def staged_folder(into: Path, *, overwrite: bool, staging_in: Path | None = None) -> Iterator[Path]:
     """A new folder beside ``into`` that takes its place when the block ends well.
 
     However the block ends otherwise, nothing of it stays. ``overwrite`` replaces earlier results,
-    and only those: a folder that holds anything else is left alone.
+    and only those: a folder that holds anything else is left alone. ``staging_in`` is another
+    folder on the same disk to make it in, where a kill may leave it without being looked for.
 
     Raises:
         OutputExists: something is in the way.
@@ -49,7 +50,7 @@ def staged_folder(into: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     target = into.resolve()
     check_folder(target, overwrite)
-    staging = target.parent / f".brainmvp-{secrets.token_hex(8)}.partial"
+    staging = (staging_in or target.parent) / f".brainmvp-{secrets.token_hex(8)}.partial"
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir()

@@ -33,6 +33,7 @@ OWN = (
     Command("models", "List the models of a server or of a folder of bundles."),
     Command("dicom-listen", "Take studies that a PACS sends, score them, send results on."),
     Command("score", "Score many studies from folders, a worklist or a PACS, resumable."),
+    Command("score merge", "Put the shards of a run together: one table, what is missing."),
 )
 KNOWN = (
     Command("serve", "Serve a folder of bundles over HTTP.", "server,cpu"),
@@ -53,7 +54,12 @@ class LazyGroup(TyperGroup):
     """Lists every command by its table entry and loads the one that is run."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command to run, imported only now; the listing's stand-in tells which."""
+        """The command to run, imported only now; the listing's stand-in tells which.
+
+        A command's name may be two words.
+        """
+        if (two := " ".join(args[:2])) in self.commands:
+            args = [two, *args[2:]]
         name, stand_in, rest = super().resolve_command(ctx, args)
         return name, stand_in and load(str(stand_in.name)), rest
 
@@ -96,7 +102,7 @@ def load(name: str) -> TyperCommand:
         ClientError: its packages are not installed.
     """
     if name in {entry.name for entry in OWN}:
-        word = name.replace("-", "_")
+        word = name.replace("-", "_").replace(" ", "_")
         function: Callable[..., Any] = getattr(import_module(f"{__package__}.{word}"), word)
     else:
         extras = next((entry.extras for entry in KNOWN if entry.name == name), "")

@@ -14,7 +14,8 @@ import typer
 from brainmvp_clients.cli import batch_options as o
 from brainmvp_clients.cli.endpoints import endpoints_of
 from brainmvp_clients.cli.problems import UsageProblem
-from brainmvp_clients.score.batch import SPOOL, Batch, stopped_by_signals
+from brainmvp_clients.score.batch import Batch, stopped_by_signals
+from brainmvp_clients.score.output_folder import SPOOL
 
 _PANEL, INTERRUPTED = "Listening", 130
 

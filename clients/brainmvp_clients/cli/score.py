@@ -7,6 +7,7 @@ import logging
 import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from typing import Annotated
 
 import typer
@@ -20,9 +21,12 @@ from brainmvp_clients.client import Client
 from brainmvp_clients.score.batch import Batch, stopped_by_signals
 from brainmvp_clients.score.dry_run import dry_run
 from brainmvp_clients.score.ledger import StudyState
+from brainmvp_clients.score.run import RunReport
 from brainmvp_clients.score.study_files import Study
 
 SOME_FAILED, INTERRUPTED = 1, 130
+_KNOWN = 1000
+"""Studies that are listed before the first is begun."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class ResumeOptions:
     resume: Annotated[bool, o.option(None, "Go on with an earlier run.", o.RUN)] = False
     retry_refused: Annotated[
         bool, o.option(None, "Try again what was refused for good.", o.RUN)
+    ] = False
+    allow_refused: Annotated[
+        bool, o.option(None, "Exit with 0 although studies were refused.", o.RUN, "--allow-refused")
     ] = False
     dry_run: Annotated[bool, o.option(None, "Say what would be used and filled.", o.RUN)] = False
 
@@ -65,20 +72,25 @@ def score(
             endpoints.settings(prediction, dicom),
             pace.policy(retry_refused=earlier.retry_refused),
             resume=earlier.resume,
+            shard=studies.part,
         )
         client = stack.enter_context(connection.client(prediction.server))
         if earlier.dry_run:
             show_dry_run(dry_run(batch, client), as_json=as_json)
             return
-        code = run(batch, client, studies.limit, as_json=as_json, quiet=quiet)
-    raise typer.Exit(code)
+        report = run(batch, client, studies.limit, as_json=as_json, quiet=quiet)
+    raise typer.Exit(0 if report.clean(allow_refused=earlier.allow_refused) else SOME_FAILED)
 
 
-def run(batch: Batch, client: Client, limit: int | None, *, as_json: bool, quiet: bool) -> int:
-    """Score what the source has now; the exit code."""
+def run(
+    batch: Batch, client: Client, limit: int | None, *, as_json: bool, quiet: bool
+) -> RunReport:
+    """Score what the source has now."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
-    studies = list(batch.source.studies())[:limit]
-    ended = 0
+    listed = islice(batch.source.studies(), limit)
+    first = list(islice(listed, _KNOWN))
+    # A long list is not held; how long it is, nobody knows then.
+    total, ended = len(first) if len(first) < _KNOWN else None, 0
     with (
         progress(shown=not (quiet or as_json)) as bars,
         stopped_by_signals(batch.stop, lambda: os._exit(INTERRUPTED)),
@@ -87,12 +99,12 @@ def run(batch: Batch, client: Client, limit: int | None, *, as_json: bool, quiet
         def count(_: Study, __: StudyState) -> None:
             nonlocal ended
             ended += 1
-            bars.studies(ended, len(studies))
+            bars.studies(ended, total)
 
-        bars.studies(0, len(studies))
-        report = batch.run(client, studies, count)
+        bars.studies(0, total)
+        report = batch.run(client, chain(first, listed), count)
     if as_json:
         typer.echo(json.dumps(asdict(report)))
     elif not quiet:
         show_report(report, batch.out)
-    return 0 if report.clean else SOME_FAILED
+    return report

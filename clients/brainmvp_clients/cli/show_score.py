@@ -13,7 +13,7 @@ from rich.text import Text
 from brainmvp_clients.errors import one_line
 from brainmvp_clients.score.dry_run import DryRunEntry
 from brainmvp_clients.score.run import RunReport
-from brainmvp_clients.score.table import CSV
+from brainmvp_clients.score.table_files import CSV
 
 
 def show_report(report: RunReport, out: Path) -> None:

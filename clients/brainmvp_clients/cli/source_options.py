@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from brainmvp_clients.cli.problems import UsageProblem
 from brainmvp_clients.score.bids import BidsSource
 from brainmvp_clients.score.folders import FolderSource
 from brainmvp_clients.score.protocols import Source
+from brainmvp_clients.score.shard import Shard, Takes, every_study
 from brainmvp_clients.score.worklist import WorklistSource, read_uids
 
 if TYPE_CHECKING:
@@ -54,10 +56,15 @@ class SourceOptions:
     ] = None
     only: Annotated[str, _from("PATTERN", "Studies on disk by their names.")] = "*"
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Studies at most.", rich_help_panel=_PANEL)
+        int | None,
+        typer.Option(min=1, help="Studies at most, of each shard.", rich_help_panel=_PANEL),
+    ] = None
+    shard: Annotated[
+        str | None, _from("I/N", "Only part I, from 0, of N; read in an Indexed Job.")
     ] = None
 
     def __post_init__(self) -> None:
+        _ = self.part  # a shard that is none is refused before anything is done
         given = [self.folder, self.bids, self.dicomweb, self.dimse]
         pacs = self.dicomweb or self.dimse
         if sum(entry is not None for entry in given) + bool(self.worklist and not pacs) != 1:
@@ -72,6 +79,19 @@ class SourceOptions:
         if self.since and self.until and self.since > self.until:
             raise UsageProblem("--since is after --until", remedy="Give the earlier day first")
 
+    @property
+    def part(self) -> Shard | None:
+        """Which part of the studies is meant: as it was given, or as an Indexed Job says.
+
+        Raises:
+            ClientError: there is no such part.
+        """
+        return Shard.parse(self.shard) if self.shard else Shard.of_job(os.environ)
+
+    @property
+    def _takes(self) -> Takes:
+        return self.part.takes if self.part else every_study
+
     def query(self) -> Query:
         """The same for a PACS.
 
@@ -84,8 +104,9 @@ class SourceOptions:
             self.since.date() if self.since else None,
             self.until.date() if self.until else None,
             parse_match(self.match or []),
-            read_uids(self.worklist) if self.worklist else None,
+            read_uids(self.worklist, self._takes) if self.worklist else None,
             self.limit,
+            self._takes,
         )
 
     def on_disk(self) -> Source | None:
@@ -95,9 +116,9 @@ class SourceOptions:
             LocalFileError: what was named cannot be read.
         """
         if self.folder is not None:
-            return FolderSource(self.folder, self.only)
+            return FolderSource(self.folder, self.only, self._takes)
         if self.bids is not None:
-            return BidsSource(self.bids, self.only)
+            return BidsSource(self.bids, self.only, self._takes)
         if self.worklist is not None and not (self.dicomweb or self.dimse):
-            return WorklistSource(self.worklist, self.only)
+            return WorklistSource(self.worklist, self.only, self._takes)
         return None

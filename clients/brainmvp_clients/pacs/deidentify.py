@@ -255,7 +255,6 @@ def _item(code: Code) -> Dataset:
 class _PseudonymizedSource:
     def __init__(self, inner: Source, pseudonymizer: Pseudonymizer) -> None:
         self._inner, self._pseudonymizer = inner, pseudonymizer
-        self._real: dict[str, Study] = {}
 
     @property
     def dicom(self) -> bool:
@@ -265,13 +264,12 @@ class _PseudonymizedSource:
     def studies(self) -> Iterator[Study]:
         """The same studies, in the same order."""
         for study in self._inner.studies():
-            self._real[study.key] = study
-            yield Study(study.key, self._pseudonymizer.name(study.name))
+            yield Study(study.key, self._pseudonymizer.name(study.name), behind=study)
 
     def fetch(self, study: Study, into: Path) -> StudyFiles:
         """De-identified copies; the originals are gone when this returns."""
         with tempfile.TemporaryDirectory(dir=into.parent) as behind:
-            study_files = self._inner.fetch(self._real[study.key], Path(behind))
+            study_files = self._inner.fetch(study.behind or study, Path(behind))
             try:
                 return self._pseudonymizer.pseudonymize(study, study_files, into)
             except ClientError:

@@ -127,7 +127,7 @@ class DicomwebSource:
         if uids is None:
             found = self._web.studies(self._query.keys())
             ordered = sorted((str(s.get("StudyDate", "")), s.StudyInstanceUID) for s in found)
-            uids = tuple(uid for _, uid in ordered if is_uid(uid))
+            uids = tuple(uid for _, uid in ordered if is_uid(uid) and self._query.takes(uid))
         for uid in uids[: self._query.limit]:
             yield Study(uid, uid)
 

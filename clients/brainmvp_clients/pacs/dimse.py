@@ -208,7 +208,7 @@ class DimseSource:
             keys = {"StudyDate": "", **self._query.keys(), "StudyInstanceUID": ""}
             found = self._pacs.find("STUDY", keys)
             ordered = sorted({(str(s.get("StudyDate", "")), s.StudyInstanceUID) for s in found})
-            uids = tuple(uid for _, uid in ordered if is_uid(uid))
+            uids = tuple(uid for _, uid in ordered if is_uid(uid) and self._query.takes(uid))
         for uid in uids[: self._query.limit]:
             yield Study(uid, uid)
 

@@ -9,6 +9,7 @@ from datetime import date
 from pydicom.datadict import tag_for_keyword
 
 from brainmvp_clients.errors import ClientError
+from brainmvp_clients.score.shard import Takes, every_study
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -17,7 +18,7 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 class Query:
     """Study dates, both included; attributes that must match (``*`` and ``?`` as in PS3.4 C.2.2.2).
 
-    ``uids`` names the studies one by one instead.
+    ``uids`` names the studies one by one instead; of those found, only what ``takes`` wants.
     """
 
     since: date | None = None
@@ -25,6 +26,7 @@ class Query:
     match: dict[str, str] = field(default_factory=dict)
     uids: tuple[str, ...] | None = None
     limit: int | None = None
+    takes: Takes = every_study
 
     def keys(self) -> dict[str, str]:
         """The matching keys, by keyword."""

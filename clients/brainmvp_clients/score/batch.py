@@ -5,24 +5,23 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from brainmvp_clients.client import Client
-from brainmvp_clients.errors import OutputExists
 from brainmvp_clients.result_files import writing
 from brainmvp_clients.score.folder_sink import FolderSink
 from brainmvp_clients.score.ledger import Ledger
-from brainmvp_clients.score.private_files import make_private
+from brainmvp_clients.score.output_folder import LEDGER, WORK, OutputFolder
 from brainmvp_clients.score.protocols import Sink, Source
 from brainmvp_clients.score.run import BatchRunner, OnStudy, RunPolicy, RunReport
+from brainmvp_clients.score.run_record import RunRecord
 from brainmvp_clients.score.served_model import ResultSettings, ServedModel
+from brainmvp_clients.score.shard import Shard
 from brainmvp_clients.score.study_files import Study
 from brainmvp_clients.score.table import Table
-
-LEDGER, STUDIES, SPOOL = "ledger.sqlite", "studies", "spool"
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Batch:
     settings: ResultSettings
     policy: RunPolicy = field(default_factory=RunPolicy)
     resume: bool = False
+    shard: Shard | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     def served(self, client: Client) -> ServedModel:
@@ -58,48 +58,29 @@ class Batch:
         Raises:
             ClientError: nothing could be begun, or the run could not go on.
         """
-        served = self.served(client)
-        check_folder(self.out, resume=self.resume)
-        make_private(self.out)
-        with ExitStack() as stack, writing(self.out):
-            ledger = Ledger(self.out / LEDGER, served.run)
-            stack.callback(ledger.close)
-            table = Table(self.out)
-            stack.callback(table.close)
-            scorer = BatchRunner(
-                served.model.name,
-                served.model.version,
-                self.source,
-                (*self.sinks, FolderSink(self.out / STUDIES)),
-                ledger,
-                table,
-                self.out,
-                served.predict,
-                self.policy,
-                on_study,
-                self.stop,
-            )
-            return scorer.run(studies)
-
-
-def check_folder(out: Path, *, resume: bool) -> None:
-    """See that the output folder is new, or holds an earlier run that is to be gone on with.
-
-    Raises:
-        OutputExists: it is neither.
-    """
-    with writing(out):
-        names = {path.name for path in out.iterdir()} - {SPOOL} if out.is_dir() else set()
-    if LEDGER in names and not resume:
-        raise OutputExists(
-            "holds an earlier run",
-            remedy="Go on with it by --resume, or give another folder",
-            subject=str(out),
-        )
-    if names and LEDGER not in names:
-        raise OutputExists(
-            "is not empty and holds no earlier run", remedy="Give a new folder", subject=str(out)
-        )
+        served, folder = self.served(client), OutputFolder(self.out, self.shard)
+        folder.open(resume=self.resume)
+        staging = folder.own / WORK if self.shard else None
+        model = served.model
+        with writing(self.out), closing(Ledger(folder.own / LEDGER, served.run)) as ledger:
+            record = RunRecord.begun(served.run, model.name, model.version)
+            record.write(folder.own)
+            with closing(Table(folder.own)) as table:
+                report = BatchRunner(
+                    model.name,
+                    model.version,
+                    self.source,
+                    (*self.sinks, FolderSink(folder.studies, folder.place, staging)),
+                    ledger,
+                    table,
+                    folder.own,
+                    served.predict,
+                    self.policy,
+                    on_study,
+                    self.stop,
+                ).run(studies)
+            record.of(report).write(folder.own)
+        return report
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score.folders import existing, fingerprint
 from brainmvp_clients.score.names import name_evidence
+from brainmvp_clients.score.shard import Takes, every_study
 from brainmvp_clients.score.study_files import Study, StudyFiles
 
 SUFFIXES = {
@@ -34,8 +35,8 @@ class BidsSource:
 
     dicom = False
 
-    def __init__(self, root: Path, only: str = "*") -> None:
-        self._root, self._only = existing(root), only
+    def __init__(self, root: Path, only: str = "*", takes: Takes = every_study) -> None:
+        self._root, self._only, self._takes = existing(root), only, takes
         if not any(root.glob("sub-*")):
             raise LocalFileError(
                 "holds no folder sub-*",
@@ -49,8 +50,9 @@ class BidsSource:
             sessions = sorted(subject.glob("ses-*")) or [subject]
             for folder in sessions:
                 name = folder.relative_to(self._root).as_posix()
-                volumes = volumes_of(folder)
-                if volumes and fnmatch.fnmatchcase(name, self._only):
+                if not (fnmatch.fnmatchcase(name, self._only) and self._takes(name)):
+                    continue
+                if volumes := volumes_of(folder):
                     yield Study(fingerprint(name, list(volumes.values())), name)
 
     def fetch(self, study: Study, into: Path) -> StudyFiles:

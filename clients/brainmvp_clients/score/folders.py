@@ -9,6 +9,7 @@ from pathlib import Path
 
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score import dicom_start
+from brainmvp_clients.score.shard import Takes, every_study
 from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
 from brainmvp_clients.score.volume_files import by_modality, is_volume
 
@@ -18,8 +19,8 @@ class FolderSource:
 
     dicom = False
 
-    def __init__(self, root: Path, only: str = "*") -> None:
-        self._root, self._only = existing(root), only
+    def __init__(self, root: Path, only: str = "*", takes: Takes = every_study) -> None:
+        self._root, self._only, self._takes = existing(root), only, takes
 
     def studies(self) -> Iterator[Study]:
         """The folders by name; those without a file are passed over.
@@ -31,7 +32,7 @@ class FolderSource:
         for folder in sorted(self._root.iterdir()):
             if folder.name.startswith(".") or not folder.is_dir():
                 continue
-            if not fnmatch.fnmatchcase(folder.name, self._only):
+            if not (fnmatch.fnmatchcase(folder.name, self._only) and self._takes(folder.name)):
                 continue
             files = files_below(folder)
             if files:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from brainmvp_clients.result_files import writing
 
@@ -26,3 +30,18 @@ def touch_private(path: Path) -> Path:
     """
     path.touch(mode=0o600)
     return path
+
+
+@contextmanager
+def replacing_private(path: Path) -> Iterator[TextIO]:
+    """A text file that nobody but its owner may open, in its place when the block ends well.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    staging = touch_private(path.with_suffix(".partial"))
+    with staging.open("w", encoding="utf-8", newline="") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    staging.replace(path)

@@ -25,17 +25,16 @@ from brainmvp_clients.errors import (
 )
 from brainmvp_clients.result_files import writing
 from brainmvp_clients.score.ledger import Ledger, StudyState
+from brainmvp_clients.score.output_folder import WORK
 from brainmvp_clients.score.private_files import make_private
 from brainmvp_clients.score.protocols import Sink, Source
 from brainmvp_clients.score.rate_limit import RateLimit
 from brainmvp_clients.score.retry import Backoff, is_retryable
+from brainmvp_clients.score.row import Row
 from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
-from brainmvp_clients.score.table import Row, Table
+from brainmvp_clients.score.table import Table
 
 log = logging.getLogger(__name__)
-
-WORK = ".work"
-"""Below the output folder: what is being worked on. Emptied at every start."""
 
 _INVALID_QUERY = "urn:brainmvp:problem:invalid-query"
 
@@ -69,10 +68,9 @@ class RunReport:
     stopped: bool = False
     seconds: float = 0.0
 
-    @property
-    def clean(self) -> bool:
-        """Whether no study is left without a result."""
-        return not (self.refused or self.failed or self.stopped)
+    def clean(self, *, allow_refused: bool = False) -> bool:
+        """Whether no study is left without a result, or, where that is allowed, a refusal."""
+        return not ((self.refused and not allow_refused) or self.failed or self.stopped)
 
 
 @dataclass
@@ -263,7 +261,7 @@ def refuses_every_study(error: ClientError) -> bool:
 
 
 def clear_work(folder: Path) -> None:
-    """Remove what a killed run left behind."""
+    """Remove what a killed run left behind: ``WORK`` is emptied at every start."""
     work = folder / WORK
     shutil.rmtree(work, ignore_errors=True)
     make_private(work)

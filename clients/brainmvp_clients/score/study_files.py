@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from brainmvp_clients.errors import ClientError
 
@@ -24,11 +24,13 @@ class Study:
     """One study of a source.
 
     ``key`` tells it from every other study for ever (a UID; a path and what lies there) and is
-    never shown; ``name`` is the folder of its result below the output folder.
+    never shown; ``name`` is what its folder of results is called. ``behind`` is the study of which
+    this one is the pseudonym.
     """
 
     key: str
     name: str
+    behind: Study | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         steps = self.name.split("/")
@@ -37,11 +39,6 @@ class Study:
                 "a study's name cannot be a folder's name",
                 remedy="Use letters, digits, '-', '_' and '.', and '/' between folders",
             )
-
-    @property
-    def path(self) -> PurePosixPath:
-        """The result's folder, relative."""
-        return PurePosixPath(self.name)
 
 
 @dataclass(frozen=True)

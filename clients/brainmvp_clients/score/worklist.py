@@ -13,10 +13,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score.folders import files_below, fingerprint, study_files_in
 from brainmvp_clients.score.names import MODALITIES
+from brainmvp_clients.score.shard import Takes, every_study
 from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
 
 UID = "study_instance_uid"
@@ -33,18 +35,21 @@ class Line:
 
 
 class WorklistSource:
-    """The studies of a worklist, in its order."""
+    """The studies of a worklist, in its order.
+
+    Every line is checked; those of other shards are not kept.
+    """
 
     dicom = False
 
-    def __init__(self, path: Path, only: str = "*") -> None:
+    def __init__(self, path: Path, only: str = "*", takes: Takes = every_study) -> None:
         self._path = path
         self._lines: dict[str, Line] = {}
         for number, row in read_rows(path):
             line = self._line(number, row)
             if line.study in self._lines:
                 raise _invalid(path, number, "names a study that came before")
-            if fnmatch.fnmatchcase(line.study, only):
+            if fnmatch.fnmatchcase(line.study, only) and takes(line.study):
                 self._lines[line.study] = line
 
     def studies(self) -> Iterator[Study]:
@@ -83,19 +88,33 @@ class WorklistSource:
         return Line(row["study"], folder, volumes)
 
 
-def read_uids(path: Path) -> tuple[str, ...]:
-    """The Study Instance UIDs of a worklist, for a PACS.
+def read_uids(path: Path, takes: Takes = every_study) -> tuple[str, ...]:
+    """The Study Instance UIDs of a worklist, for a PACS; only those of this shard.
 
     Raises:
         LocalFileError: the list cannot be read, or a line has none.
     """
-    uids = []
+    uids: dict[str, None] = {}
     for number, row in read_rows(path):
         uid = row.get(UID, "")
         if not uid or uid.strip("0123456789.") or len(uid) > 64:
             raise _invalid(path, number, f"has no valid '{UID}'")
-        uids.append(uid)
-    return tuple(dict.fromkeys(uids))
+        if takes(uid):
+            uids[uid] = None
+    return tuple(uids)
+
+
+def read_names(path: Path) -> Iterator[str]:
+    """The names of a worklist's studies: on disk, or of a PACS.
+
+    Raises:
+        LocalFileError: the list cannot be read, or a line names none.
+    """
+    for number, row in read_rows(path):
+        name = row.get("study") or row.get(UID)
+        if not name:
+            raise _invalid(path, number, f"has no 'study' and no '{UID}'")
+        yield name
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -105,13 +124,17 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         LocalFileError: it cannot be read, or a line is none of that format.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no UTF-8 text"
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            yield from _rows(path, lines)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        wrong = "no CSV" if isinstance(error, csv.Error) else "no UTF-8 text"
+        reason = getattr(error, "strerror", None) or wrong
         raise LocalFileError(
             f"cannot be read ({reason})", remedy="Check the path", subject=str(path)
         ) from None
-    lines = text.splitlines()
+
+
+def _rows(path: Path, lines: TextIO) -> Iterator[tuple[int, dict[str, str]]]:
     if path.suffix.lower() not in (".jsonl", ".ndjson"):
         for number, row in enumerate(csv.DictReader(lines), start=2):
             if None in row:

@@ -1,0 +1,80 @@
+"""``brainmvp score merge``: the parts of a run as one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from brainmvp_clients.cli import batch_options as o
+from brainmvp_clients.score.merge import DOUBLED, MISSING, Merged, merge
+from brainmvp_clients.score.table_files import CSV
+
+NOT_WHOLE = 1
+
+
+def score_merge(
+    outs: Annotated[
+        list[Path], typer.Argument(metavar="OUT...", help="What was --out of brainmvp score.")
+    ],
+    out: Annotated[
+        Path | None, o.option("DIR", "Folder for the tables, not the first OUT.", o.RUN)
+    ] = None,
+    worklist: Annotated[
+        Path | None, o.option("FILE", "CSV or JSONL of the studies that there should be.", o.RUN)
+    ] = None,
+    tables_only: Annotated[
+        bool, o.option(None, "Do not look for the studies' files.", o.RUN, "--tables-only")
+    ] = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Put the shards of a run, or several runs, together: one table, what is missing and doubled.
+
+    Exit codes: 0 every study has its result or its refusal, once; 1 something is missing or
+    doubled; 2 bad usage or no run.
+    """
+    merged, into = merge(outs, out, worklist=worklist, files=not tables_only)
+    if as_json:
+        typer.echo(merged.model_dump_json())
+    elif not quiet:
+        _show(merged, into)
+    if not merged.whole:
+        raise typer.Exit(NOT_WHOLE)
+
+
+def _show(merged: Merged, into: Path) -> None:
+    console = Console()
+
+    def line(text: str, style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    line(
+        f"{merged.studies} studies of {merged.parts} tables: {merged.done} done, "
+        f"{merged.refused} refused, {merged.failed} failed"
+    )
+    if merged.runs > 1:
+        line(f"The tables are of {merged.runs} bundles or settings.", "yellow")
+    for shards, what in (
+        (merged.missing_shards, "were never begun"),
+        (merged.unended_shards, "did not end"),
+    ):
+        if shards:
+            line(f"{len(shards)} shards {what}: {_some(shards)}", "yellow")
+    if merged.without_files:
+        line(f"{merged.without_files} studies are done, but their files are gone.", "yellow")
+    if merged.without_line:
+        line(f"{merged.without_line} studies of the worklist are in no table.", "yellow")
+    if merged.failed or merged.without_files or merged.without_line:
+        line(f"Missing: {into / MISSING}", "yellow")
+    if merged.doubled:
+        line(f"{merged.doubled} studies are in several tables: {into / DOUBLED}", "yellow")
+    line(f"Results: {into / CSV}")
+
+
+def _some(shards: tuple[str, ...], most: int = 8) -> str:
+    more = f" and {len(shards) - most} more" if len(shards) > most else ""
+    return f"{', '.join(shards[:most])}{more}"

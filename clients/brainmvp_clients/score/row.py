@@ -1,0 +1,51 @@
+"""One study's line of the table of results."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from brainmvp_clients.answers import Summary
+from brainmvp_clients.score.ledger import StudyState
+from brainmvp_clients.score.measurements import Measured, measured_in
+
+
+class Row(BaseModel):
+    """One study's line. ``token`` is what logs call it; volumes are in millilitres."""
+
+    model_config = ConfigDict(frozen=True)
+
+    study: str
+    token: str
+    state: StudyState
+    model: str
+    version: str
+    real: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
+    volumes_ml: dict[str, float] = {}
+    scores: dict[str, float] = {}
+    warnings: tuple[str, ...] = ()
+    reason: str = ""
+    seconds: float = 0.0
+    measured: tuple[Measured, ...] = ()
+
+    def line(self) -> str:
+        """As JSON; without measurements where there are none, as earlier versions wrote it."""
+        return self.model_dump_json(exclude=None if self.measured else {"measured"}) + "\n"
+
+    @classmethod
+    def of(cls, study: str, token: str, summary: Summary, seconds: float) -> Row:
+        """The line of a result."""
+        return cls(
+            study=study,
+            token=token,
+            state=StudyState.DONE,
+            model=summary.model,
+            version=summary.version,
+            real=tuple(entry.modality for entry in summary.real),
+            filled=tuple(entry.modality for entry in summary.filled),
+            volumes_ml={entry.name: entry.volume_ml for entry in summary.structures},
+            scores={entry.name: entry.score for entry in summary.scores},
+            warnings=summary.warnings,
+            seconds=round(seconds, 3),
+            measured=measured_in(summary),
+        )
