@@ -15,6 +15,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
+from brainmvp_clients.score.shard import COUNT
 from brainmvp_server.observability.metrics import FAMILIES
 from brainmvp_server.settings.table import entries
 
@@ -22,6 +23,8 @@ from .conftest import CHART, SITES, Manifest, Render, containers, pods, values_o
 from .custom_resources import SCHEMAS
 
 KUBERNETES = ("1.29", "1.33", "1.36")
+SUCCESS_POLICY = '"successPolicy"'
+"""Jobs have it from Kubernetes 1.31 on; an older one would pass over it."""
 site = pytest.mark.parametrize("site", SITES, ids=lambda path: path.stem)
 
 
@@ -55,7 +58,7 @@ def test_kubernetes_would_take_every_manifest(site: Path, render: Render) -> Non
             jsonschema.validate(one["spec"], schema)
             continue
         text = json.dumps(one, sort_keys=True)
-        for version in KUBERNETES:
+        for version in KUBERNETES[1:] if SUCCESS_POLICY in text else KUBERNETES:
             kubernetes_takes(text, version)
 
 
@@ -111,8 +114,8 @@ def test_every_mount_has_its_volume_and_the_other_way_round(site: Path, render: 
 
 
 @site
-def test_every_variable_is_a_setting(site: Path, render: Render) -> None:
-    known = {entry.variable for entry in entries()}
+def test_every_variable_is_one_that_is_read(site: Path, render: Render) -> None:
+    known = {entry.variable for entry in entries()} | {COUNT}
     known |= {f"{entry.variable}_FILE" for entry in entries() if entry.secret}
     for name, pod in pods(render(values_of(site))):
         for container in containers(pod):
@@ -314,6 +317,51 @@ def test_a_changed_batch_is_another_job(render: Render) -> None:
         changed = batch | {"args": [*batch["args"], "--limit", limit]}
         names |= {o["metadata"]["name"] for o in of_kind(render({"score": {"a": changed}}), "Job")}
     assert len(names) == 2
+
+
+BATCH = {"model": "m", "claim": "c", "args": ["--folder", "/studies"]}
+
+
+def test_a_batch_without_shards_is_the_job_that_it_was(render: Render) -> None:
+    """Its name follows from its pod: with another, an upgrade would run again what is over."""
+    (job,) = of_kind(render({"score": {"a": BATCH}}), "Job")
+    pod = job["spec"]["template"]["spec"]
+    assert job["spec"] == {"backoffLimit": 2, "template": job["spec"]["template"]}
+    assert pod["restartPolicy"] == "OnFailure" and "env" not in pod["containers"][0]
+    assert pod["containers"][0]["args"] == [
+        "score", "m", "--out=/out/m", "--server=http://demo-brainmvp:8000", "--resume", "--quiet",
+        "--folder", "/studies",
+    ]  # fmt: skip
+
+
+def test_a_batch_with_shards_is_an_indexed_job_whose_pods_know_their_part(render: Render) -> None:
+    """Without the count each would do every study; what is refused must not be tried for ever."""
+    (job,) = of_kind(render({"score": {"a": BATCH | {"shards": 64, "parallelism": 16}}}), "Job")
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 64, 16)
+    assert spec["backoffLimitPerIndex"] == 6 and "backoffLimit" not in spec
+    assert pod["restartPolicy"] == "Never", "backoffLimitPerIndex is refused with any other"
+    assert {"name": "BRAINMVP_SHARDS", "value": "64"} in pod["containers"][0]["env"]
+    assert {"--resume", "--allow-refused"} <= set(pod["containers"][0]["args"])
+    never = BATCH | {"shards": 2, "backoffLimitPerIndex": 0}
+    (job,) = of_kind(render({"score": {"a": never}}), "Job")
+    assert job["spec"]["backoffLimitPerIndex"] == 0
+
+
+def test_another_number_of_shards_is_another_job(render: Render) -> None:
+    jobs = [
+        of_kind(render({"score": {"a": BATCH | {"shards": shards}}}), "Job") for shards in (2, 3)
+    ]
+    assert len({job["metadata"]["name"] for (job,) in jobs}) == 2
+
+
+def test_a_nightly_batch_asks_for_yesterday_in_its_own_time_zone(render: Render) -> None:
+    nightly = BATCH | {"schedule": "0 2 * * *", "timeZone": "Asia/Tokyo", "since": "yesterday"}
+    (job,) = of_kind(render({"score": {"a": nightly | {"shards": 4}}}), "CronJob")
+    spec = job["spec"]["jobTemplate"]["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    assert spec["completionMode"] == "Indexed" and "--since=yesterday" in container["args"]
+    assert {"name": "TZ", "value": "Asia/Tokyo"} in container["env"]
 
 
 def test_the_dashboard_is_the_one_that_is_tested(render: Render) -> None:

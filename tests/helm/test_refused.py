@@ -12,6 +12,8 @@ from .conftest import Render
 DIGEST = "sha256:" + "a" * 64
 SPLIT = {"enabled": True, "claim": "jobs", "database": {"secret": "postgresql"}}
 
+BATCH = {"model": "m", "claim": "c", "args": ["--folder", "/studies"]}
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"replicas": 2}, "replicas"),
     ({"server": {"replicas": -1}}, "/server/replicas"),
@@ -45,6 +47,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"networkPolicy": {"egress": {"db": {"to": [{"ipBlock": {}}]}}}}, "/networkPolicy/egress/db"),
     ({"score": {"a": {"model": "m", "args": ["--folder", "/x"]}}}, "/score/a"),
     ({"score": {"Nightly": {}}}, "Nightly"),
+    ({"score": {"a": BATCH | {"shards": 0}}}, "/score/a/shards"),
+    ({"score": {"a": BATCH | {"shards": "64"}}}, "/score/a/shards"),
+    ({"score": {"a": BATCH | {"parallelism": 4}}}, "/score/a"),
+    ({"score": {"a": BATCH | {"shard": 4}}}, "/score/a"),
+    ({"score": {"a": BATCH | {"since": "last week"}}}, "/score/a/since"),
     ({"exportJob": {"enabled": True}}, "/exportJob"),
     ({"engineJob": {"enabled": True, "claim": "checkpoints"}}, "/engineJob"),
     ({"autoscaling": {"keda": {"enabled": True}}}, "/mode"),
@@ -76,6 +83,10 @@ def test_two_autoscalers_of_the_same_pods_are_refused(chart: helm.Chart) -> None
         (
             {"jobs": {"enabled": True, "url": "s3://bucket/jobs"}},
             "A bucket cannot hold the jobs' database",
+        ),
+        (
+            {"score": {"a": BATCH | {"shards": 2, "succeededShards": 3}}},
+            "succeededShards is more than there are shards",
         ),
     ],
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 
 from brainmvp_clients.cli.batch_options import option
 from brainmvp_clients.cli.problems import UsageProblem
+from brainmvp_clients.errors import one_line
 from brainmvp_clients.score.bids import BidsSource
 from brainmvp_clients.score.folders import FolderSource
 from brainmvp_clients.score.protocols import Source
@@ -29,7 +31,30 @@ def _from(metavar: str, description: str) -> Any:
 
 
 def _day() -> Any:
-    return typer.Option(formats=["%Y-%m-%d"], help="Study date.", rich_help_panel=_PANEL)
+    return typer.Option(
+        parser=day_of,
+        metavar="DAY",
+        help="Study date: 2026-01-31, today, yesterday, or 7d for 7 days ago.",
+        rich_help_panel=_PANEL,
+    )
+
+
+def day_of(text: str) -> date:
+    """A date as it is written, or one that is told from today.
+
+    Raises:
+        UsageProblem: it is none.
+    """
+    ago = re.fullmatch(r"([0-9]{1,5})d", {"today": "0d", "yesterday": "1d"}.get(text, text))
+    try:
+        if ago is not None:
+            return date.today() - timedelta(days=int(ago[1]))
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except (ValueError, OverflowError):
+        raise UsageProblem(
+            f"'{one_line(text, 40)}' is no day",
+            remedy="Write it as 2026-01-31, today, yesterday, or 7d for 7 days ago",
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -49,8 +74,8 @@ class SourceOptions:
     dimse: Annotated[str | None, _from("TITLE@HOST:PORT", "A PACS's application entity.")] = None
     retrieve: Annotated[str, _from("get|move", "How DIMSE fetches.")] = "get"
     scp_port: Annotated[int, _from("PORT", "Our port for C-MOVE.")] = 11112
-    since: Annotated[datetime | None, _day()] = None
-    until: Annotated[datetime | None, _day()] = None
+    since: Annotated[date | None, _day()] = None
+    until: Annotated[date | None, _day()] = None
     match: Annotated[
         list[str] | None, _from("KEYWORD=VALUE", "A PACS's attribute; repeatable.")
     ] = None
@@ -101,8 +126,8 @@ class SourceOptions:
         from brainmvp_clients.pacs.query import Query, parse_match
 
         return Query(
-            self.since.date() if self.since else None,
-            self.until.date() if self.until else None,
+            self.since,
+            self.until,
             parse_match(self.match or []),
             read_uids(self.worklist, self._takes) if self.worklist else None,
             self.limit,

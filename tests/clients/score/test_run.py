@@ -8,11 +8,13 @@ import resource
 import sqlite3
 import threading
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from brainmvp_clients.cli.source_options import day_of
 from brainmvp_clients.score.ledger import Ledger, RunKey
 
 Score = Callable[..., tuple[int, str, str]]
@@ -252,6 +254,25 @@ def test_usage_names_what_is_missing(score: Score, cohort: Path) -> None:
     days = ("--since", "2024-01-02", "--until", "2024-01-01")
     code, _, err = score(*days, source=("--dicomweb", "https://127.0.0.1:9/dicom-web"))
     assert code == 2 and "is after --until" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "days"), [("today", 0), ("yesterday", 1), ("7d", 7), ("2024-02-29", None)]
+)
+def test_a_day_is_a_date_or_is_told_from_today(text: str, days: int | None) -> None:
+    before = date.today()
+    day = day_of(text)
+    if days is None:
+        assert day == date(2024, 2, 29)
+    else:  # midnight may pass
+        assert day in {today - timedelta(days=days) for today in (before, date.today())}
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2024-13-01", "01.02.2024", "-1d", "99999999d", ""])
+def test_what_is_no_day_is_refused_and_said(score: Score, text: str) -> None:
+    source = ("--dicomweb", "https://127.0.0.1:9/dicom-web")
+    code, _, err = score("--since", text, source=source)
+    assert code == 2 and "yesterday" in err and err.count("\n") == 1
 
 
 def test_dry_run_names_what_would_be_used_and_filled_and_writes_nothing(
