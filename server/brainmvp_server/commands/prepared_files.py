@@ -19,6 +19,7 @@ from brainmvp_server.imaging.nifti import compress, encode_nifti, spatial_header
 from brainmvp_server.imaging.sources import Source
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.inference.result_space import PreparationWarning
 from brainmvp_server.preparation.stage import PreparedStudy
 from brainmvp_server.results.summary import PreparationDone
 from brainmvp_server.results.wire import Wire
@@ -44,11 +45,13 @@ class ReadyStudy:
         made: what was prepared; the study as it came, where it needed nothing.
         volumes: the series as they were read.
         sources: what they were read from.
+        warnings: what a reader should know of it.
     """
 
     made: PreparedStudy | Study
     volumes: tuple[Volume, ...]
     sources: Mapping[Modality, Source]
+    warnings: tuple[PreparationWarning, ...] = ()
 
     def write(self, folder: Path, shown: Path) -> WrittenStudy:
         """Write everything that was made into an empty folder.
@@ -57,16 +60,18 @@ class ReadyStudy:
             shown: where the folder will be.
         """
         made = self.made
+        study = made if isinstance(made, Study) else made.study
+        notes = tuple(note for one in study.volumes for note in one.warnings)
+        notes = (*(warning.text for warning in self.warnings), *notes)
         if isinstance(made, Study):
             series = {one.modality: self._write_as_it_came(one, folder) for one in made.volumes}
-            notes = tuple(note for one in made.volumes for note in one.warnings)
             return WrittenStudy(folder=str(shown), prepared=False, series=series, warnings=notes)
         return WrittenStudy(
             folder=str(shown),
             prepared=True,
             series=write_prepared(made, folder),
             preparation=PreparationDone.of(made.report),
-            warnings=made.report.warnings,
+            warnings=notes,
         )
 
     def _write_as_it_came(self, volume: Volume, folder: Path) -> str:

@@ -21,7 +21,8 @@ from brainmvp_server.inference.worker import Worker
 from brainmvp_server.preparation.atlas import site_atlas
 from brainmvp_server.preparation.brain_network import BrainNetworks
 from brainmvp_server.preparation.inspect import inspect
-from brainmvp_server.preparation.stage import Means, RawStudy, look_at, prepare_study
+from brainmvp_server.preparation.look import RawStudy, look_at
+from brainmvp_server.preparation.stage import Means, prepare_study
 from brainmvp_server.runtime.scratch import Scratch
 
 
@@ -71,10 +72,10 @@ class Preparer:
         if isinstance(looked, WorkedOn):
             findings = inspect(volumes)
             if findings.extracted:
-                return ReadyStudy(looked.study, volumes, sources)
+                return ReadyStudy(looked.study, volumes, sources, looked.warnings)
             looked = RawStudy(findings)  # neither heads nor brains: it will be told why it is none
         made = prepare_study(volumes, self.rules, self.means, CancelToken(), _untimed, looked)
-        return ReadyStudy(made, volumes, sources)
+        return ReadyStudy(made, volumes, sources, made.warnings)
 
 
 @contextmanager

@@ -104,13 +104,13 @@ class StudyPipeline:
             expected=expected,
             coverage=prepared.coverage,
             warnings=(
-                *(onto.report.warnings if onto else ()),
+                *(warning.text for warning in worked_on.warnings),
                 *self._warnings(prepared, channels, measured=bool(expected)),
             ),
             windows=windows,
             seconds=seconds,
             templates=templates,
-            preparation=onto.report if onto else None,
+            preparation=worked_on.report,
         )
 
     @contextmanager

@@ -45,7 +45,7 @@ class Result:
         windows: how many windows the network saw.
         seconds: by stage.
         preparation: what was done to a raw study before; None where nothing was. The volumes of
-            ``study`` then lie on grids of their own.
+            ``study`` then lie on grids of their own, or in model space where that was asked for.
     """
 
     manifest: Manifest

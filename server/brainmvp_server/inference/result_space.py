@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,28 @@ from brainmvp_server.inference.brain_surface import Brain
 from brainmvp_server.inference.preprocess import ModelSpace
 
 Array = NDArray[np.float32]
+
+WarningKind = Literal[
+    "thick-slices",
+    "brain-at-edge",
+    "brains-disagree",
+    "series-not-used",
+    "skull-on",
+    "mask-not-used",
+]
+
+
+@dataclass(frozen=True)
+class PreparationWarning:
+    """What a reader should know of a study's series and of what was done to them.
+
+    Attributes:
+        kind: for counting.
+        text: for the reader; it begins with what it is about.
+    """
+
+    kind: WarningKind
+    text: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +71,6 @@ class PreparationReport:
         brain_ml: None where the series came without their skulls.
         brain_series: those that the brain was looked for in.
         brain_agreement: Dice of the brains of the first two.
-        warnings: what a reader should know.
         picture: draws the brain's outline over every series, PNG, where it is asked for.
     """
 
@@ -59,7 +81,6 @@ class PreparationReport:
     brain_ml: float | None
     brain_series: tuple[Modality, ...]
     brain_agreement: float | None
-    warnings: tuple[str, ...]
     picture: Callable[[], bytes]
 
 
@@ -70,12 +91,10 @@ class ResultSpace:
     Attributes:
         shown: the volumes as they came, each on its own grid; the result lies on the first one's.
         to_worked: (4, 4), R-A-S mm of that volume's world to the world of the study worked on.
-        report: what was done to bring them there.
     """
 
     shown: Study
     to_worked: Affine
-    report: PreparationReport
 
     @property
     def grid(self) -> Grid:
@@ -95,8 +114,11 @@ class WorkedOn:
     Attributes:
         onto: where the result is wanted, where that is not the study's own grid.
         brain: where the result's brain is known, in the world of its grid.
+        report: what was done to a raw study; None where nothing was.
     """
 
     study: Study
     onto: ResultSpace | None = None
     brain: Brain | None = None
+    report: PreparationReport | None = None
+    warnings: tuple[PreparationWarning, ...] = ()

@@ -22,6 +22,11 @@ from brainmvp_models import __version__
 from brainmvp_models.errors import BrainMVPError
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0)
+_MILLIMETRES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
+_SIMILARITIES = (1.02, 1.04, 1.06, 1.08, 1.1, 1.15, 1.2, 1.3, 1.5)
+_BRAIN_ML = (500.0, 800.0, 1000.0, 1200.0, 1400.0, 1600.0, 1800.0, 2000.0, 2300.0)
+_DICE = (0.5, 0.8, 0.9, 0.93, 0.95, 0.96, 0.97, 0.98, 1.0)
+_DEGREES = (2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 90.0)
 _PARTS = (0.125, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -69,6 +74,50 @@ STAGE_SECONDS = Family(
     "Seconds of a study's stage.",
     ("model", "stage"),
     _SECONDS,
+)
+PREPARATIONS = Family(
+    "brainmvp_preparations",
+    "counter",
+    "Studies by what became of their preparation: prepared, not-needed, not-asked (prepare=none, "
+    "resample) or refused, with the problem's code as the reason.",
+    ("outcome", "reason"),
+)
+PREPARATION_WARNINGS = Family(
+    "brainmvp_preparation_warnings",
+    "counter",
+    "Warnings about a study's series or their preparation, by kind.",
+    ("kind",),
+)
+MOVED_MM = Family(
+    "brainmvp_preparation_moved_mm",
+    "histogram",
+    "Millimetres that a series of a raw study was brought.",
+    ("modality",),
+    _MILLIMETRES,
+)
+SIMILARITY = Family(
+    "brainmvp_preparation_similarity",
+    "histogram",
+    "Normalised mutual information with the reference, where a series was brought; 1 is none.",
+    ("modality",),
+    _SIMILARITIES,
+)
+BRAIN_ML = Family(
+    "brainmvp_preparation_brain_ml", "histogram", "Millilitres of a brain.", (), _BRAIN_ML
+)
+BRAIN_AGREEMENT = Family(
+    "brainmvp_preparation_brain_agreement",
+    "histogram",
+    "Dice of the brains that were found in two series.",
+    (),
+    _DICE,
+)
+TURNED_DEGREES = Family(
+    "brainmvp_preparation_turned_degrees",
+    "histogram",
+    "Degrees that a head was turned to lie as the atlas does.",
+    (),
+    _DEGREES,
 )
 WINDOWS = Family("brainmvp_windows", "counter", "Windows that the engine has done.", ("model",))
 BATCH_FILL = Family(
@@ -122,7 +171,8 @@ FAMILIES = (
     REQUESTS, REQUEST_SECONDS, IN_FLIGHT, PROBLEMS, STUDIES, STAGE_SECONDS, WINDOWS, BATCH_FILL,
     BATCH_SECONDS, ENGINES_REPLACED, ENGINES_HUNG, WAITING, ADMITTED, STUDY_BYTES, STUDY_BUDGET,
     NETWORK_BYTES, NETWORK_LOADS, NETWORK_UNLOADS, MODELS, MODELS_REFUSED, READY, JOBS,
-    JOBS_OLDEST, JOBS_GIVEN_BACK, BUILD,
+    JOBS_OLDEST, JOBS_GIVEN_BACK, BUILD, PREPARATIONS, PREPARATION_WARNINGS, MOVED_MM, SIMILARITY,
+    BRAIN_ML, BRAIN_AGREEMENT, TURNED_DEGREES,
 )  # fmt: skip
 """Every metric of ours; those of the process come from the Prometheus client."""
 
@@ -146,6 +196,13 @@ class Metrics:
         self._fill = _histogram(BATCH_FILL, registry)
         self._batches = _histogram(BATCH_SECONDS, registry)
         self._replaced = _counter(ENGINES_REPLACED, registry)
+        self._preparations = _counter(PREPARATIONS, registry)
+        self._warnings = _counter(PREPARATION_WARNINGS, registry)
+        self._moved = _histogram(MOVED_MM, registry)
+        self._similarity = _histogram(SIMILARITY, registry)
+        self._brain_ml = _histogram(BRAIN_ML, registry)
+        self._agreement = _histogram(BRAIN_AGREEMENT, registry)
+        self._turned = _histogram(TURNED_DEGREES, registry)
         build = Gauge(BUILD.name, BUILD.help, BUILD.labels, registry=registry)
         build.labels(__version__).set(1)
 
@@ -186,6 +243,29 @@ class Metrics:
         self._studies.labels(model).inc()
         for stage, spent in seconds.items():
             self._stages.labels(model, stage).observe(spent)
+
+    def preparation_ended(self, outcome: str, reason: str) -> None:
+        """A study was prepared, taken as it is, or refused with a problem of that code."""
+        self._preparations.labels(outcome, reason).inc()
+
+    def preparation_warned(self, kind: str) -> None:
+        """The reader of a result is warned of a study's series."""
+        self._warnings.labels(kind).inc()
+
+    def series_moved(self, modality: str, mm: float, similarity: float) -> None:
+        """A series was brought so far, and fits the reference so well."""
+        self._moved.labels(modality).observe(mm)
+        self._similarity.labels(modality).observe(similarity)
+
+    def brain_measured(self, ml: float, agreement: float | None) -> None:
+        """A brain has so many mL, and two series agree on it so well."""
+        self._brain_ml.observe(ml)
+        if agreement is not None:
+            self._agreement.observe(agreement)
+
+    def head_turned(self, degrees: float) -> None:
+        """A head was turned so far, to lie as the atlas does."""
+        self._turned.observe(degrees)
 
 
 class _Readings(Collector):

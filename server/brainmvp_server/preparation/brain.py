@@ -13,6 +13,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import Affine, Grid, bounding_box
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.inference.result_space import PreparationWarning
 from brainmvp_server.preparation.brain_network import (
     BrainNetworks,
     Look,
@@ -72,7 +73,7 @@ class BrainMask:
     series: tuple[Modality, ...] = ()
     agreement: float | None = None
     at_edge: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PreparationWarning, ...] = ()
     drawn_on: Modality | None = None
 
     @property
@@ -118,16 +119,21 @@ def extract_brain(
     if not found:
         raise refused[0]
     first, *others = found
-    warnings = [*first.warnings, *(f"not used to find the brain: {error}" for error in refused)]
+    unused = (
+        PreparationWarning("series-not-used", f"not used to find the brain: {error}")
+        for error in refused
+    )
+    warnings = [*first.warnings, *unused]
     if not others:
         return _with(first, first.series, None, warnings)
     agreement = agreement_of(first, others[0], to_common or {})
     series = (*first.series, *others[0].series)
     if agreement < DISAGREE:
-        warnings.append(
+        text = (
             f"the brains found in {series[0]} and {series[1]} agree to a Dice of {agreement:.2f} "
             f"only, where {DISAGREE:g} is usual: look at their outlines"
         )
+        warnings.append(PreparationWarning("brains-disagree", text))
     return _with(first, series, agreement, warnings)
 
 
@@ -175,7 +181,7 @@ def _with(
     brain: BrainMask,
     series: tuple[Modality, ...],
     agreement: float | None,
-    warnings: Sequence[str],
+    warnings: Sequence[PreparationWarning],
 ) -> BrainMask:
     return BrainMask(
         brain.mask, brain.grid, brain.ml, series, agreement, brain.at_edge, tuple(warnings)
@@ -200,9 +206,8 @@ def _checked(mask: Mask, volume: Volume) -> BrainMask:
             subject=subject,
         )
     edges = tuple(side for side, share in shares.items() if share >= AT_EDGE)
-    notes = (
-        (f"{subject}: the brain reaches the image's {' and '.join(edges)} side",) if edges else ()
-    )
+    text = f"{subject}: the brain reaches the image's {' and '.join(edges)} side"
+    notes = (PreparationWarning("brain-at-edge", text),) if edges else ()
     return BrainMask(mask, volume.grid, ml, (volume.modality,), at_edge=edges, warnings=notes)
 
 

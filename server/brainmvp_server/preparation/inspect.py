@@ -16,6 +16,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import bounding_box
 from brainmvp_server.imaging.study import same_grid
 from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.inference.result_space import PreparationWarning
 from brainmvp_server.preparation.brain import CUT_OFF, border_shares
 
 Millimetres = tuple[float, float, float]
@@ -118,11 +119,14 @@ class StudyFindings:
         return heads or (whole and not self.one_grid)
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[PreparationWarning, ...]:
         """What a reader should know before anything is done."""
         return tuple(
-            f"{each.modality}: slices of {each.thickness_mm:.1f} mm: small lesions and borders are "
-            "less exact than in slices of 1 mm"
+            PreparationWarning(
+                "thick-slices",
+                f"{each.modality}: slices of {each.thickness_mm:.1f} mm: small lesions and borders "
+                "are less exact than in slices of 1 mm",
+            )
             for each in self.series
             if each.thick
         )

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +20,15 @@ from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_models.task import Preprocessing, Task
 from brainmvp_server.imaging.grid import Affine, Grid
-from brainmvp_server.imaging.nifti import Limits, spatial_header
-from brainmvp_server.imaging.study import Study, on_one_grid, read_volumes
+from brainmvp_server.imaging.nifti import spatial_header
+from brainmvp_server.imaging.study import Study, read_volumes
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.checked_study import CheckedStudy
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.result_space import (
     PreparationReport,
+    PreparationWarning,
     ResultSpace,
     SeriesMoved,
     WorkedOn,
@@ -36,15 +36,11 @@ from brainmvp_server.inference.result_space import (
 from brainmvp_server.preparation.atlas import Atlas, atlas_of, to_atlas
 from brainmvp_server.preparation.belonging import check_belongs
 from brainmvp_server.preparation.brain import BrainMask, extract_brain
-from brainmvp_server.preparation.brain_frame import BrainFrame, shown_brain
+from brainmvp_server.preparation.brain_frame import BrainFrame
 from brainmvp_server.preparation.brain_network import BrainNetworks
-from brainmvp_server.preparation.given_brain import given_brain
-from brainmvp_server.preparation.inspect import (
-    StudyFindings,
-    inspect,
-    inspect_series,
-    is_plainly_ready,
-)
+from brainmvp_server.preparation.inspect import inspect, inspect_series
+from brainmvp_server.preparation.look import RawStudy, look_at
+from brainmvp_server.preparation.observer import Observed, PreparationObserver
 from brainmvp_server.preparation.outlines import Outlines
 from brainmvp_server.preparation.register import Registration, register
 from brainmvp_server.preparation.resample import brought
@@ -106,6 +102,7 @@ class PreparedStudy:
         to_worked: takes a point of the reference's world to the world of ``study``.
         brain: None where the series came without their skulls.
         report: the figures of each step.
+        warnings: what a reader should know.
     """
 
     study: Study
@@ -115,27 +112,33 @@ class PreparedStudy:
     to_worked: RigidTransform
     brain: BrainMask | None
     report: PreparationReport
+    warnings: tuple[PreparationWarning, ...]
 
     def onto(self, target: Volume) -> ResultSpace:
         """A result's place on the grid of one of the series."""
         others = tuple(volume for volume in self.series if volume is not target)
         back = self.to_worked.after(self.to_series[target.modality].inverse)
-        return ResultSpace(Study((target, *others)), back.matrix, self.report)
+        return ResultSpace(Study((target, *others)), back.matrix)
 
     def worked_on(self, target: Volume | None) -> WorkedOn:
         """This study, and its result's place: the grid of one of the series, or its own."""
         frame = BrainFrame(self.reference, self.brain, self.to_series)
-        if target is None:
-            return WorkedOn(self.study, None, frame.brain_in(self.to_worked, self.to_worked))
-        brain = frame.brain_in(self.to_series[target.modality], self.to_worked)
-        return WorkedOn(self.study, self.onto(target), brain)
+        to_result = self.to_worked if target is None else self.to_series[target.modality]
+        brain = frame.brain_in(to_result, self.to_worked)
+        onto = None if target is None else self.onto(target)
+        return WorkedOn(self.study, onto, brain, self.report, self.warnings)
 
 
 class StudyPreparation:
-    """Reads a study and prepares it where it has to be. Safe to share between threads."""
+    """Reads a study and prepares it where it has to be. Safe to share between threads.
 
-    def __init__(self, means: Means) -> None:
+    Args:
+        observer: told how each study fared.
+    """
+
+    def __init__(self, means: Means, observer: PreparationObserver | None = None) -> None:
         self.means = means
+        self._observed = Observed(observer)
 
     def __call__(
         self, study: CheckedStudy, task: Task, cancel: CancelToken, stage: StageMaker
@@ -145,17 +148,18 @@ class StudyPreparation:
         Raises:
             InvalidInput: a file that cannot be read, or a study that cannot be prepared.
         """
-        options = study.options
+        options, observed = study.options, self._observed
         with stage("read"):
             volumes = read_volumes(study.sources, study.limits, form=options.form)
-            looked = look_at(volumes, options, study.limits, study.brain)
+            with observed.refusals():
+                looked = look_at(volumes, options, study.limits, study.brain)
             if isinstance(looked, WorkedOn):
-                return looked
+                return observed.taken(looked, options)
         means = self.means.serving(options)
-        prepared = prepare_study(volumes, task.preprocessing, means, cancel, stage, looked)
-        if options.space == "model":
-            return prepared.worked_on(None)
-        return prepared.worked_on(_target(prepared, options.space))
+        with observed.refusals():
+            prepared = prepare_study(volumes, task.preprocessing, means, cancel, stage, looked)
+            target = None if options.space == "model" else _target(prepared, options.space)
+        return observed.taken(prepared.worked_on(target), options)
 
     def to_templates(self, study: Study, cancel: CancelToken) -> Affine:
         """(4, 4), takes a point of the world of a study of brains, R-A-S mm, to SRI24's.
@@ -175,48 +179,6 @@ class StudyPreparation:
             )
         cancel.check()
         return to_atlas(Pyramid(reference), atlas).to_moving.inverse.matrix
-
-
-@dataclass(frozen=True, eq=False)
-class RawStudy:
-    """What is known of a study that has to be prepared.
-
-    Attributes:
-        findings: what its series are.
-        brain: the user's own mask; None to look for the brain where the skull is still on.
-    """
-
-    findings: StudyFindings
-    brain: BrainMask | None = None
-
-
-def look_at(
-    volumes: Sequence[Volume],
-    options: PredictOptions = PredictOptions(),
-    limits: Limits = Limits(),
-    brain: Path | None = None,
-) -> WorkedOn | RawStudy:
-    """The study as it came, where nothing is to be done to it; else what is known of it.
-
-    Args:
-        brain: a brain mask of the user's own.
-
-    Raises:
-        GridMismatch: it is not to be prepared, and its series lie on several grids.
-        InvalidInput: the mask is of no use; see :func:`given_brain`.
-    """
-    if brain is None and is_plainly_ready(volumes):
-        ready = on_one_grid(volumes)
-        return WorkedOn(ready, brain=shown_brain(ready))
-    findings = inspect(volumes)
-    given = None
-    if brain is not None:
-        given = given_brain(brain, volumes, limits, options.form)
-    needed = findings.raw or (given is not None and not findings.extracted)
-    if options.as_it_is or not needed:
-        noted = _noted(on_one_grid(volumes, resample=options.resample), findings, given)
-        return WorkedOn(noted, brain=shown_brain(noted) if findings.extracted else None)
-    return RawStudy(findings, given)
 
 
 def prepare_study(
@@ -262,9 +224,12 @@ def prepare_study(
         study = _study_on(grid, volumes, frame, to_reference)
         ways = {modality: way.after(to_reference) for modality, way in to_series.items()}
         outlines = Outlines.of(study, volumes, ways)
-    report = _report(reference, registrations, brain, findings, placed, rules.space, outlines)
+    report = _report(reference, registrations, brain, placed, rules.space, outlines)
+    warnings = (*findings.warnings, *(brain.warnings if brain else ()))
     to_worked = to_reference.inverse
-    return PreparedStudy(study, reference, tuple(volumes), to_series, to_worked, brain, report)
+    return PreparedStudy(
+        study, reference, tuple(volumes), to_series, to_worked, brain, report, warnings
+    )
 
 
 def _study_on(
@@ -277,7 +242,7 @@ def _study_on(
         brought(volume, grid, header, frame.to_series[volume.modality].after(to_reference), mask)
         for volume in volumes
     ]
-    return Study.of([replace(one, warnings=()) for one in series])
+    return Study.of(series)
 
 
 def reference_of(volumes: Sequence[Volume]) -> Volume:
@@ -325,19 +290,6 @@ def spaced(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
     return Grid((x, y, z), grid.affine @ np.diag([*ratio, 1.0]))
 
 
-def _noted(study: Study, findings: StudyFindings, brain: BrainMask | None) -> Study:
-    """A study that is taken as it is; its reader is told of heads, and of a mask without a use."""
-    heads = {one.modality for one in findings.series if one.head}
-    skull = "{}: a whole head with its skull, which a model of brains knows nothing of"
-    unused = ["brain: the mask was not used: the series show brains without skulls"]
-    noted = []
-    for number, one in enumerate(study.volumes):
-        notes = [skull.format(one.modality)] if one.modality in heads else []
-        notes += unused if brain is not None and number == 0 else []
-        noted.append(replace(one, warnings=(*one.warnings, *notes)) if notes else one)
-    return Study(tuple(noted))
-
-
 def _target(prepared: PreparedStudy, space: str | None) -> Volume:
     """The series whose grid a result is wanted on.
 
@@ -360,12 +312,10 @@ def _report(
     reference: Volume,
     registrations: Mapping[Modality, Registration],
     brain: BrainMask | None,
-    findings: StudyFindings,
     placed: Registration | None,
     space: Space,
     outlines: Outlines,
 ) -> PreparationReport:
-    warnings = [*findings.warnings, *(brain.warnings if brain else ())]
     return PreparationReport(
         reference=reference.modality,
         space=space,
@@ -377,6 +327,5 @@ def _report(
         brain_ml=brain.ml if brain else None,
         brain_series=brain.series if brain else (),
         brain_agreement=brain.agreement if brain else None,
-        warnings=tuple(warnings),
         picture=outlines.png,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Protocol
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle, ServiceClosing
@@ -18,12 +19,17 @@ from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Batching, Worker, WorkerObserver
 from brainmvp_server.preparation.atlas import site_atlas
 from brainmvp_server.preparation.brain_network import BrainNetworks, working_bytes
+from brainmvp_server.preparation.observer import PreparationObserver
 from brainmvp_server.preparation.stage import Means, StudyPreparation
 from brainmvp_server.repository.model_repository import ModelRepository
 from brainmvp_server.runtime.admission import Admission
 from brainmvp_server.runtime.received_study import GivenStudy, Prediction, ReceivedStudy
 from brainmvp_server.runtime.scratch import Scratch
 from brainmvp_server.settings import Settings
+
+
+class ServiceObserver(WorkerObserver, PreparationObserver, Protocol):
+    """Told what the service does, for metrics; must return at once."""
 
 
 class Service:
@@ -35,7 +41,7 @@ class Service:
         InvalidSettings: the scratch folder or the atlas cannot be used.
     """
 
-    def __init__(self, settings: Settings, observer: WorkerObserver | None = None) -> None:
+    def __init__(self, settings: Settings, observer: ServiceObserver | None = None) -> None:
         folder = settings.service.models
         if not folder.is_dir():
             raise InvalidBundle(
@@ -58,7 +64,7 @@ class Service:
             limits.memory_mb << 20 if limits.memory_mb else None,
             settings.worker.studies,
         )
-        self.preparation = StudyPreparation(Means(self._brain_networks, own_atlas))
+        self.preparation = StudyPreparation(Means(self._brain_networks, own_atlas), observer)
         self.draining = False
         self._running: set[CancelToken] = set()
         self._lock = threading.Lock()

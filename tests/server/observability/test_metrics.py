@@ -46,6 +46,26 @@ def test_what_happens_is_counted_where_it_belongs() -> None:
     assert seen["process_resident_memory_bytes",] > 1e6
 
 
+def test_what_became_of_preparations_is_counted_and_their_figures_are_kept() -> None:
+    metrics = Metrics()
+    metrics.preparation_ended("refused", "no-brain")
+    metrics.preparation_warned("thick-slices")
+    metrics.series_moved("t2", 3.5, 1.12)
+    metrics.brain_measured(1450.0, None)
+    metrics.brain_measured(1350.0, 0.94)
+    metrics.head_turned(12.0)
+    seen = samples(metrics)
+    name = "brainmvp_preparation"
+    assert seen[f"{name}s_total", "outcome=refused", "reason=no-brain"] == 1
+    assert seen[f"{name}_warnings_total", "kind=thick-slices"] == 1
+    assert seen[f"{name}_moved_mm_bucket", "le=5.0", "modality=t2"] == 1
+    assert seen[f"{name}_moved_mm_bucket", "le=2.0", "modality=t2"] == 0
+    assert seen[f"{name}_similarity_sum", "modality=t2"] == 1.12
+    assert seen[f"{name}_brain_ml_count",] == 2 and seen[f"{name}_brain_ml_sum",] == 2800
+    assert seen[f"{name}_brain_agreement_count",] == 1
+    assert seen[f"{name}_turned_degrees_bucket", "le=15.0"] == 1
+
+
 def test_every_metric_has_a_name_of_its_own_and_says_what_it_is() -> None:
     names = [family.name for family in FAMILIES]
     assert len(set(names)) == len(names)

@@ -88,14 +88,14 @@ def test_a_series_without_a_brain_is_passed_over_and_said() -> None:
     drawn = DrawnBrains({Modality.T1: None, Modality.T2: _ball(13)})
     found = extract_brain([_volume(m) for m in drawn.drawn], drawn)
     assert (found.series, found.agreement) == ((Modality.T2,), None)
-    assert found.warnings[0].startswith("not used to find the brain: t1: shows no brain")
+    assert found.warnings[0].text.startswith("not used to find the brain: t1: shows no brain")
 
 
 def test_brains_that_disagree_are_said() -> None:
     drawn = DrawnBrains({Modality.T1: _ball(13), Modality.T2: _ball(13, middle=(24, 20, 20))})
     found = extract_brain([_volume(m) for m in drawn.drawn], drawn)
     assert found.agreement is not None and found.agreement < 0.9
-    assert "t1 and t2 agree to a Dice of" in found.warnings[0]
+    assert "t1 and t2 agree to a Dice of" in found.warnings[0].text
 
 
 def test_agreement_is_measured_in_the_world_the_series_share() -> None:
@@ -147,7 +147,7 @@ def test_a_brain_at_the_border_is_a_warning() -> None:
     drawn = DrawnBrains({Modality.T1: _ball(13, middle=(20, 20, 11))})
     found = extract_brain([_volume(Modality.T1)], drawn)
     assert found.at_edge == ("bottom",)
-    assert "reaches the image's bottom side" in found.warnings[0]
+    assert "reaches the image's bottom side" in found.warnings[0].text
 
 
 def test_a_study_without_a_series_to_look_at_is_refused() -> None:

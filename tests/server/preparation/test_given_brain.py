@@ -29,12 +29,8 @@ from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.preparation.brain_network import BrainNetworks
 from brainmvp_server.preparation.given_brain import given_brain
 from brainmvp_server.preparation.inspect import inspect
-from brainmvp_server.preparation.stage import (
-    Means,
-    RawStudy,
-    StudyPreparation,
-    prepare_study,
-)
+from brainmvp_server.preparation.look import RawStudy
+from brainmvp_server.preparation.stage import Means, StudyPreparation, prepare_study
 from drawn_head import DrawnHead, draw_head
 
 FULL = np.ones((60, 60, 60), np.uint8)
@@ -139,7 +135,22 @@ def test_brains_without_skulls_are_taken_as_they_came_and_their_reader_is_told(
     stage = StudyPreparation(Means(not_asked))
     worked_on = stage(checked, task, CancelToken(), untimed)
     assert worked_on.onto is None
-    assert any("the mask was not used" in text for text in worked_on.study.native.warnings)
+    assert [one.kind for one in worked_on.warnings] == ["mask-not-used"]
+
+
+def test_what_a_reader_should_know_of_a_file_is_not_lost_in_the_preparation(
+    drawn: DrawnHead, tmp_path: Path
+) -> None:
+    for path in (drawn.series, drawn.brain):
+        image = nib.load(path)
+        image.header["sform_code"] = image.header["qform_code"] = 0
+        nib.save(nib.Nifti1Image(image.dataobj, None, image.header), tmp_path / path.name)
+    sources, brain = {Modality.T1: tmp_path / drawn.series.name}, tmp_path / drawn.brain.name
+    task = load_task("mrbrains13")
+    checked = check_study(sources, task, PredictOptions(fill="zeros"), brain=brain)
+    worked_on = StudyPreparation(Means(not_asked))(checked, task, CancelToken(), untimed)
+    assert worked_on.report is not None
+    assert any("left and right are assumed" in text for text in worked_on.study.native.warnings)
 
 
 @pytest.mark.parametrize("options", [PredictOptions(prepare="none"), PredictOptions(resample=True)])

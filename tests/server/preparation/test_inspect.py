@@ -50,7 +50,7 @@ def test_a_raw_clinical_study_is_whole_heads_on_grids_of_their_own(real_data: Re
     assert not found.one_grid and not found.one_world and not found.extracted and not found.ready
     assert [each.modality for each in found.series] == [Modality(name) for name in SERIES]
     assert not any(each.partial for each in found.series)
-    assert len(found.warnings) == 4 and "t1: slices of 5.5 mm" in found.warnings[0]
+    assert len(found.warnings) == 4 and "t1: slices of 5.5 mm" in found.warnings[0].text
 
 
 def test_heads_with_flat_air_are_not_taken_for_brains(real_data: RealData) -> None:

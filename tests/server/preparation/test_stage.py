@@ -139,6 +139,8 @@ def test_a_result_in_model_space_says_where_it_lies(
     image = nib.Nifti1Image.from_bytes(encode_nifti(result.mask, result.study.native.header))
     np.testing.assert_allclose(image.affine, result.study.native.grid.affine, atol=1e-5)
     assert image.header.get_zooms() == (2.0, 2.0, 2.0)
+    assert result.preparation is not None and result.preparation.reference is Modality.T1
+    assert any("slices of 5.5 mm" in text for text in result.warnings)
 
 
 def test_a_series_that_is_not_there_has_no_grid_to_ask_for(

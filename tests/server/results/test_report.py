@@ -65,7 +65,6 @@ def test_the_report_says_how_a_raw_study_was_prepared(result: Result) -> None:
         brain_ml=1402.2,
         brain_series=(Modality.T1C, Modality.FLAIR),
         brain_agreement=0.9712,
-        warnings=(),
         picture=lambda: b"a picture",
     )
     html = report_html(replace(result, preparation=done))

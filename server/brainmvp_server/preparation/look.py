@@ -1,0 +1,71 @@
+"""What is to be done to a study: nothing, so that it is passed through, or a preparation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.imaging.study import on_one_grid
+from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.inference.options import PredictOptions
+from brainmvp_server.inference.result_space import PreparationWarning, WorkedOn
+from brainmvp_server.preparation.brain import BrainMask
+from brainmvp_server.preparation.brain_frame import shown_brain
+from brainmvp_server.preparation.given_brain import given_brain
+from brainmvp_server.preparation.inspect import StudyFindings, inspect, is_plainly_ready
+
+
+@dataclass(frozen=True, eq=False)
+class RawStudy:
+    """What is known of a study that has to be prepared.
+
+    Attributes:
+        findings: what its series are.
+        brain: the user's own mask; None to look for the brain where the skull is still on.
+    """
+
+    findings: StudyFindings
+    brain: BrainMask | None = None
+
+
+def look_at(
+    volumes: Sequence[Volume],
+    options: PredictOptions = PredictOptions(),
+    limits: Limits = Limits(),
+    brain: Path | None = None,
+) -> WorkedOn | RawStudy:
+    """The study as it came, where nothing is to be done to it; else what is known of it.
+
+    Args:
+        brain: a brain mask of the user's own.
+
+    Raises:
+        GridMismatch: it is not to be prepared, and its series lie on several grids.
+        InvalidInput: the mask is of no use; see :func:`given_brain`.
+    """
+    if brain is None and is_plainly_ready(volumes):
+        ready = on_one_grid(volumes)
+        return WorkedOn(ready, brain=shown_brain(ready))
+    findings = inspect(volumes)
+    given = None
+    if brain is not None:
+        given = given_brain(brain, volumes, limits, options.form)
+    needed = findings.raw or (given is not None and not findings.extracted)
+    if options.as_it_is or not needed:
+        study = on_one_grid(volumes, resample=options.resample)
+        brains = shown_brain(study) if findings.extracted else None
+        return WorkedOn(study, brain=brains, warnings=tuple(_warnings(findings, given)))
+    return RawStudy(findings, given)
+
+
+def _warnings(findings: StudyFindings, brain: BrainMask | None) -> Iterator[PreparationWarning]:
+    """Of a study that is taken as it is: heads, and a mask without a use."""
+    for one in findings.series:
+        if one.head:
+            text = "a whole head with its skull, which a model of brains knows nothing of"
+            yield PreparationWarning("skull-on", f"{one.modality}: {text}")
+    if brain is not None:
+        text = "brain: the mask was not used: the series show brains without skulls"
+        yield PreparationWarning("mask-not-used", text)
