@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from typing import Annotated
 
@@ -14,6 +14,7 @@ import typer
 
 from brainmvp_clients.cli import batch_options as o
 from brainmvp_clients.cli.endpoints import open_endpoints
+from brainmvp_clients.cli.problems import UsageProblem
 from brainmvp_clients.cli.progress import progress
 from brainmvp_clients.cli.show_score import show_dry_run, show_report
 from brainmvp_clients.cli.source_options import SourceOptions
@@ -61,6 +62,12 @@ def score(
     A run that is stopped or killed goes on by --resume; what is done is not done again. Exit
     codes: 0 all done, 1 some studies have no result, 2 bad usage or nothing could be begun.
     """
+    if studies.brain is not None and (prediction.prepare == "none" or prediction.resample):
+        raise UsageProblem(
+            "is of no use where studies are taken as they are",
+            remedy="Leave it out, or --prepare none and --resample",
+            subject="--brain",
+        )
     with ExitStack() as stack:
         endpoints = open_endpoints(studies, destinations, connection, stack)
         batch = Batch(
@@ -69,7 +76,7 @@ def score(
             endpoints.source,
             endpoints.sinks,
             out,
-            endpoints.settings(prediction, dicom),
+            replace(endpoints.settings(prediction, dicom), brain=studies.brain),
             pace.policy(retry_refused=earlier.retry_refused),
             resume=earlier.resume,
             shard=studies.part,

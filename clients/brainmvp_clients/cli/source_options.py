@@ -79,6 +79,10 @@ class SourceOptions:
     match: Annotated[
         list[str] | None, _from("KEYWORD=VALUE", "A PACS's attribute; repeatable.")
     ] = None
+    brain: Annotated[
+        str | None,
+        _from("PATTERN", "Each study's own brain mask, NIfTI, by its file's name."),
+    ] = None
     only: Annotated[str, _from("PATTERN", "Studies on disk by their names.")] = "*"
     limit: Annotated[
         int | None,
@@ -100,6 +104,12 @@ class SourceOptions:
         if not pacs and (self.since or self.until or self.match):
             raise UsageProblem(
                 "--since, --until and --match ask a PACS", remedy="Use --only for studies on disk"
+            )
+        if self.brain is not None and (pacs or self.worklist):
+            raise UsageProblem(
+                "names masks beside the series of --folder or --bids",
+                remedy="Leave it out; a worklist of files has a column 'brain' for them",
+                subject="--brain",
             )
         if self.since and self.until and self.since > self.until:
             raise UsageProblem("--since is after --until", remedy="Give the earlier day first")
@@ -141,9 +151,9 @@ class SourceOptions:
             LocalFileError: what was named cannot be read.
         """
         if self.folder is not None:
-            return FolderSource(self.folder, self.only, self._takes)
+            return FolderSource(self.folder, self.only, self._takes, self.brain)
         if self.bids is not None:
-            return BidsSource(self.bids, self.only, self._takes)
+            return BidsSource(self.bids, self.only, self._takes, self.brain)
         if self.worklist is not None and not (self.dicomweb or self.dimse):
             return WorklistSource(self.worklist, self.only, self._takes)
         return None

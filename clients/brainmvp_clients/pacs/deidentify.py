@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
@@ -105,7 +105,7 @@ class Pseudonymizer:
         Raises:
             UnusableStudy: nothing is left.
         """
-        identity = Identity()
+        identity, brain = Identity(), study_files.brain
         if study_files.dicom:
             files = tuple(
                 self._pseudonymized(path, into, n, identity) for n, path in _numbered(study_files)
@@ -114,6 +114,8 @@ class Pseudonymizer:
         else:
             volumes = {name: without_text(path, into) for name, path in study_files.volumes.items()}
             study_files = StudyFiles(volumes=volumes)
+        if brain is not None:
+            study_files = replace(study_files, brain=without_text(brain, into))
         with self._lock:
             self._identities[study.key] = identity
             self._identities.move_to_end(study.key)

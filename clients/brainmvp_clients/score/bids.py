@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from brainmvp_clients.errors import LocalFileError
-from brainmvp_clients.score.folders import existing, fingerprint
+from brainmvp_clients.score.folders import existing, files_below, fingerprint
 from brainmvp_clients.score.names import name_evidence
 from brainmvp_clients.score.shard import Takes, every_study
 from brainmvp_clients.score.study_files import Study, StudyFiles
+from brainmvp_clients.score.volume_files import brain_among, masks_among
 
 SUFFIXES = {
     "T1w": "t1",
@@ -31,12 +32,25 @@ _UNUSED_PARTS = frozenset({"phase", "real", "imag"})
 
 
 class BidsSource:
-    """The sessions, or subjects without sessions, of a BIDS data set."""
+    """The sessions, or subjects without sessions, of a BIDS data set.
+
+    Args:
+        brain: the pattern that the name of each session's brain mask fits, which lies beneath its
+            folder or beneath the folder of the same name in a data set of ``derivatives``; None
+            where it has none.
+    """
 
     dicom = False
 
-    def __init__(self, root: Path, only: str = "*", takes: Takes = every_study) -> None:
-        self._root, self._only, self._takes = existing(root), only, takes
+    def __init__(
+        self,
+        root: Path,
+        only: str = "*",
+        takes: Takes = every_study,
+        brain: str | None = None,
+    ) -> None:
+        self._root, self._only = existing(root), only
+        self._takes, self._brain = takes, brain
         if not any(root.glob("sub-*")):
             raise LocalFileError(
                 "holds no folder sub-*",
@@ -53,14 +67,28 @@ class BidsSource:
                 if not (fnmatch.fnmatchcase(name, self._only) and self._takes(name)):
                     continue
                 if volumes := volumes_of(folder):
-                    yield Study(fingerprint(name, list(volumes.values())), name)
+                    files = [*volumes.values(), *self._masks(name)]
+                    yield Study(fingerprint(name, files), name)
 
     def fetch(self, study: Study, into: Path) -> StudyFiles:
         """The volumes where they lie."""
-        return StudyFiles(volumes=volumes_of(self._root / study.name))
+        brain = None
+        if self._brain is not None:
+            brain = brain_among(self._masks(study.name), self._brain)
+        return StudyFiles(volumes=volumes_of(self._root / study.name), brain=brain)
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _masks(self, session: str) -> list[Path]:
+        """The files that are named as a session's brain mask is."""
+        if self._brain is None:
+            return []
+        derived = sorted((self._root / "derivatives").glob(f"*/{session}"))
+        folders = [self._root / session, *(folder for folder in derived if folder.is_dir())]
+        return masks_among(
+            (file for folder in folders for file in files_below(folder)), self._brain
+        )
 
 
 def volumes_of(folder: Path) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from brainmvp_clients.score.batch import Batch
 from brainmvp_clients.score.run import reason_of, refuses_every_study
 from brainmvp_clients.score.served_model import parts_of
 from brainmvp_clients.score.study_files import StudyFiles
+from brainmvp_clients.upload import BRAIN
 
 
 class Use(BaseModel):
@@ -54,7 +55,10 @@ def dry_run(batch: Batch, client: Client) -> Iterator[DryRunEntry]:
             try:
                 study_files = batch.source.fetch(study, images)
                 uses = uses_of(study_files, client, images.parent, batch.settings.dicom)
-                yield entry_of(study.name, uses, model)
+                mask = study_files.brain
+                masks = (Use(modality=BRAIN, source=mask.name),) if mask else ()
+                entry = entry_of(study.name, uses, model)
+                yield entry.model_copy(update={"uses": (*entry.uses, *masks)})
             except ClientError as error:
                 if refuses_every_study(error):
                     raise

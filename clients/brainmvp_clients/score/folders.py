@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from brainmvp_clients.errors import LocalFileError
 from brainmvp_clients.score import dicom_start
 from brainmvp_clients.score.shard import Takes, every_study
 from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
-from brainmvp_clients.score.volume_files import by_modality, is_volume
+from brainmvp_clients.score.volume_files import brain_among, by_modality, is_volume
 
 
 class FolderSource:
-    """Every folder directly inside ``root`` is one study; what lies beneath belongs to it."""
+    """Every folder directly inside ``root`` is one study; what lies beneath belongs to it.
+
+    Args:
+        brain: the pattern that the name of each study's brain mask fits; None where it has none.
+    """
 
     dicom = False
 
-    def __init__(self, root: Path, only: str = "*", takes: Takes = every_study) -> None:
-        self._root, self._only, self._takes = existing(root), only, takes
+    def __init__(
+        self,
+        root: Path,
+        only: str = "*",
+        takes: Takes = every_study,
+        brain: str | None = None,
+    ) -> None:
+        self._root, self._only = existing(root), only
+        self._takes, self._brain = takes, brain
 
     def studies(self) -> Iterator[Study]:
         """The folders by name; those without a file are passed over.
@@ -40,7 +52,7 @@ class FolderSource:
 
     def fetch(self, study: Study, into: Path) -> StudyFiles:
         """The files where they lie."""
-        return study_files_in(self._root / study.name)
+        return study_files_in(self._root / study.name, self._brain)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -63,13 +75,30 @@ def _check_no_study_itself(root: Path) -> None:
         )
 
 
-def study_files_in(folder: Path) -> StudyFiles:
+def study_files_in(folder: Path, brain: str | None = None) -> StudyFiles:
     """What a folder holds: volumes (NIfTI, MGH, NRRD) by their names, else DICOM files.
+
+    Args:
+        brain: the pattern of the name of a brain mask, which may lie beside either.
+
+    Raises:
+        UnusableStudy: neither, both, or volumes whose names tell no modality; no such mask, or
+            several.
+    """
+    files = files_below(folder)
+    if brain is None:
+        return study_files_of(files)
+    mask = brain_among(files, brain)
+    return replace(study_files_of(path for path in files if path != mask), brain=mask)
+
+
+def study_files_of(paths: Iterable[Path]) -> StudyFiles:
+    """A study's volumes by their names, else its DICOM files; see :func:`study_files_in`.
 
     Raises:
         UnusableStudy: neither, both, or volumes whose names tell no modality.
     """
-    files = files_below(folder)
+    files = list(paths)
     volumes = [path for path in files if is_volume(path)]
     dicom = tuple(path for path in files if is_dicom(path))
     if volumes and dicom:

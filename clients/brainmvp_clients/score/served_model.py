@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from brainmvp_clients.answers import Model, Summary
@@ -30,6 +30,7 @@ class ResultSettings:
     form: str | None = None
     prepare: str | None = None
     space: str | None = None
+    brain: str | None = None
 
     @property
     def digest(self) -> str:
@@ -40,6 +41,7 @@ class ResultSettings:
             "form",
             "prepare",
             "space",
+            "brain",
         ):  # runs begun before there was the choice go on
             if not chosen[later]:
                 del chosen[later]
@@ -83,6 +85,7 @@ class ServedModel:
             form=self._settings.form,
             prepare=self._settings.prepare,
             space=self._settings.space,
+            brain=study_files.brain,
             dicom=self._settings.dicom,
         )
         if self.model.digest and summary.bundle and summary.bundle != self.model.digest:
@@ -106,7 +109,7 @@ class ServedModel:
                 "no image is one of the model's modalities",
                 remedy=f"It takes {', '.join(sorted(channels))}",
             )
-        return StudyFiles(volumes=volumes, files=study_files.files, dicom=study_files.dicom)
+        return replace(study_files, volumes=volumes)
 
 
 def parts_of(study_files: StudyFiles, scratch: Path) -> dict[str, Path]:

@@ -43,11 +43,19 @@ class Study:
 
 @dataclass(frozen=True)
 class StudyFiles:
-    """A study's files on this disk: one a modality, or files that the server is to identify."""
+    """A study's files on this disk.
+
+    Attributes:
+        volumes: one file a modality.
+        files: those that the server is to identify.
+        dicom: whether these are DICOM.
+        brain: a brain mask of the user's own, NIfTI.
+    """
 
     volumes: Mapping[str, Path] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     dicom: bool = False
+    brain: Path | None = None
 
     def __post_init__(self) -> None:
         if bool(self.volumes) == bool(self.files):

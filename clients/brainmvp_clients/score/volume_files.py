@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,3 +40,24 @@ def by_modality(paths: Iterable[Path]) -> dict[str, Path]:
             )
         volumes[modality] = path
     return volumes
+
+
+def masks_among(paths: Iterable[Path], pattern: str) -> list[Path]:
+    """The files whose names fit the pattern of a brain mask's."""
+    return [path for path in paths if fnmatch.fnmatchcase(path.name, pattern)]
+
+
+def brain_among(paths: Iterable[Path], pattern: str) -> Path:
+    """The one file that is a study's brain mask.
+
+    Raises:
+        UnusableStudy: no file is, or several are.
+    """
+    found = masks_among(paths, pattern)
+    if len(found) != 1:
+        raise UnusableStudy(
+            f"{len(found) or 'no'} files are named as its brain mask is to be",
+            remedy="Give --brain a pattern that one file of each study fits, or write a worklist "
+            "with a column 'brain'",
+        )
+    return found[0]

@@ -1,8 +1,8 @@
 """A worklist: one study a line of a CSV or JSONL file.
 
 Columns: ``study``, the name; then either a path for each modality (``t1``, ``flair``, …) or
-``folder``, a folder of NIfTI or DICOM files. Relative paths start at the worklist. With a PACS as
-source the column is ``study_instance_uid`` alone.
+``folder``, a folder of NIfTI or DICOM files; and ``brain``, a brain mask, if there is one. Relative
+paths start at the worklist. With a PACS as source the column is ``study_instance_uid`` alone.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import csv
 import fnmatch
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
 from brainmvp_clients.errors import LocalFileError
-from brainmvp_clients.score.folders import files_below, fingerprint, study_files_in
+from brainmvp_clients.score.folders import files_below, fingerprint, study_files_of
 from brainmvp_clients.score.names import MODALITIES
 from brainmvp_clients.score.shard import Takes, every_study
 from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
+from brainmvp_clients.upload import BRAIN
 
 UID = "study_instance_uid"
-_OTHER = frozenset({"study", "folder", UID})
+_OTHER = frozenset({"study", "folder", BRAIN, UID})
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Line:
     study: str
     folder: Path | None
     volumes: dict[str, Path]
+    brain: Path | None = None
 
 
 class WorklistSource:
@@ -56,20 +58,23 @@ class WorklistSource:
         """In the order of the list."""
         for line in self._lines.values():
             files = files_below(line.folder) if line.folder else list(line.volumes.values())
+            files += [line.brain] if line.brain else []
             present = [path for path in files if path.is_file()]
             yield Study(fingerprint(line.study, present), line.study)
 
     def fetch(self, study: Study, into: Path) -> StudyFiles:
         """The files where they lie."""
         line = self._lines[study.name]
-        if line.folder:
-            return study_files_in(line.folder)
-        for modality, path in line.volumes.items():
+        named = line.volumes | ({BRAIN: line.brain} if line.brain else {})
+        for modality, path in named.items():
             if not path.is_file():
                 raise UnusableStudy(
                     f"the file of {modality} is not there", remedy="Check the worklist's paths"
                 )
-        return StudyFiles(volumes=line.volumes)
+        if line.folder:
+            beside = (path for path in files_below(line.folder) if path != line.brain)
+            return replace(study_files_of(beside), brain=line.brain)
+        return StudyFiles(volumes=line.volumes, brain=line.brain)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -85,7 +90,8 @@ class WorklistSource:
         folder = base / row["folder"] if row.get("folder") else None
         if bool(volumes) == bool(folder):
             raise _invalid(self._path, number, "needs paths of modalities or a 'folder'")
-        return Line(row["study"], folder, volumes)
+        brain = base / row[BRAIN] if row.get(BRAIN) else None
+        return Line(row["study"], folder, volumes, brain)
 
 
 def read_uids(path: Path, takes: Takes = every_study) -> tuple[str, ...]:
