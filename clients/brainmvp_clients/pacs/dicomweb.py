@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -55,20 +56,23 @@ class Dicomweb:
         self._web.set_http_retry_params(retry=False)
 
     def studies(self, keys: Mapping[str, str]) -> Iterator[Dataset]:
-        """Every study that matches, page by page."""
-        seen: set[str] = set()
-        for start in range(0, 1 << 31, _PAGE):
+        """Every study that matches, page by page as they are asked for; a page by date and UID."""
+        before: set[str] = set()
+        start = 0
+        while True:
             with library_errors():
                 page = self._web.search_for_studies(
                     limit=_PAGE, offset=start, search_filters=dict(keys)
                 )
-            found = [Dataset.from_json(item) for item in page]
-            new = [item for item in found if item.StudyInstanceUID not in seen]
-            seen.update(item.StudyInstanceUID for item in new)
-            yield from new
-            # A service that ignores the offset sends its first page for ever.
-            if len(found) < _PAGE or not new:
+                found = {str(d.StudyInstanceUID): d for d in map(Dataset.from_json, page)}
+            # A service that ignores the offset sends its first page for ever; one that gives fewer
+            # than it was asked for may have more all the same.
+            new = found.keys() - before
+            if not new:
                 return
+            yield from sorted((found[uid] for uid in new), key=_date_and_uid)
+            before = set(found)
+            start += len(page)
 
     def series(self, study: str) -> list[Dataset]:
         """The MR series of a study."""
@@ -122,13 +126,13 @@ class DicomwebSource:
         self._web, self._query = web, query
 
     def studies(self) -> Iterator[Study]:
-        """By study date, then by UID."""
-        uids = self._query.uids
+        """As the PACS lists them, never more than a page at a time."""
+        uids: Iterable[str] | None = self._query.uids
         if uids is None:
             found = self._web.studies(self._query.keys())
-            ordered = sorted((str(s.get("StudyDate", "")), s.StudyInstanceUID) for s in found)
-            uids = tuple(uid for _, uid in ordered if is_uid(uid) and self._query.takes(uid))
-        for uid in uids[: self._query.limit]:
+            listed = (str(dataset.StudyInstanceUID) for dataset in found)
+            uids = (uid for uid in listed if is_uid(uid) and self._query.takes(uid))
+        for uid in islice(uids, self._query.limit):
             yield Study(uid, uid)
 
     def fetch(self, study: Study, into: Path) -> StudyFiles:
@@ -236,6 +240,10 @@ def library_errors() -> Iterator[None]:
             f"the PACS sent what is no DICOMweb ({type(error).__name__})",
             remedy="Check the address: it ends such as /dicom-web",
         ) from None
+
+
+def _date_and_uid(study: Dataset) -> tuple[str, str]:
+    return str(study.get("StudyDate", "")), str(study.StudyInstanceUID)
 
 
 def _refusal(answer: requests.Response | None) -> ClientError:

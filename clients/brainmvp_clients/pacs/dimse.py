@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
@@ -119,7 +120,15 @@ class Dimse:
         self.peer, self._caller = peer, caller
 
     def find(self, level: str, keys: Mapping[str, str]) -> list[Dataset]:
-        """The answers to a query of the study root (PS3.4, C.6.2).
+        """The answers to a query, together.
+
+        Raises:
+            ClientError: the PACS does not answer it.
+        """
+        return list(self.answers(level, keys))
+
+    def answers(self, level: str, keys: Mapping[str, str]) -> Iterator[Dataset]:
+        """The answers to a query of the study root (PS3.4, C.6.2), as they come.
 
         Raises:
             ClientError: the PACS does not answer it.
@@ -128,12 +137,10 @@ class Dimse:
         asked.QueryRetrieveLevel = level
         for keyword, value in keys.items():
             setattr(asked, keyword, value)
-        found = []
         with self._caller.associate(self.peer, [build_context(FIND)]) as association:
             for status, answer in association.send_c_find(asked, FIND):
                 if _pending(status) and answer is not None:
-                    found.append(answer)
-        return found
+                    yield answer
 
     def series(self, study: str) -> list[Dataset]:
         """The MR series of a study."""
@@ -202,15 +209,21 @@ class DimseSource:
         self._pacs, self._query, self._scp = pacs, query, scp
 
     def studies(self) -> Iterator[Study]:
-        """By study date, then by UID."""
-        uids = self._query.uids
+        """By study date, a day at a time, then by UID."""
+        uids: Iterable[str] | None = self._query.uids
         if uids is None:
-            keys = {"StudyDate": "", **self._query.keys(), "StudyInstanceUID": ""}
-            found = self._pacs.find("STUDY", keys)
-            ordered = sorted({(str(s.get("StudyDate", "")), s.StudyInstanceUID) for s in found})
-            uids = tuple(uid for _, uid in ordered if is_uid(uid) and self._query.takes(uid))
-        for uid in uids[: self._query.limit]:
+            uids = (uid for day in self._query.by_day() for uid in self._of(day))
+        for uid in islice(uids, self._query.limit):
             yield Study(uid, uid)
+
+    def _of(self, query: Query) -> list[str]:
+        """The UIDs that one C-FIND finds, by date."""
+        keys = {"StudyDate": "", **query.keys(), "StudyInstanceUID": ""}
+        found = {
+            (str(answer.get("StudyDate", "")), str(answer.get("StudyInstanceUID", "")))
+            for answer in self._pacs.answers("STUDY", keys)
+        }
+        return [uid for _, uid in sorted(found) if is_uid(uid) and query.takes(uid)]
 
     def fetch(self, study: Study, into: Path) -> StudyFiles:
         """Every MR series, whole."""

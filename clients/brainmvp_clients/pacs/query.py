@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from datetime import date
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 
 from pydicom.datadict import tag_for_keyword
 
@@ -33,6 +34,23 @@ class Query:
         start, end = (_dicom(day) for day in (self.since, self.until))
         dates = {"StudyDate": f"{start}-{end}"} if start or end else {}
         return {"ModalitiesInStudy": "MR", **dates, **self.match}
+
+    def by_day(self) -> Iterator[Query]:
+        """The same a day at a time, from ``since`` on: C-FIND knows no pages.
+
+        What is dated after today comes at the end, at once. Without ``since``, or where the study
+        date itself must match, it is one query.
+        """
+        if self.since is None or "StudyDate" in self.match:
+            yield self
+            return
+        today = date.today()
+        last = min(self.until or today, today)
+        for number in range((last - self.since).days + 1):
+            day = self.since + timedelta(days=number)
+            yield replace(self, since=day, until=day)
+        if self.until is None or self.until > today:
+            yield replace(self, since=max(self.since, today + timedelta(days=1)))
 
 
 def parse_match(texts: list[str]) -> dict[str, str]:
