@@ -22,6 +22,7 @@ from brainmvp_clients.pacs.limits import MAX_IMAGE_MB
 from brainmvp_clients.pacs.tls import Tls
 from brainmvp_clients.score.retry import Backoff
 from brainmvp_clients.score.run import RunPolicy
+from brainmvp_clients.score.table_files import WriteTables, write_csv
 
 if TYPE_CHECKING:
     from brainmvp_clients.pacs.access import PacsAccess
@@ -39,6 +40,7 @@ _NUMBERED = re.compile(r"[0-9]+(\.[0-9]+)?:[A-Za-z0-9]+")
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name on the server.")]
 Out = Annotated[Path, option("DIR", "Folder for ledger, table and results.", RUN)]
 Json = Annotated[bool, option(None, "Print the report as JSON.", RUN, "--json")]
+Parquet = Annotated[bool, option(None, "Write the tables as Parquet, too.", RUN, "--parquet")]
 Quiet = Annotated[bool, option(None, "Print nothing but errors.", RUN, "--quiet")]
 
 
@@ -210,6 +212,21 @@ class ConnectionOptions:
             verify = self.tls.client()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
         return Client(server, headers=headers, verify=verify)
+
+
+def table_formats(command: str, *, parquet: bool) -> tuple[WriteTables, ...]:
+    """The formats that tables are written in.
+
+    Raises:
+        MissingExtra: the packages for Parquet are not installed.
+    """
+    if not parquet:
+        return (write_csv,)
+    try:
+        from brainmvp_clients.score.parquet import write_parquet
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"{command} --parquet", "parquet", f"there is no {error.name}") from None
+    return write_csv, write_parquet
 
 
 @contextmanager

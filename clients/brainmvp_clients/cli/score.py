@@ -54,6 +54,7 @@ def score(
     earlier: ResumeOptions,
     pace: o.PaceOptions,
     connection: o.ConnectionOptions,
+    parquet: o.Parquet = False,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -68,6 +69,7 @@ def score(
             remedy="Leave it out, or --prepare none and --resample",
             subject="--brain",
         )
+    formats = o.table_formats("brainmvp score", parquet=parquet)
     with ExitStack() as stack:
         endpoints = open_endpoints(studies, destinations, connection, stack)
         batch = Batch(
@@ -80,6 +82,7 @@ def score(
             pace.policy(retry_refused=earlier.retry_refused),
             resume=earlier.resume,
             shard=studies.part,
+            formats=formats,
         )
         client = stack.enter_context(connection.client(prediction.server))
         if earlier.dry_run:

@@ -29,6 +29,7 @@ def score_merge(
     tables_only: Annotated[
         bool, o.option(None, "Do not look for the studies' files.", o.RUN, "--tables-only")
     ] = False,
+    parquet: o.Parquet = False,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -37,7 +38,8 @@ def score_merge(
     Exit codes: 0 every study has its result or its refusal, once; 1 something is missing or
     doubled; 2 bad usage or no run.
     """
-    merged, into = merge(outs, out, worklist=worklist, files=not tables_only)
+    formats = o.table_formats("brainmvp score merge", parquet=parquet)
+    merged, into = merge(outs, out, worklist=worklist, files=not tables_only, formats=formats)
     if as_json:
         typer.echo(merged.model_dump_json())
     elif not quiet:

@@ -22,6 +22,7 @@ from brainmvp_clients.score.served_model import ResultSettings, ServedModel
 from brainmvp_clients.score.shard import Shard
 from brainmvp_clients.score.study_files import Study
 from brainmvp_clients.score.table import Table
+from brainmvp_clients.score.table_files import WriteTables, write_csv
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Batch:
     policy: RunPolicy = field(default_factory=RunPolicy)
     resume: bool = False
     shard: Shard | None = None
+    formats: tuple[WriteTables, ...] = (write_csv,)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def served(self, client: Client) -> ServedModel:
@@ -65,7 +67,7 @@ class Batch:
         with writing(self.out), closing(Ledger(folder.own / LEDGER, served.run)) as ledger:
             record = RunRecord.begun(served.run, model.name, model.version)
             record.write(folder.own)
-            with closing(Table(folder.own)) as table:
+            with closing(Table(folder.own, self.formats)) as table:
                 report = BatchRunner(
                     model.name,
                     model.version,

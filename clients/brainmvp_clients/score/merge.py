@@ -20,7 +20,7 @@ from brainmvp_clients.score.private_files import make_private, replacing_private
 from brainmvp_clients.score.row import Row
 from brainmvp_clients.score.row_index import RowIndex
 from brainmvp_clients.score.run_record import RunRecord
-from brainmvp_clients.score.table_files import JSONL, as_text, write_lines, write_tables
+from brainmvp_clients.score.table_files import JSONL, WriteTables, as_text, write_csv, write_lines
 from brainmvp_clients.score.worklist import read_names
 
 MERGED, MISSING, DOUBLED = "merged.json", "missing.csv", "doubled.csv"
@@ -98,12 +98,18 @@ class _Count:
 
 
 def merge(
-    roots: list[Path], out: Path | None, *, worklist: Path | None = None, files: bool = True
+    roots: list[Path],
+    out: Path | None,
+    *,
+    worklist: Path | None = None,
+    files: bool = True,
+    formats: tuple[WriteTables, ...] = (write_csv,),
 ) -> tuple[Merged, Path]:
     """Merge runs, or shards of them, into the tables of ``out``; that folder, too.
 
     Without ``out`` they go beside the shards of the first root. ``worklist`` names the studies that
-    there should be; ``files`` looks whether each study that is done has its folder.
+    there should be; ``files`` looks whether each study that is done has its folder; ``formats`` are
+    those of the tables.
 
     Raises:
         LocalFileError: a root holds no run, or cannot be read.
@@ -115,7 +121,8 @@ def merge(
         for part in parts:
             index.add(part.table)
         write_lines(index, into / JSONL)
-        write_tables(index, into)
+        for write in formats:
+            write(index, into)
         with replacing_private(into / MISSING) as file:
             count = _count(index, parts, file, worklist, files=files)
         with replacing_private(into / DOUBLED) as file:

@@ -18,13 +18,14 @@ from brainmvp_clients.result_files import writing
 from brainmvp_clients.score.private_files import touch_private
 from brainmvp_clients.score.row import Row
 from brainmvp_clients.score.row_index import RowIndex
-from brainmvp_clients.score.table_files import JSONL, write_lines, write_tables
+from brainmvp_clients.score.table_files import JSONL, WriteTables, write_csv, write_lines
 
 
 class Table:
-    """The results of one output folder."""
+    """The results of one output folder; ``formats`` are those that its tables are written in."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, formats: tuple[WriteTables, ...] = (write_csv,)) -> None:
+        self._formats = formats
         self._folder, self._path = folder, folder / JSONL
         self._lock = threading.Lock()
         with writing(self._path):
@@ -45,7 +46,8 @@ class Table:
         with self._lock, writing(self._path):
             self._file.close()
             with self._index() as index:
-                write_tables(index, self._folder)
+                for write in self._formats:
+                    write(index, self._folder)
                 write_lines(index, self._path)
 
     @contextmanager

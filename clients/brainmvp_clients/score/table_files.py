@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 from brainmvp_clients.score.measurements import write_measurements
@@ -11,6 +12,9 @@ from brainmvp_clients.score.row import Row
 from brainmvp_clients.score.row_index import Columns, RowIndex
 
 JSONL, CSV, MEASUREMENTS = "results.jsonl", "results.csv", "measurements.csv"
+
+WriteTables = Callable[[RowIndex, Path], None]
+"""Writes the tables of a folder in one format."""
 
 
 def write_lines(index: RowIndex, path: Path) -> None:
@@ -23,7 +27,7 @@ def write_lines(index: RowIndex, path: Path) -> None:
         file.writelines(line.decode() for line in index.lines())
 
 
-def write_tables(index: RowIndex, folder: Path) -> None:
+def write_csv(index: RowIndex, folder: Path) -> None:
     """The tables of a folder: a line a study, and where there are measurements a line each.
 
     Raises:
