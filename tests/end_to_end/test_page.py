@@ -222,8 +222,6 @@ def test_a_raw_study_is_dropped_and_its_brain_and_mask_are_seen(
     page.locator("#files").set_input_files([raw / "flair.nii.gz", raw / "t1c.nii.gz"])
     page.locator("#fill").select_option("center")
     page.locator("#run").click()
-    time.sleep(45)
-    page.screenshot(path="/tmp/l/shots/after.png")
     expect(page.locator("#frame[data-state=ready]")).to_be_visible(timeout=WAIT_MS)
     prepared = page.locator("#preparation")
     expect(prepared).to_contain_text("Onto T1c")
@@ -231,7 +229,6 @@ def test_a_raw_study_is_dropped_and_its_brain_and_mask_are_seen(
     expect(prepared).to_contain_text("Brain ")
     picture = prepared.locator("img")
     picture.scroll_into_view_if_needed()
-    page.screenshot(path="/tmp/l/shots/raw.png", full_page=True)
     expect(picture).to_have_js_property("complete", True)
     assert picture.evaluate("image => image.naturalHeight") > 300
     until_coloured(settled(page), least=500)
