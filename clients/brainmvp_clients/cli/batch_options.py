@@ -56,6 +56,9 @@ class DestinationOptions:
         list[str] | None,
         option("TITLE@HOST:PORT", "Store DICOM results here by C-STORE; repeatable.", _SEND),
     ] = None
+    bucket: Annotated[
+        str | None, option("URL", "Keep results in this bucket, not in the folder.", _SEND)
+    ] = None
     deidentify: Annotated[
         bool, option(None, "Send the server pseudonyms; results regain their names.", _SEND)
     ] = False

@@ -88,6 +88,7 @@ def dicom_listen(
             endpoints.settings(prediction, dicom),
             pace.policy(),
             resume=True,
+            bucket=endpoints.open_bucket(),
             stop=stop,
         )
         client = stack.enter_context(connection.client(prediction.server))

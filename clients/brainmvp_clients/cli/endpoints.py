@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from brainmvp_clients.cli.batch_options import (
     ConnectionOptions,
@@ -12,7 +13,9 @@ from brainmvp_clients.cli.batch_options import (
     PredictionOptions,
     needs_pacs,
 )
+from brainmvp_clients.cli.problems import MissingExtra
 from brainmvp_clients.cli.source_options import SourceOptions
+from brainmvp_clients.score.batch import OpenBucket
 from brainmvp_clients.score.protocols import Sink, Source
 from brainmvp_clients.score.served_model import ResultSettings
 
@@ -24,6 +27,7 @@ class Endpoints:
     source: Source
     sinks: tuple[Sink, ...]
     pseudonyms: str = ""
+    bucket: str | None = None
 
     def settings(self, prediction: PredictionOptions, dicom: DicomStudyOptions) -> ResultSettings:
         """What tells this run's results from those of another run."""
@@ -31,13 +35,30 @@ class Endpoints:
             prediction.fill,
             prediction.probabilities,
             self.pseudonyms,
-            tuple(sorted(sink.label for sink in self.sinks)),
+            tuple(sorted([*(sink.label for sink in self.sinks), *self._bucket_labels()])),
             dicom.asked,
             prediction.resample,
             prediction.form,
             prediction.prepare if prediction.prepare != "auto" else None,
             prediction.space,
         )
+
+    def open_bucket(self) -> OpenBucket | None:
+        """What opens the bucket for results, if there is to be one.
+
+        Raises:
+            MissingExtra: fsspec is not installed.
+        """
+        if self.bucket is None:
+            return None
+        try:
+            from brainmvp_clients.score.bucket_sink import BucketSink
+        except ModuleNotFoundError as error:
+            raise MissingExtra("--bucket", "s3", f"there is no {error.name}") from None
+        return partial(BucketSink, self.bucket)
+
+    def _bucket_labels(self) -> tuple[str, ...]:
+        return () if self.bucket is None else (f"bucket {self.bucket.rstrip('/')}",)
 
 
 def open_endpoints(
@@ -86,7 +107,7 @@ def endpoints_of(
         sinks = open_sinks(connection.pacs(), dicomweb=dicomweb, dimse=dimse)
     for sink in sinks:
         stack.callback(sink.close)
-    endpoints = Endpoints(source, sinks)
+    endpoints = Endpoints(source, sinks, bucket=destinations.bucket)
     if not destinations.deidentify:
         return endpoints
     with needs_pacs("--deidentify"):
@@ -103,4 +124,5 @@ def _pseudonymized(endpoints: Endpoints, connection: ConnectionOptions) -> Endpo
         pseudonymizer.source(endpoints.source),
         tuple(map(pseudonymizer.sink, endpoints.sinks)),
         pseudonyms.label,
+        endpoints.bucket,
     )

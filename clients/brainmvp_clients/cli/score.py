@@ -83,6 +83,7 @@ def score(
             resume=earlier.resume,
             shard=studies.part,
             formats=formats,
+            bucket=endpoints.open_bucket(),
         )
         client = stack.enter_context(connection.client(prediction.server))
         if earlier.dry_run:

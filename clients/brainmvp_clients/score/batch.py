@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import FrameType
 
 from brainmvp_clients.client import Client
@@ -24,10 +24,16 @@ from brainmvp_clients.score.study_files import Study
 from brainmvp_clients.score.table import Table
 from brainmvp_clients.score.table_files import WriteTables, write_csv
 
+OpenBucket = Callable[[Callable[[str], PurePosixPath]], Sink]
+"""Opens the bucket that results go to; is told where a study's result lies, by its name."""
+
 
 @dataclass(frozen=True)
 class Batch:
-    """What is scored with what, and where everything goes."""
+    """What is scored with what, and where everything goes.
+
+    Results lie in ``bucket``, where there is one, and else below ``out``.
+    """
 
     model: str
     version: str | None
@@ -39,6 +45,7 @@ class Batch:
     resume: bool = False
     shard: Shard | None = None
     formats: tuple[WriteTables, ...] = (write_csv,)
+    bucket: OpenBucket | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     def served(self, client: Client) -> ServedModel:
@@ -62,17 +69,18 @@ class Batch:
         """
         served, folder = self.served(client), OutputFolder(self.out, self.shard)
         folder.open(resume=self.resume)
-        staging = folder.own / WORK if self.shard else None
-        model = served.model
+        model, results = served.model, self._results(folder)
         with writing(self.out), closing(Ledger(folder.own / LEDGER, served.run)) as ledger:
-            record = RunRecord.begun(served.run, model.name, model.version)
+            record = RunRecord.begun(
+                served.run, model.name, model.version, in_bucket=self.bucket is not None
+            )
             record.write(folder.own)
             with closing(Table(folder.own, self.formats)) as table:
                 report = BatchRunner(
                     model.name,
                     model.version,
                     self.source,
-                    (*self.sinks, FolderSink(folder.studies, folder.place, staging)),
+                    (*self.sinks, results),
                     ledger,
                     table,
                     folder.own,
@@ -83,6 +91,11 @@ class Batch:
                 ).run(studies)
             record.of(report).write(folder.own)
         return report
+
+    def _results(self, folder: OutputFolder) -> Sink:
+        if self.bucket is not None:
+            return self.bucket(folder.place)
+        return FolderSink(folder.studies, folder.place, folder.own / WORK if self.shard else None)
 
 
 @contextmanager

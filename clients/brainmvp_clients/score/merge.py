@@ -74,7 +74,9 @@ class Part:
         return self.folder.own / JSONL
 
     def has_files(self, study: str) -> bool:
-        """Whether a study has a folder of results."""
+        """Whether a study has a folder of results; those in a bucket are not looked for."""
+        if self.record is not None and self.record.in_bucket:
+            return True
         return (self.folder.studies / self.folder.place(study)).is_dir()
 
 

@@ -15,7 +15,10 @@ RUN = "run.json"
 
 
 class RunRecord(BaseModel):
-    """``ended`` is false while a run is at work, and stays so where it was killed or stopped."""
+    """``ended`` is false while a run is at work, and stays so where it was killed or stopped.
+
+    ``in_bucket``: its results lie in a bucket and not below the folder.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -23,6 +26,7 @@ class RunRecord(BaseModel):
     version: str
     bundle: str
     settings: str
+    in_bucket: bool = False
     ended: bool = False
     done: int = 0
     skipped: int = 0
@@ -30,9 +34,15 @@ class RunRecord(BaseModel):
     failed: int = 0
 
     @classmethod
-    def begun(cls, key: RunKey, model: str, version: str) -> RunRecord:
+    def begun(cls, key: RunKey, model: str, version: str, *, in_bucket: bool) -> RunRecord:
         """Of a run that begins."""
-        return cls(model=model, version=version, bundle=key.bundle, settings=key.settings)
+        return cls(
+            model=model,
+            version=version,
+            bundle=key.bundle,
+            settings=key.settings,
+            in_bucket=in_bucket,
+        )
 
     def of(self, report: RunReport) -> RunRecord:
         """Of the same run when it is over."""
