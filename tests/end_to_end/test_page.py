@@ -231,11 +231,60 @@ def test_a_raw_study_is_dropped_and_its_brain_and_mask_are_seen(
     picture.scroll_into_view_if_needed()
     expect(picture).to_have_js_property("complete", True)
     assert picture.evaluate("image => image.naturalHeight") > 300
-    until_coloured(settled(page), least=500)
+    choose(page, "volume-flair")
+    page.locator("#overlay").select_option("")
+    canvas = settled(page)
+    until_coloured(
+        canvas, least=300
+    )  # the outline of the brain, over the FLAIR where it was brought
+    page.locator("#brain").uncheck()
+    until_coloured(canvas, most=50)
+    page.locator("#overlay").select_option("mask.nii.gz")
+    until_coloured(canvas, least=500)
     with page.expect_download() as saved:
         page.get_by_role("button", name="Mask, NIfTI").click()
     saved.value.save_as(tmp_path / "mask.nii.gz")
     assert nib.load(tmp_path / "mask.nii.gz").shape == nib.load(raw / "t1c.nii.gz").shape
+
+
+def test_a_file_named_as_the_brain_goes_as_its_mask_and_the_others_keep_their_places(
+    page: Page, server: str, scan: Path, tmp_path: Path
+) -> None:
+    named = [
+        shutil.copy(scan, tmp_path / f"{name}.nii.gz") for name in ("flair", "brain", "one", "t1")
+    ]
+    page.add_init_script(
+        """const append = FormData.prototype.append;
+        window.sent = [];
+        FormData.prototype.append = function (part, file, name) {
+            window.sent.push(`${part} ${file.name} ${name}`);
+            append.call(this, part, file, name);
+        };"""
+    )
+    posted: list[str] = []
+
+    def refuse(route: Route) -> None:
+        posted.append(route.request.url)
+        route.fulfill(status=503, json={"title": "Not now"})
+
+    page.route("**/v1/models/*/jobs*", refuse)
+    page.goto(server)
+    page.locator("#files").set_input_files(named)
+    choices = page.locator(".volume select")
+    expect(choices).to_have_count(4)
+    assert [one.input_value() for one in choices.all()] == ["flair", "brain", "none", "t1"]
+    choices.nth(2).select_option("t2")
+    page.evaluate("window.sent = []")
+    page.locator("#run").click()
+    expect(page.get_by_text("Not now")).to_be_visible()
+    assert page.evaluate("window.sent") == [
+        "files flair.nii.gz flair.nii.gz",
+        "files one.nii.gz one.nii.gz",
+        "files t1.nii.gz t1.nii.gz",
+        "brain brain.nii.gz brain",
+    ]
+    asked = httpx.URL(posted[0]).params.get_list("assign")
+    assert asked == ["file 1:flair", "file 2:t2", "file 3:t1"]
 
 
 def test_hidden_structures_are_not_drawn_and_opacity_and_maps_are(

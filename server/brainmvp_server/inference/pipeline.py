@@ -111,6 +111,8 @@ class StudyPipeline:
             seconds=seconds,
             templates=templates,
             preparation=worked_on.report,
+            onto=onto,
+            brain=worked_on.brain,
         )
 
     @contextmanager

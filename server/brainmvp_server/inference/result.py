@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from brainmvp_models.manifest import Manifest, SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.study import Study
+from brainmvp_server.inference.brain_surface import Brain
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Filled
 from brainmvp_server.inference.measure import Structure
 from brainmvp_server.inference.postprocess import Segmentation
 from brainmvp_server.inference.preprocess import Coverage
-from brainmvp_server.inference.result_space import PreparationReport
+from brainmvp_server.inference.result_space import PreparationReport, ResultSpace
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Result:
         seconds: by stage.
         preparation: what was done to a raw study before; None where nothing was. The volumes of
             ``study`` then lie on grids of their own, or in model space where that was asked for.
+        onto: how those on grids of their own lie to the result's.
+        brain: where it is known, in the world of the result's grid.
     """
 
     manifest: Manifest
@@ -63,6 +66,8 @@ class Result:
     seconds: Mapping[str, float]
     templates: Mapping[Modality, NDArray[np.float32]] | None = None
     preparation: PreparationReport | None = None
+    onto: ResultSpace | None = None
+    brain: Brain | None = None
 
     @property
     def mask(self) -> NDArray[np.uint8]:

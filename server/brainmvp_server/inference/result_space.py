@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,10 +91,12 @@ class ResultSpace:
     Attributes:
         shown: the volumes as they came, each on its own grid; the result lies on the first one's.
         to_worked: (4, 4), R-A-S mm of that volume's world to the world of the study worked on.
+        to_series: the same to the world of each of the volumes.
     """
 
     shown: Study
     to_worked: Affine
+    to_series: Mapping[Modality, Affine]
 
     @property
     def grid(self) -> Grid:

@@ -117,8 +117,9 @@ class PreparedStudy:
     def onto(self, target: Volume) -> ResultSpace:
         """A result's place on the grid of one of the series."""
         others = tuple(volume for volume in self.series if volume is not target)
-        back = self.to_worked.after(self.to_series[target.modality].inverse)
-        return ResultSpace(Study((target, *others)), back.matrix)
+        back = self.to_series[target.modality].inverse
+        ways = {name: way.after(back).matrix for name, way in self.to_series.items()}
+        return ResultSpace(Study((target, *others)), self.to_worked.after(back).matrix, ways)
 
     def worked_on(self, target: Volume | None) -> WorkedOn:
         """This study, and its result's place: the grid of one of the series, or its own."""

@@ -1,7 +1,8 @@
 """A result as files: ``mask.nii.gz``, ``summary.json``, ``preview.png``, ``report.html``.
 
 Of a study that was prepared also ``preparation.png``: the brain's outline over every series.
-Where they were asked for, also ``probabilities/`` and ``channels/`` with one file each.
+Where they were asked for, also ``probabilities/`` and ``channels/`` with one file each, all on the
+result's grid; of a study that was prepared the latter holds ``brain.nii.gz`` too.
 
 Of a study that came as DICOM also ``segmentation.dcm``, ``report.dcm`` and what else was asked for.
 """
@@ -13,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from brainmvp_models.modality import Modality
 from brainmvp_models.task import ClassOutputs, RegionOutputs
 from brainmvp_server.imaging.nifti import compress, encode_nifti
+from brainmvp_server.inference.checked_study import BRAIN
 from brainmvp_server.inference.result import Result
+from brainmvp_server.results.common_space import brain_on_result, series_on_result
 from brainmvp_server.results.dicom.object_options import ObjectOptions
 from brainmvp_server.results.dicom.objects import MissingObject, has_objects, notes_of, object_files
 from brainmvp_server.results.findings import Findings
@@ -114,17 +116,20 @@ def _probability_maps(result: Result) -> Iterator[tuple[str, bytes]]:
 
 
 def _channels(result: Result) -> Iterator[tuple[str, bytes]]:
-    """What the network was given: the study's volumes, and the templates on their grid."""
+    """The series, the templates that stood in, and the brain of a raw study."""
     if result.templates is None:
         return
     native = result.study.native
-    for volume in result.study.volumes:
+    for volume in series_on_result(result):
         plain = volume.slope == 1.0 and volume.intercept == 0.0
         voxels = volume.stored if plain else volume.values(volume.stored)
-        yield _channel(volume.modality, encode_nifti(voxels, volume.header))
+        yield _channel(volume.modality.value, encode_nifti(voxels, volume.header))
     for modality, template in result.templates.items():
-        yield _channel(modality, encode_nifti(template, native.header))
+        yield _channel(modality.value, encode_nifti(template, native.header))
+    brain = brain_on_result(result)
+    if brain is not None:
+        yield _channel(BRAIN, encode_nifti(brain, native.header))
 
 
-def _channel(modality: Modality, content: bytes) -> tuple[str, bytes]:
-    return f"channels/{modality.value}.nii.gz", compress(content)
+def _channel(name: str, content: bytes) -> tuple[str, bytes]:
+    return f"channels/{name}.nii.gz", compress(content)

@@ -70,12 +70,13 @@ export class Api {
   }
 
   identify(files: File[], query: URLSearchParams, upload: Upload): Promise<Findings> {
-    return this.send("v1/studies/identify", files.map(headOf), query, upload);
+    const series = files.map(headOf);
+    return this.send("v1/studies/identify", { series, brain: null }, query, upload);
   }
 
-  post(model: string, files: File[], query: URLSearchParams, upload: Upload): Promise<Job> {
+  post(model: string, study: Sent, query: URLSearchParams, upload: Upload): Promise<Job> {
     const path = `v1/models/${encodeURIComponent(model)}/jobs`;
-    return this.send(path, files, query, upload);
+    return this.send(path, study, query, upload);
   }
 
   /** Follow a job until it is over; every state of it is told. */
@@ -117,13 +118,13 @@ export class Api {
   /** A multipart upload with its progress, which fetch cannot tell. */
   private async send<T>(
     path: string,
-    files: File[],
+    study: Sent,
     query: URLSearchParams,
     upload: Upload,
   ): Promise<T> {
     const url = query.size ? `${path}?${query}` : path;
     for (;;) {
-      const { status, text } = await posted(url, files, this.headers(), upload);
+      const { status, text } = await posted(url, study, this.headers(), upload);
       if (status >= 200 && status < 300) return JSON.parse(text) as T;
       await this.refused(Problem.parsed(status, text));
     }
@@ -143,6 +144,12 @@ export class Api {
   }
 }
 
+/** What is sent: files to be told apart, and a mask of the brain. */
+export interface Sent {
+  series: File[];
+  brain: File | null;
+}
+
 export interface Upload {
   progress: (share: number) => void;
   signal: AbortSignal;
@@ -156,12 +163,13 @@ function headOf(file: File): File {
 
 function posted(
   url: string,
-  files: File[],
+  { series, brain }: Sent,
   headers: Record<string, string>,
   upload: Upload,
 ): Promise<{ status: number; text: string }> {
   const form = new FormData();
-  for (const file of files) form.append("files", file, file.name);
+  for (const file of series) form.append("files", file, file.name);
+  if (brain !== null) form.append("brain", brain, "brain");
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const abort = (): void => request.abort();

@@ -2,14 +2,20 @@ import type { Finding, Findings, Model } from "./wire";
 
 export const NOT_USED = "none";
 
+/** A volume that is a mask of the brain: it is taken instead of one that is looked for. */
+export const BRAIN = "brain";
+const BRAIN_NAME = /^brain$|(^|[^a-z])brain[-_ ]?mask([^a-z]|$)/i;
+
 /** A volume of the study, and what it is taken for. */
 export interface Volume {
   finding: Finding;
   name: string;
   /** What it was found to be, where the model takes that. */
   found: string;
-  /** What it is to be: a modality of the model, or `none`. */
+  /** What it is to be: a modality of the model, `brain` or `none`. */
   choice: string;
+  /** The file that is this volume and nothing else, if there is one. */
+  file: File | null;
 }
 
 /** A study before it is sent: its files, what they were found to be, and what the user says. */
@@ -22,8 +28,9 @@ export class Draft {
     model: Model,
   ) {
     this.volumes = findings.volumes.map((finding) => {
-      const name = nameOf(finding, files);
-      return { finding, name, found: NOT_USED, choice: NOT_USED };
+      const file = fileOf(finding, files);
+      const name = file?.name ?? nameOf(finding);
+      return { finding, name, found: NOT_USED, choice: NOT_USED, file };
     });
     this.suit(model);
   }
@@ -34,6 +41,11 @@ export class Draft {
     const taken = new Set<string>();
     for (const volume of this.volumes) {
       const { modality, used } = volume.finding;
+      if (isBrainMask(volume) && !taken.has(BRAIN)) {
+        volume.found = volume.choice = BRAIN;
+        taken.add(BRAIN);
+        continue;
+      }
       const free = modality !== null && used && takes.has(modality) && !taken.has(modality);
       volume.found = volume.choice = free ? modality : NOT_USED;
       if (free) taken.add(modality);
@@ -49,23 +61,48 @@ export class Draft {
   }
 
   get real(): Set<string> {
-    return new Set(this.volumes.map((v) => v.choice).filter((choice) => choice !== NOT_USED));
+    const choices = this.volumes.map((v) => v.choice);
+    return new Set(choices.filter((choice) => choice !== NOT_USED && choice !== BRAIN));
+  }
+
+  /** The mask of the brain that goes with the series, if the user has one. */
+  get brain(): File | null {
+    return this.volumes.find(({ choice }) => choice === BRAIN)?.file ?? null;
+  }
+
+  /** The files of the series: all but the mask of the brain. */
+  get series(): File[] {
+    const { brain } = this;
+    return this.files.filter((file) => file !== brain);
   }
 
   /** What the service is told beside the files; nothing where all is as it found itself. */
   get assignments(): string[] {
     const said = ({ finding }: Volume): string =>
       (finding.used ? finding.modality : null) ?? NOT_USED;
-    if (this.volumes.every((volume) => volume.choice === said(volume))) return [];
-    return this.volumes.map((volume) => `${volume.finding.label}:${volume.choice}`);
+    const series = this.volumes.filter(({ choice }) => choice !== BRAIN);
+    if (series.every((volume) => volume.choice === said(volume))) return [];
+    return series.map((volume) => `${this.labelOf(volume)}:${volume.choice}`);
+  }
+
+  /** What the service calls a volume: a file has its place among those that are sent. */
+  private labelOf({ file, finding }: Volume): string {
+    return file === null ? finding.label : `file ${this.series.indexOf(file) + 1}`;
   }
 }
 
-/** A NIfTI file is known by its own name, which the service does not repeat. */
-function nameOf(finding: Finding, files: File[]): string {
-  if (finding.kind === "dicom") return finding.description ?? `Series ${finding.label}`;
+function isBrainMask({ file }: Volume): boolean {
+  return BRAIN_NAME.test(file?.name.replace(/\.nii(\.gz)?$/i, "") ?? "");
+}
+
+/** A NIfTI file is known by its own name, which the service does not repeat; one in a zip is not. */
+function fileOf(finding: Finding, files: File[]): File | null {
+  if (finding.kind === "dicom") return null;
   const place = Number(finding.label.replace(/^file /, ""));
-  const before = files.slice(0, place);
-  const unpacked = before.some((file) => /\.zip$/i.test(file.name));
-  return unpacked ? finding.label : (files[place - 1]?.name ?? finding.label);
+  const unpacked = files.slice(0, place).some((file) => /\.zip$/i.test(file.name));
+  return unpacked ? null : (files[place - 1] ?? null);
+}
+
+function nameOf({ kind, description, label }: Finding): string {
+  return kind === "dicom" ? (description ?? `Series ${label}`) : label;
 }

@@ -134,10 +134,12 @@ class Page {
     this.study.setBusy(true);
     this.progress.begin(() => current.abort());
     try {
-      const job = await this.api.post(wishes.model.name, draft.files, query, {
-        progress: (share) => this.progress.uploading(share),
+      const upload = {
+        progress: (share: number) => this.progress.uploading(share),
         signal: current.signal,
-      });
+      };
+      const { series, brain } = draft;
+      const job = await this.api.post(wishes.model.name, { series, brain }, query, upload);
       this.history.note(job);
       this.go(job.id);
     } catch (error) {

@@ -6,8 +6,16 @@ import { modality, number } from "./words";
 
 const PICTURE = "preparation.png";
 
-/** How a raw study's series were brought together: a row a series, and the brain over each. */
-export function preparation(api: Api, job: Job, done: PreparationDone): HTMLElement {
+/**
+ * How a raw study's series were brought together: a row a series, and the brain over each.
+ * `outline` is where the brain's outline over the volume is switched.
+ */
+export function preparation(
+  api: Api,
+  job: Job,
+  done: PreparationDone,
+  outline: HTMLElement | false,
+): HTMLElement {
   const rows = done.moved.map((one) =>
     h(
       "tr",
@@ -35,6 +43,7 @@ export function preparation(api: Api, job: Job, done: PreparationDone): HTMLElem
     rows.length > 0 &&
       h("table", {}, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows)),
     figures.length > 0 && h("p", { class: "hint" }, `${figures.join(", ")}.`),
+    outline,
     job.results.includes(PICTURE) && outlines(api, job),
   );
 }

@@ -22,6 +22,7 @@ const LAYOUTS: [Layout, string][] = [
 ];
 const MASK = "mask.nii.gz";
 const MAPS = "probabilities/";
+const BRAIN = "channels/brain.nii.gz";
 
 /** A finished job: its volumes with what was found in them, and everything that is known of it. */
 export class ResultView {
@@ -70,7 +71,8 @@ export class ResultView {
       summary.scores.length > 0 && scores(summary),
       warnings(summary),
       given(summary),
-      summary.preparation !== null && preparation(this.api, job, summary.preparation),
+      summary.preparation !== null &&
+        preparation(this.api, job, summary.preparation, job.results.includes(BRAIN) && this.brain()),
       quality(summary),
       downloads(this.api, job),
       provenance(summary),
@@ -120,6 +122,17 @@ export class ResultView {
       h("option", { value: "" }, "Nothing"),
     );
     return h("label", { class: "tool" }, h("span", {}, "Overlay"), select);
+  }
+
+  /** Whether the brain that was found in a raw study is outlined over its series. */
+  private brain(): HTMLElement {
+    const outline = h("input", {
+      id: "brain",
+      type: "checkbox",
+      checked: true,
+      onchange: () => void this.showBrain(outline.checked),
+    });
+    return h("label", { class: "check" }, outline, "Brain outline");
   }
 
   private structures(): HTMLElement {
@@ -186,6 +199,7 @@ export class ResultView {
       const first = volumes[0];
       if (first) await this.showVolume(first.value);
       await this.showOverlay();
+      if (job.results.includes(BRAIN)) await this.showBrain(true);
       const largest = [...summary.structures].sort((a, b) => b.volume_ml - a.volume_ml)[0];
       if (largest?.centroid_mm) viewer.goTo(largest.centroid_mm);
       frame.dataset["state"] = "ready";
@@ -216,6 +230,13 @@ export class ResultView {
       else if (overlay) await viewer.showProbability(overlay, content);
       else viewer.showNothing();
     });
+  }
+
+  private async showBrain(shown: boolean): Promise<void> {
+    const { job, viewer } = this;
+    if (!job || !viewer) return;
+    if (!shown) return viewer.hideBrain();
+    await this.loading(() => viewer.showBrain(() => this.api.file(job.id, BRAIN)));
   }
 
   private async loading(work: () => Promise<void>): Promise<void> {

@@ -1,6 +1,6 @@
 import { fill as put, byId, h } from "./dom";
 import type { Draft, Volume } from "./draft";
-import { NOT_USED } from "./draft";
+import { BRAIN, NOT_USED } from "./draft";
 import type { ChannelState, Plan } from "./plan";
 import { planned } from "./plan";
 import type { Finding, Model } from "./wire";
@@ -96,6 +96,7 @@ export class StudyPanel {
         },
       },
       ...model.channels.map((c) => h("option", { value: c.modality }, modality(c.modality))),
+      volume.file !== null && h("option", { value: BRAIN }, "brain"),
       h("option", { value: NOT_USED }, "not used"),
     );
     select.value = volume.choice;
@@ -164,6 +165,7 @@ function expected(plan: Plan, model: Model): HTMLElement[] {
 
 /** How the service came to its answer, and what the volume is like. */
 function about({ finding, choice, found }: Volume): string {
+  if (choice === BRAIN) return "Taken as the brain of a raw study, instead of looking for it.";
   if (choice !== found) return "As you say.";
   const parts = [why(finding, choice)];
   if (finding.plane) parts.push(finding.plane);

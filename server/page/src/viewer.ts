@@ -31,12 +31,15 @@ const LAYOUTS: Record<Layout, SLICE_TYPE> = {
 /** NIfTI's intent of a mask: NiiVue outlines only such volumes. */
 const LABELS = 1002;
 
+const BRAIN_COLOUR = "#ffb000";
+
 /** The volume with something over it, in three planes and in 3-D (NiiVue, WebGL 2). */
 export class Viewer {
   private readonly niivue: Niivue;
   private readonly images = new Map<string, Promise<Image>>();
   private base: Image | null = null;
   private overlay: Image | null = null;
+  private brain: Image | null = null;
   private labels: LabelColour[] = [];
   private isMask = false;
   private opacity = 0.6;
@@ -117,6 +120,18 @@ export class Viewer {
     this.draw();
   }
 
+  /** Draw the outline of a brain mask over the volume. */
+  async showBrain(content: () => Promise<Blob>): Promise<void> {
+    this.brain = await this.image("brain", content, outlined);
+    this.brain.setColormapLabel(colourMap([{ value: 1, name: "brain", colour: BRAIN_COLOUR }]));
+    this.draw();
+  }
+
+  hideBrain(): void {
+    this.brain = null;
+    this.draw();
+  }
+
   showNothing(): void {
     this.overlay = null;
     this.draw();
@@ -169,19 +184,25 @@ export class Viewer {
     this.draw();
   }
 
-  private async image(name: string, content: () => Promise<Blob>): Promise<Image> {
+  private async image(
+    name: string,
+    content: () => Promise<Blob>,
+    changed: (image: Image) => Image = (image) => image,
+  ): Promise<Image> {
     const known = this.images.get(name);
     if (known) return known;
-    const loading = content().then((blob) =>
-      NVImage.loadFromFile({ file: new File([blob], `${name}.nii.gz`), name, opacity: 1 }),
-    );
+    const loading = content()
+      .then((blob) =>
+        NVImage.loadFromFile({ file: new File([blob], `${name}.nii.gz`), name, opacity: 1 }),
+      )
+      .then(changed);
     this.images.set(name, loading);
     loading.catch(() => this.images.delete(name));
     return loading;
   }
 
   private draw(): void {
-    const images = [this.base, this.overlay].filter((image) => image !== null);
+    const images = [this.base, this.overlay, this.brain].filter((image) => image !== null);
     if (this.overlay) this.overlay.opacity = this.base ? this.opacity : 1;
     this.niivue.volumes = images;
     this.niivue.back = images[0] ?? null;
@@ -198,6 +219,32 @@ export class Viewer {
       label: this.labels.find(({ value }) => value === Math.round(over ?? 0))?.name ?? "",
     };
   }
+}
+
+/**
+ * A mask, of which the border alone is left. An axis along which voxels are much longer has no part
+ * in it: across thick slices a border would be as wide as the brain grows from one to the next.
+ */
+function outlined(mask: Image): Image {
+  const { hdr, img } = mask;
+  if (!hdr || !img) return mask;
+  const [, nx = 1, ny = 1, nz = 1] = hdr.dims;
+  const sizes = hdr.pixDims.slice(1, 4);
+  const longest = 2 * Math.min(...sizes);
+  const axes = [
+    { step: 1, count: nx },
+    { step: nx, count: ny },
+    { step: nx * ny, count: nz },
+  ].filter((_, axis) => (sizes[axis] ?? 0) <= longest);
+  const whole = img.slice();
+  for (let i = 0; i < whole.length; i++) {
+    const inner = axes.every(({ step, count }) => {
+      const place = Math.floor(i / step) % count;
+      return place > 0 && place < count - 1 && whole[i - step] && whole[i + step];
+    });
+    if (inner) img[i] = 0;
+  }
+  return mask;
 }
 
 function colourMap(labels: LabelColour[]) {

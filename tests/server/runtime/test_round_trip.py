@@ -6,6 +6,7 @@ function: it marks whatever is bright in the FLAIR.
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.result import Result
 from brainmvp_server.preparation.rigid import RigidTransform
-from brainmvp_server.results.files import mask_nifti
+from brainmvp_server.results.files import files_of, mask_nifti
 from brainmvp_server.runtime.received_study import ReceivedStudy
 from brainmvp_server.runtime.service import Service
 from brainmvp_server.settings import Settings
@@ -83,11 +84,16 @@ def write_network(path: Path, task: Task) -> None:
 
 
 def predicted(
-    service: Service, files: Mapping[str, Path], brain: Path, space: str | None
+    service: Service,
+    files: Mapping[str, Path],
+    brain: Path,
+    space: str | None,
+    *,
+    templates: bool = False,
 ) -> Result:
     """The service's answer to a T1 and a FLAIR."""
     study = ReceivedStudy({Modality(name): path for name, path in files.items()}, brain=brain)
-    options = PredictOptions(fill="zeros", space=space)
+    options = PredictOptions(fill="zeros", space=space, templates=templates)
     bundle = service.repository.bundle("bright")
     with service.predict(bundle, study, options, CancelToken()) as prediction:
         return prediction.result
@@ -178,3 +184,32 @@ def test_a_lesion_comes_back_within_a_voxel_from_oblique_series_between_which_th
         asked = nib.load(files[space or "t1"])
         assert image.shape == asked.shape
         np.testing.assert_allclose(image.affine, asked.affine, atol=1e-4)
+
+
+def test_the_series_and_the_brain_of_a_patient_who_moved_lie_over_the_result(
+    service: Service, tmp_path: Path
+) -> None:
+    to_flair = rigid((3.0, -4.0, 6.0), (7.0, -5.0, 4.0))
+    files = {name: tmp_path / f"{name}.nii" for name in ("t1", "flair")}
+    grid = DrawnGrid(TURNS[5], (3.0, 3.0, 3.0), (72, 72, 72))
+    draw("t1", grid, files["t1"])
+    draw("flair", DrawnGrid(TURNS[20], (3.0,) * 3, (74,) * 3), files["flair"],
+         to_flair.inverse.matrix)  # fmt: skip
+    brain = draw("brain", grid, tmp_path / "brain.nii")
+    result = predicted(service, files, brain, None, templates=True)
+    shown = {
+        name: nib.Nifti1Image.from_bytes(gzip.decompress(content))
+        for name, content in files_of(result)
+        if name.startswith("channels/")
+    }
+    asked = nib.load(files["t1"])
+    for image in shown.values():
+        assert image.shape == asked.shape
+        np.testing.assert_allclose(image.affine, asked.affine, atol=1e-4)
+    t1, flair, mask = (np.asarray(shown[f"channels/{name}.nii.gz"].dataobj) for name in
+                       ("t1", "flair", "brain"))  # fmt: skip
+    np.testing.assert_array_equal(t1, np.asarray(asked.dataobj))
+    assert flair.dtype == np.int16, "of whole numbers, as it came"
+    bright = asked.affine[:3, :3] @ np.argwhere(flair > 1200).mean(axis=0) + asked.affine[:3, 3]
+    assert float(np.linalg.norm(bright - LESION)) < SPACING_MM
+    np.testing.assert_array_equal(mask, np.asarray(nib.load(brain).dataobj))

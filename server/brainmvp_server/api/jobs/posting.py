@@ -37,7 +37,10 @@ def job_parameters(
     probabilities: Annotated[bool, Query(description="Add each output's probability map.")] = False,
     channels: Annotated[
         bool,
-        Query(description="Add the study's volumes, and the templates that stood in, on its grid."),
+        Query(
+            description="Add, on the result's grid, the series, the templates that stood in, and "
+            "of a raw study the brain's mask."
+        ),
     ] = False,
     priority: Annotated[
         Priority, Query(description="Interactive jobs come before batch ones.")
