@@ -57,6 +57,7 @@ READERS = {
     "brainmvp_training/pretrain.py": ("pretrain",),
     "brainmvp_training/synthetic": ("synthesize",),
     "brainmvp_server": ("serve", "export", "build-engines"),
+    "brainmvp_server/commands/compare.py": ("compare",),
     "brainmvp_server/commands/prepare.py": ("prepare",),
 }
 

@@ -40,6 +40,7 @@ KNOWN = (
     Command("keys", "Make, list and revoke API keys of a server.", "server"),
     Command("fetch", "Fetch bundles from an archive, checked by its digest.", "server"),
     Command("prepare", "Prepare a raw study, without running a model.", "server,cpu"),
+    Command("compare", "Tell what changed between two studies of a patient.", "server,cpu"),
     Command("doctor", "Say which engines can run here, and what is missing.", "server"),
     Command("export", "Turn a checkpoint into a bundle.", "export"),
     Command("build-engines", "Build what a GPU needs to run bundles, and prove it.", "server,gpu"),

@@ -65,6 +65,19 @@ class Unpacked:
     name: str = field(repr=False)
 
 
+def files_below(path: Path) -> tuple[Unpacked, ...]:
+    """A file itself, or a folder's files but hidden ones and indexes: as a client sends them."""
+    if path.is_file():
+        return (Unpacked(path, path.name),)
+    return tuple(
+        Unpacked(one, one.name)
+        for one in sorted(path.rglob("*"))
+        if one.is_file()
+        and one.name.upper() != "DICOMDIR"
+        and not any(step.startswith(".") for step in one.relative_to(path).parts)
+    )
+
+
 def is_zip(path: Path) -> bool:
     """Does the file begin as a zip does?"""
     with path.open("rb") as file:

@@ -34,6 +34,11 @@ class Grid:
     affine: Affine
 
     @cached_property
+    def inverse(self) -> Affine:
+        """(4, 4), millimetres to voxel indices."""
+        return np.asarray(np.linalg.inv(self.affine), np.float64)
+
+    @cached_property
     def spacing(self) -> tuple[float, float, float]:
         """Millimetres between voxels along i, j, k."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)

@@ -36,6 +36,7 @@ _GZIP = b"\x1f\x8b"
 _IsalError: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 _DAMAGED = (EOFError, _IsalError, gzip.BadGzipFile)
 _MAX_EXPANSION = 250
+"""Most bytes of a scan that a byte of a compressed file may hold; deflate could hold 1032."""
 _MAX_HEADER = 16 << 20
 
 
@@ -121,11 +122,16 @@ class StoredVoxels:
 
 @dataclass(frozen=True)
 class Reading:
-    """One file on its way in."""
+    """One file on its way in.
+
+    Attributes:
+        expansion: most bytes of voxels that a byte of a compressed file may hold.
+    """
 
     path: Path
     limits: Limits
     form: Form
+    expansion: int = _MAX_EXPANSION
 
     def outline(self) -> Outline:
         with _opened(self.path) as (file, compressed):
@@ -163,7 +169,7 @@ class Reading:
         shape = _shape(header, self.limits)
         dtype = _dtype(header)
         promised, size = int(np.prod(shape)) * dtype.itemsize, self.path.stat().st_size
-        if (compressed or front.compressed) and promised > _MAX_EXPANSION * size:
+        if (compressed or front.compressed) and promised > self.expansion * size:
             raise Unusable(
                 f"its {size} bytes claim to hold {promised}, more than any scan packs",
                 "Send the original file",

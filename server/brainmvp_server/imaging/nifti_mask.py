@@ -15,6 +15,8 @@ from brainmvp_server.imaging.volume import scaled
 
 _TWO_VALUES = "Send 1 inside and 0 outside; cut probabilities off at 0.5 first"
 _LARGEST = 65535
+_EXPANSION = 1100
+"""A mask may be empty, and packs as well as deflate can, 1032 times; the limit on voxels holds."""
 
 
 def outline_mask(
@@ -26,7 +28,7 @@ def outline_mask(
         InvalidVolume, VolumeTooLarge: see :func:`outline_nifti`.
     """
     with told_of(subject):
-        return Reading(path, limits, form).outline()
+        return Reading(path, limits, form, _EXPANSION).outline()
 
 
 def read_mask(
@@ -42,7 +44,7 @@ def read_mask(
         VolumeTooLarge: see :func:`read_nifti`.
     """
     with told_of(subject):
-        read = Reading(path, limits, form).voxels()
+        read = Reading(path, limits, form, _EXPANSION).voxels()
         low, high = read.stored.min(), read.stored.max()
         ends = scaled(np.array([low, high]), read.slope, read.intercept)
         if not np.isfinite(ends).all():
@@ -68,7 +70,7 @@ def read_labels(
         VolumeTooLarge: see :func:`read_nifti`.
     """
     with told_of(subject):
-        read = Reading(path, limits, form).voxels()
+        read = Reading(path, limits, form, _EXPANSION).voxels()
         values = scaled(read.stored, read.slope, read.intercept)
         low, high = values.min(), values.max()
         if not (low >= 0 and high <= _LARGEST and np.array_equal(values, np.rint(values))):

@@ -10,7 +10,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_server.imaging.grid import Affine, Grid, carried
+from brainmvp_server.imaging.grid import Affine, Box, Grid, Shape, carried
 from brainmvp_server.inference.brain_surface import Brain, PointCloud
 from brainmvp_server.inference.diameters import Mask, Point, Size, line_ends, size_of
 
@@ -61,8 +61,63 @@ def side_of(right_share: float | None) -> Side | None:
     return "left" if right_share <= 1 - ONE_SIDE else "both"
 
 
+@dataclass(frozen=True, eq=False)
+class Components:
+    """All connected parts (26 neighbours) of a mask, numbered from 1 by size, the largest first.
+
+    Attributes:
+        numbers: (i, j, k), the number of the part that each voxel is of, 0 outside.
+        voxels: of each part, in the order of their numbers.
+        start: where on the grid the box of ``numbers`` begins.
+    """
+
+    numbers: NDArray[np.int32]
+    voxels: tuple[int, ...]
+    boxes: tuple[Box, ...]
+    start: Shape
+    grid: Grid
+
+    @classmethod
+    def of(cls, mask: Mask, start: Shape, grid: Grid) -> Components:
+        """Those of a mask.
+
+        Args:
+            mask: (i, j, k): a box cut out of the grid.
+            start: where on the grid the box begins.
+        """
+        labels, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
+        found = cc3d.statistics(labels, no_slice_conversion=True)
+        counts = found["voxel_counts"].astype(np.int64)
+        order = np.argsort(-counts[1:], kind="stable") + 1
+        numbers = np.zeros(count + 1, dtype=np.int32)
+        numbers[order] = np.arange(1, count + 1)
+        boxes = []
+        for one in order:
+            a, b, c, d, e, f = (int(end) for end in found["bounding_boxes"][one])
+            boxes.append(Box((a, c, e), (b + 1, d + 1, f + 1)))
+        return cls(
+            numbers[labels], tuple(int(counts[one]) for one in order), tuple(boxes), start, grid
+        )
+
+    def volume_ml(self, number: int) -> float:
+        """The volume of a part."""
+        return round(self.voxels[number - 1] * self.grid.voxel_ml, 6)
+
+    def centre(self, number: int) -> Point:
+        """The mean of a part's voxels' centres in mm, R-A-S."""
+        box = self.boxes[number - 1]
+        inside = np.asarray(self.numbers[box.slices] == number)
+        return centroid_of(inside, box.shifted(self.start).start, self.grid)
+
+    def part(self, number: int, brain: Brain | None) -> Part:
+        """One of them, measured."""
+        box = self.boxes[number - 1]
+        inside = np.asarray(self.numbers[box.slices] == number)
+        return _part(number, inside, box.shifted(self.start).start, self.grid, brain)
+
+
 def parts_of(
-    mask: Mask, start: tuple[int, int, int], grid: Grid, brain: Brain | None
+    mask: Mask, start: Shape, grid: Grid, brain: Brain | None
 ) -> tuple[tuple[Part, ...], int]:
     """The largest parts, by size, and how many parts there are.
 
@@ -70,28 +125,16 @@ def parts_of(
         mask: (i, j, k): a box cut out of the grid.
         start: where on the grid the box begins.
     """
-    labels, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
-    found = cc3d.statistics(labels, no_slice_conversion=True)
-    counts = found["voxel_counts"].astype(np.int64)
-    order = [int(one) for one in np.argsort(-counts[1:], kind="stable") + 1]
+    found = Components.of(mask, start, grid)
     kept = [
-        one
-        for rank, one in enumerate(order[:MOST_PARTS])
-        if rank == 0 or counts[one] * grid.voxel_ml >= SMALLEST_PART_ML
+        number
+        for number in range(1, min(len(found.voxels), MOST_PARTS) + 1)
+        if number == 1 or found.volume_ml(number) >= SMALLEST_PART_ML
     ]
-    parts = []
-    for number, one in enumerate(kept, start=1):
-        ends = [int(end) for end in found["bounding_boxes"][one]]
-        slices = tuple(slice(a, b + 1) for a, b in zip(ends[::2], ends[1::2], strict=True))
-        inside = np.asarray(labels[slices] == one)
-        corner = tuple(a + b for a, b in zip(start, ends[::2], strict=True))
-        parts.append(_part(number, inside, (corner[0], corner[1], corner[2]), grid, brain))
-    return tuple(parts), int(count)
+    return tuple(found.part(number, brain) for number in kept), len(found.voxels)
 
 
-def _part(
-    number: int, mask: Mask, start: tuple[int, int, int], grid: Grid, brain: Brain | None
-) -> Part:
+def _part(number: int, mask: Mask, start: Shape, grid: Grid, brain: Brain | None) -> Part:
     voxels = int(np.count_nonzero(mask))
     right_share = to_surface = None
     if brain is not None and len(brain.surface.points):
@@ -130,7 +173,7 @@ def _depth(mask: Mask, affine: Affine, brain: Brain) -> float:
     return PointCloud(ends(0.5)).distance(brain.surface)
 
 
-def centroid_of(mask: Mask, start: tuple[int, int, int], grid: Grid) -> Point:
+def centroid_of(mask: Mask, start: Shape, grid: Grid) -> Point:
     """The mean of the true voxels' centres in mm, R-A-S.
 
     Args:

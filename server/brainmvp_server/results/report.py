@@ -99,7 +99,7 @@ def report_html(result: Result, planes: Planes | None = None) -> str:
         title=task.title,
         now=datetime.now(timezone.utc),
         policy=report_policy(),
-        style=_style(),
+        style=report_style(),
         slices=_slices(result, planes or Planes.of(result)),
         measured=measured,
         parts_left_out=sum(max(len(one.parts), 1) for one in summary.structures) - len(measured),
@@ -120,12 +120,13 @@ def report_policy() -> str:
 @cache
 def style_source() -> str:
     """The report's style sheet as a source expression of a Content-Security-Policy."""
-    digest = hashlib.sha256(_style().encode()).digest()
+    digest = hashlib.sha256(report_style().encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 @cache
-def _style() -> str:
+def report_style() -> str:
+    """The style sheet of everything on paper."""
     return resources.files(__package__).joinpath("report.css").read_text("utf-8")
 
 
@@ -135,9 +136,9 @@ def _template() -> jinja2.Template:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
-        "capital": _capital,
+        "capital": capital,
         "diameters": _diameters,
-        "modality": _name,
+        "modality": modality_name,
         "place": _where,
         "spacing": _spacing,
         "times": _times,
@@ -243,7 +244,8 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
 
 
-def _name(modality: Modality) -> str:
+def modality_name(modality: Modality) -> str:
+    """A modality as radiologists write it."""
     return "T1c" if modality is Modality.T1C else modality.value.upper()
 
 
@@ -256,5 +258,6 @@ def _spacing(sides: Sequence[float]) -> str:
     return _times(sides if len(set(sides)) > 1 else sides[:1])
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """The text with a capital letter first."""
     return text[:1].upper() + text[1:]

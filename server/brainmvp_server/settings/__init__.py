@@ -1,6 +1,7 @@
 """How a service is set up: one frozen model, filled by flags, environment and a TOML file."""
 
 from brainmvp_server.settings.model import (
+    ComparisonSettings,
     JobSettings,
     LimitSettings,
     ObservabilitySettings,
@@ -13,6 +14,7 @@ from brainmvp_server.settings.sources import Effective, load
 from brainmvp_server.settings.table import Entry, entries
 
 __all__ = [
+    "ComparisonSettings",
     "Effective",
     "Entry",
     "JobSettings",

@@ -205,6 +205,21 @@ class DicomSettings(Group):
     )
 
 
+class ComparisonSettings(Group):
+    """From which change on two studies of a patient differ."""
+
+    change_volume_percent: float = Field(
+        default=40,
+        ge=0,
+        description="Change of a volume that is called grown or shrunk, in percent of what it was.",
+    )
+    change_product_percent: float = Field(
+        default=25,
+        ge=0,
+        description="The same of a bidimensional product, in percent.",
+    )
+
+
 class JobSettings(Group):
     """Durable jobs."""
 
@@ -326,6 +341,7 @@ class Settings(Group):
     limits: LimitSettings = LimitSettings()
     worker: WorkerSettings = WorkerSettings()
     dicom: DicomSettings = DicomSettings()
+    comparison: ComparisonSettings = ComparisonSettings()
     jobs: JobSettings = JobSettings()
     security: SecuritySettings = SecuritySettings()
     observability: ObservabilitySettings = ObservabilitySettings()

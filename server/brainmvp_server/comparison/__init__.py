@@ -1,0 +1,1 @@
+"""Two times of one patient: what is new, gone, grown or shrunk, in numbers."""

@@ -1,0 +1,174 @@
+"""From what was given of one time, files of any kind, to what is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainmvp_models.errors import InvalidInput, InvalidVolume, NothingIdentified
+from brainmvp_models.modality import Modality
+from brainmvp_server.comparison.stored_result import StoredResult
+from brainmvp_server.comparison.visit import Visit
+from brainmvp_server.imaging.archive import ArchiveLimits, Unpacked, is_zip, unpack
+from brainmvp_server.imaging.intake import Intake, IntakeOptions, take_in
+from brainmvp_server.imaging.nifti import Limits
+from brainmvp_server.imaging.nifti_mask import read_labels
+from brainmvp_server.imaging.sources import Source
+from brainmvp_server.imaging.study import read_volumes
+from brainmvp_server.inference.result import Result
+from brainmvp_server.preparation.drawn_on import series_drawn_on
+
+Predict = Callable[[Intake], Result]
+"""Has a model draw the mask of a study."""
+
+
+_FEW_NUMBERS = 16
+"""A mask of no more numbers than this is taken as one, whatever it looks like."""
+_ALIKE = 0.5
+"""Neighbours that are both inside have the same number at least this often in a mask; in an image
+of 256 greys it is a tenth."""
+
+
+def _goes_on() -> None:
+    """For comparisons that nobody can end."""
+
+
+@dataclass(frozen=True)
+class GivenFiles:
+    """Files that somebody gave, and how errors name them: by path, or by the part they came as."""
+
+    files: tuple[Unpacked, ...] = field(repr=False)
+    called: str
+
+
+@dataclass(frozen=True)
+class GivenTime:
+    """What was given of one time.
+
+    Attributes:
+        main: a study, or a result; of either its files, or one zip.
+        mask: one made elsewhere, for a study.
+        study: what a result was made of, where it does not hold that itself.
+    """
+
+    main: GivenFiles
+    mask: GivenFiles | None = None
+    study: GivenFiles | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are taken in.
+
+    Attributes:
+        folder: what zips are unpacked into.
+        predict: draws the mask of a study that has none; None where no model was named.
+        check: raises where nobody waits any more.
+    """
+
+    folder: Path
+    predict: Predict | None = None
+    options: IntakeOptions = field(default_factory=IntakeOptions)
+    limits: Limits = Limits()
+    archive: ArchiveLimits = ArchiveLimits()
+    check: Callable[[], None] = _goes_on
+
+    def time(self, given: GivenTime, name: str) -> Visit:
+        """One of the two times.
+
+        Args:
+            name: of a folder for its files: ``before`` or ``after``.
+
+        Raises:
+            InvalidInput: one of its kinds, naming what was given, the problem and the remedy.
+        """
+        main = GivenFiles(self._flat(given.main, name), given.main.called)
+        result = StoredResult.among(main.files, main.called)
+        if result is None:
+            return self._of_study(main, given, name)
+        if given.mask is not None:
+            raise InvalidInput(
+                "it has a mask of its own: it is a result",
+                remedy="Leave the other mask out, or give the study in the result's place",
+                subject=main.called,
+            )
+        if given.study is None:
+            return result.visit(None, self.limits)
+        study = GivenFiles(self._flat(given.study, f"{name}-study"), given.study.called)
+        return result.visit(self._series(study, f"{name}-series"), self.limits)
+
+    def _of_study(self, main: GivenFiles, given: GivenTime, name: str) -> Visit:
+        if given.study is not None:
+            raise InvalidInput(
+                f"it is no result, and beside it {given.study.called} is a second study",
+                remedy="Give a folder or zip of results, or leave the second study out",
+                subject=main.called,
+            )
+        if given.mask is None:
+            if self.predict is None:
+                raise InvalidInput(
+                    "it is a study without a mask",
+                    remedy="Name a model that draws it, give a mask, or give a result in its place",
+                    subject=main.called,
+                )
+            return Visit.of_result(self.predict(self._intake(main, name)))
+        series = read_volumes(self._series(main, name), self.limits)
+        labels, grid = read_labels(given.mask.files[0].path, given.mask.called, self.limits)
+        _check_labels(labels, given.mask.called)
+        drawn_on = series_drawn_on(grid, series, "the mask", given.mask.called)
+        return Visit(series, drawn_on, labels, grid)
+
+    def _flat(self, given: GivenFiles, name: str) -> tuple[Unpacked, ...]:
+        """The files, or those of the zip that is the only one."""
+        if len(given.files) != 1 or not is_zip(given.files[0].path):
+            return given.files
+        folder = self._made(f"{name}-files")
+        path = given.files[0].path
+        return unpack(path, folder, self.archive, subject=given.called, check=self.check)
+
+    def _intake(self, given: GivenFiles, name: str) -> Intake:
+        folder = self._made(f"{name}-intake")
+        return take_in(given.files, folder, self.options, self.archive, self.check)
+
+    def _series(self, given: GivenFiles, name: str) -> Mapping[Modality, Source]:
+        """The series of a study, told apart.
+
+        Raises:
+            NothingIdentified: there is none.
+        """
+        found = self._intake(given, name).sources()
+        if not found:
+            raise NothingIdentified(
+                "no series in it is known to be of a modality",
+                remedy="Give DICOM, or name NIfTI files by their modality, such as flair.nii.gz",
+                subject=given.called,
+            )
+        return found
+
+    def _made(self, name: str) -> Path:
+        folder = self.folder / name
+        folder.mkdir()
+        return folder
+
+
+def _check_labels(labels: NDArray[Any], called: str) -> None:
+    """Refuse an image in a mask's place.
+
+    Raises:
+        InvalidVolume: its neighbours have too many different numbers.
+    """
+    count = len(np.unique(labels))
+    one, other = labels[:-1], labels[1:]
+    inside = (one > 0) & (other > 0)
+    alike = np.count_nonzero(one[inside] == other[inside])
+    if count > _FEW_NUMBERS and alike < _ALIKE * np.count_nonzero(inside):
+        raise InvalidVolume(
+            f"it holds {count} different numbers, side by side: it is an image, and no mask",
+            remedy="Give a mask in which each structure has a number",
+            subject=called,
+        )
