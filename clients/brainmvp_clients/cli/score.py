@@ -117,5 +117,5 @@ def run(
     if as_json:
         typer.echo(json.dumps(asdict(report)))
     elif not quiet:
-        show_report(report, batch.out)
+        show_report(report, batch.folder.own)
     return report

@@ -55,26 +55,31 @@ def _show(merged: Merged, into: Path) -> None:
         console.print(Text(text, style=style), soft_wrap=True)
 
     line(
-        f"{merged.studies} studies of {merged.parts} tables: {merged.done} done, "
+        f"{_counted(merged.studies, 'study', 'studies')} of {_counted(merged.parts, 'table')}: "
+        f"{merged.done} done, "
         f"{merged.refused} refused, {merged.failed} failed"
     )
     if merged.runs > 1:
         line(f"The tables are of {merged.runs} bundles or settings.", "yellow")
     for shards, what in (
-        (merged.missing_shards, "were never begun"),
-        (merged.unended_shards, "did not end"),
+        (merged.missing_shards, "never begun"),
+        (merged.unended_shards, "not ended"),
     ):
         if shards:
-            line(f"{len(shards)} shards {what}: {_some(shards)}", "yellow")
+            line(f"{_counted(len(shards), 'shard')} {what}: {_some(shards)}", "yellow")
     if merged.without_files:
-        line(f"{merged.without_files} studies are done, but their files are gone.", "yellow")
+        line(f"Done, but their files are gone: {merged.without_files}", "yellow")
     if merged.without_line:
-        line(f"{merged.without_line} studies of the worklist are in no table.", "yellow")
+        line(f"In the worklist and in no table: {merged.without_line}", "yellow")
     if merged.failed or merged.without_files or merged.without_line:
-        line(f"Missing: {into / MISSING}", "yellow")
+        line(f"What is missing: {into / MISSING}", "yellow")
     if merged.doubled:
-        line(f"{merged.doubled} studies are in several tables: {into / DOUBLED}", "yellow")
+        line(f"In several tables: {merged.doubled}, see {into / DOUBLED}", "yellow")
     line(f"Results: {into / CSV}")
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def _some(shards: tuple[str, ...], most: int = 8) -> str:

@@ -48,6 +48,11 @@ class Batch:
     bucket: OpenBucket | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def folder(self) -> OutputFolder:
+        """Where ledger and tables are, and results that go to no bucket."""
+        return OutputFolder(self.out, self.shard)
+
     def served(self, client: Client) -> ServedModel:
         """The model to use.
 
@@ -67,7 +72,7 @@ class Batch:
         Raises:
             ClientError: nothing could be begun, or the run could not go on.
         """
-        served, folder = self.served(client), OutputFolder(self.out, self.shard)
+        served, folder = self.served(client), self.folder
         folder.open(resume=self.resume)
         model, results = served.model, self._results(folder)
         with writing(self.out), closing(Ledger(folder.own / LEDGER, served.run)) as ledger:

@@ -7,6 +7,7 @@ of parts other than magnitude, and diffusion series (four dimensions), are passe
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,7 +61,9 @@ class BidsSource:
 
     def studies(self) -> Iterator[Study]:
         """Sessions in order; those without a usable volume are passed over."""
-        for subject in sorted(self._root.glob("sub-*")):
+        with os.scandir(self._root) as entries:
+            subjects = sorted(entry.name for entry in entries if entry.name.startswith("sub-"))
+        for subject in (self._root / name for name in subjects):
             sessions = sorted(subject.glob("ses-*")) or [subject]
             for folder in sessions:
                 name = folder.relative_to(self._root).as_posix()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -41,14 +42,11 @@ class FolderSource:
             LocalFileError: there is none, for the folder is that of one study.
         """
         _check_no_study_itself(self._root)
-        for folder in sorted(self._root.iterdir()):
-            if folder.name.startswith(".") or not folder.is_dir():
-                continue
-            if not (fnmatch.fnmatchcase(folder.name, self._only) and self._takes(folder.name)):
-                continue
+        for name in sorted(self._names()):
+            folder = self._root / name
             files = files_below(folder)
             if files:
-                yield Study(fingerprint(folder.name, files), folder.name)
+                yield Study(fingerprint(name, files), name)
 
     def fetch(self, study: Study, into: Path) -> StudyFiles:
         """The files where they lie."""
@@ -57,6 +55,14 @@ class FolderSource:
     def close(self) -> None:
         """Nothing is held."""
 
+    def _names(self) -> Iterator[str]:
+        """The folders that are wanted: a shard holds its own names and no others."""
+        with os.scandir(self._root) as entries:
+            for entry in entries:
+                wanted = fnmatch.fnmatchcase(entry.name, self._only) and self._takes(entry.name)
+                if wanted and not entry.name.startswith(".") and entry.is_dir():
+                    yield entry.name
+
 
 def _check_no_study_itself(root: Path) -> None:
     """Refuse a folder whose images lie in it, and not in a folder a study.
@@ -64,9 +70,14 @@ def _check_no_study_itself(root: Path) -> None:
     Raises:
         LocalFileError: it is one.
     """
-    beside = [path for path in root.iterdir() if not path.name.startswith(".")]
-    images = any(path.is_file() and (is_volume(path) or is_dicom(path)) for path in beside)
-    if images and not any(path.is_dir() and files_below(path) for path in beside):
+    with os.scandir(root) as entries:
+        visible = (entry for entry in entries if not entry.name.startswith("."))
+        files = (Path(entry.path) for entry in visible if entry.is_file())
+        images = any(is_volume(path) or is_dicom(path) for path in files)
+    if images and not any(
+        path.is_dir() and not path.name.startswith(".") and files_below(path)
+        for path in root.iterdir()
+    ):
         raise LocalFileError(
             "holds images itself, and no folder with a study",
             remedy="Give the folder that holds it, with --only NAME for this study alone; or use "

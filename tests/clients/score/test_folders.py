@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from brainmvp_clients.errors import LocalFileError
+from brainmvp_clients.score import folders
 from brainmvp_clients.score.folders import FolderSource, is_dicom, study_files_in
+from brainmvp_clients.score.shard import Shard
 from dicom_studies import write_study
 
 
@@ -46,3 +48,23 @@ def test_a_folder_of_studies_may_hold_other_files(tmp_path: Path) -> None:
     for name in ("study/t1.nii.gz", "t1.nii.gz"):
         (tmp_path / name).write_bytes(b"voxels")
     assert [study.name for study in FolderSource(tmp_path).studies()] == ["study"]
+
+
+def test_a_shard_looks_into_no_folder_but_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        (tmp_path / f"study-{number}").mkdir()
+        (tmp_path / f"study-{number}" / "t1.nii").write_bytes(b"voxels")
+    looked: list[str] = []
+    below = folders.files_below
+
+    def seen(folder: Path) -> list[Path]:
+        looked.append(folder.name)
+        return below(folder)
+
+    monkeypatch.setattr(folders, "files_below", seen)
+    shard = Shard(1, 3)
+    found = [study.name for study in FolderSource(tmp_path, takes=shard.takes).studies()]
+    assert found == looked == [f"study-{n}" for n in range(9) if shard.takes(f"study-{n}")]
+    assert 0 < len(found) < 9

@@ -155,7 +155,8 @@ def test_another_number_of_shards_or_none_is_refused_in_the_same_folder(
 def test_merging_names_the_shards_that_are_missing_and_those_that_did_not_end(
     score: Score, out: Path, brainmvp: Brainmvp, scoring: Any, reply: Any
 ) -> None:
-    assert score("--quiet", "--shard", "1/4")[0] == 0
+    said = score("--shard", "1/4")[1]
+    assert str(out / "shards" / "00001-of-00004" / "results.csv") in said
     assert score("--quiet", "--shard", "3/4")[0] == 0
     record = out / "shards" / "00003-of-00004" / "run.json"
     record.write_text(record.read_text().replace('"ended": true', '"ended": false'))
@@ -163,7 +164,7 @@ def test_merging_names_the_shards_that_are_missing_and_those_that_did_not_end(
     assert code == 1
     assert (merged["missing_shards"], merged["unended_shards"]) == (["0/4", "2/4"], ["3/4"])
     said = brainmvp("score", "merge", out)[1]
-    assert "2 shards were never begun: 0/4, 2/4" in said and "did not end: 3/4" in said
+    assert "2 shards never begun: 0/4, 2/4" in said and "1 shard not ended: 3/4" in said
 
 
 def test_merging_finds_what_is_missing_doubled_or_failed(
