@@ -102,6 +102,7 @@ $(DEMO)/.ready: pyproject.toml locks/dev.txt
 $(DEV)/.ready: pyproject.toml locks/dev.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install --quiet -c locks/dev.txt 'torch==2.13.0' -e '.[dev,cpu]'
+	$(DEV)/bin/pip install --quiet --no-deps 'monailabel==0.8.5'  # its client alone, without its servers
 	touch $@
 
 clean:

@@ -14,6 +14,7 @@ from brainmvp_server.api.access import AccessLog
 from brainmvp_server.api.head_method import HeadLikeGet
 from brainmvp_server.api.lifecycle import Lifecycle
 from brainmvp_server.api.metrics import build_metrics_router, readings
+from brainmvp_server.api.monailabel.sessions import Sessions
 from brainmvp_server.api.no_jobs import build_no_jobs_router
 from brainmvp_server.api.openapi import PROBLEM
 from brainmvp_server.api.page import build_page_router
@@ -43,6 +44,8 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     service = Service(settings, metrics)
     lifecycle = Lifecycle(service)
+    viewers = settings.viewers
+    sessions = Sessions(service.scratch, viewers.monailabel_session_s, viewers.monailabel_sessions)
     metrics.read_from(readings(lifecycle))
 
     @asynccontextmanager
@@ -50,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         await anyio.to_thread.run_sync(lifecycle.begin)
         yield
         await anyio.to_thread.run_sync(lifecycle.end)
+        await anyio.to_thread.run_sync(sessions.close)
 
     app = FastAPI(
         title="BrainMVP Server",
@@ -76,6 +80,10 @@ def create_app(settings: Settings) -> FastAPI:
             app.include_router(build_job_router(service, requests, lifecycle.backend.store))
         else:
             app.include_router(build_no_jobs_router())
+        if viewers.monailabel:
+            from brainmvp_server.api.monailabel.routes import build_monailabel_router
+
+            app.include_router(build_monailabel_router(service, requests, sessions))
     # The last one added is the first to see a request.
     app.add_middleware(ReleaseWhenSent)
     app.add_middleware(HeadLikeGet)

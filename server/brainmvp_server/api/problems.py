@@ -108,6 +108,20 @@ class NoJobs(UnknownCall):
     title = "The service takes no jobs"
 
 
+class UnknownImage(BrainMVPError):
+    """A viewer's image or session that is not there, no longer there, or somebody else's."""
+
+    code = "unknown-image"
+    title = "No such image"
+
+
+class PacsUnavailable(BrainMVPError):
+    """The PACS that viewers' series are fetched from does not give them."""
+
+    code = "pacs-unavailable"
+    title = "The PACS does not answer"
+
+
 class WrongMethod(BrainMVPError):
     """The call is not made by that method."""
 
@@ -180,6 +194,8 @@ STATUS: Mapping[type[BrainMVPError], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     IssuerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     UnknownCall: HTTPStatus.NOT_FOUND,
+    UnknownImage: HTTPStatus.NOT_FOUND,
+    PacsUnavailable: HTTPStatus.BAD_GATEWAY,
     WrongMethod: HTTPStatus.METHOD_NOT_ALLOWED,
     WrongHost: HTTPStatus.MISDIRECTED_REQUEST,
     ForeignOrigin: HTTPStatus.FORBIDDEN,

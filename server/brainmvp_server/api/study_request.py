@@ -20,7 +20,7 @@ from fastapi import Request
 from brainmvp_models.errors import ServiceClosing, StudyCancelled
 from brainmvp_server.api.openapi import owner_of
 from brainmvp_server.api.request_resources import resources_of
-from brainmvp_server.api.uploads import Upload, UploadLimits, receive_study
+from brainmvp_server.api.uploads import PartNames, Upload, UploadLimits, receive_study
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.runtime.scratch import Scratch
 from brainmvp_server.runtime.service import Service
@@ -94,13 +94,13 @@ class StudyRequest:
     _disk: CapacityLimiter
     _workers: CapacityLimiter
 
-    async def upload(self) -> Upload:
-        """The study, written into the folder.
+    async def upload(self, names: PartNames | None = None) -> Upload:
+        """The study, written into the folder; ``names`` as in :func:`receive_study`.
 
         Raises:
             BrainMVPError: see :func:`receive_study`.
         """
-        return await receive_study(self.request, self.folder, self._limits, self._disk)
+        return await receive_study(self.request, self.folder, self._limits, self._disk, names)
 
     async def work(self, work: Callable[[], T]) -> T:
         """What ``work`` gives, in a thread; ``cancel`` is told when the client leaves.

@@ -8,7 +8,7 @@ unwanted: an unknown or repeated part, or a body over the limit, ends the upload
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -44,6 +44,22 @@ _LIKE_FILES = (
 )  # fmt: skip
 """What people call the parts that are to be called ``files``."""
 _MAX_PART_HEADERS = 8192
+_MAX_TEXT = 65536
+
+
+@dataclass(frozen=True)
+class PartNames:
+    """What a call's parts are called, where they are not a study's.
+
+    Attributes:
+        files: parts that are to be identified.
+        texts: parts that are short texts.
+        studyless: whether the body may hold no file.
+    """
+
+    files: frozenset[str]
+    texts: frozenset[str]
+    studyless: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,11 +71,13 @@ class Upload:
         brain: the part of that name, a brain mask.
         files: those to be identified, each with the name its sender gave it, for telling modalities
             apart; it may name a patient and is not to be logged.
+        texts: the parts that are texts, where the call has such.
     """
 
     parts: dict[Modality, Path]
     files: tuple[Unpacked, ...] = ()
     brain: Path | None = None
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -73,9 +91,16 @@ class UploadLimits:
 
 
 async def receive_study(
-    request: Request, folder: Path, limits: UploadLimits, disk: CapacityLimiter
+    request: Request,
+    folder: Path,
+    limits: UploadLimits,
+    disk: CapacityLimiter,
+    names: PartNames | None = None,
 ) -> Upload:
     """Write the request's parts into ``folder``, in the order they come, in threads of ``disk``.
+
+    Args:
+        names: what the parts are called; None for a study's, by modality or ``files``.
 
     Raises:
         UnsupportedContentType: the body is not multipart/form-data, or related DICOM.
@@ -87,7 +112,7 @@ async def receive_study(
     """
     try:
         with anyio.fail_after(limits.seconds):
-            return await _received(request, folder, limits, disk)
+            return await _received(request, folder, limits, disk, names)
     except TimeoutError:
         raise UploadTooSlow(
             f"the upload was not over after {limits.seconds:g} s",
@@ -96,12 +121,17 @@ async def receive_study(
 
 
 async def _received(
-    request: Request, folder: Path, limits: UploadLimits, disk: CapacityLimiter
+    request: Request,
+    folder: Path,
+    limits: UploadLimits,
+    disk: CapacityLimiter,
+    names: PartNames | None,
 ) -> Upload:
     _check_encoding(request)
     boundary, named = _boundary(request)
     _check_length(request, limits.bytes)
-    with _Receiver(folder, boundary, limits, named, tuple(declared(request) or ())) as receiver:
+    parameters = tuple(declared(request) or ())
+    with _Receiver(folder, boundary, limits, named, parameters, names) as receiver:
         received = 0
         async for piece in _pieces(request):
             received += len(piece)
@@ -120,9 +150,13 @@ class _Receiver:
     limits: UploadLimits
     named: bool
     parameters: tuple[str, ...] = ()
+    names: PartNames | None = None
     parts: dict[Modality, Path] = field(default_factory=dict)
     files: list[Unpacked] = field(default_factory=list)
     brain: Path | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+    _text: str | None = None
+    _written: bytearray = field(default_factory=bytearray)
     _file: IO[bytes] | None = None
     _name: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
@@ -160,10 +194,12 @@ class _Receiver:
         """What came, once the body has ended."""
         if not self._complete:
             raise MalformedUpload("the body ends before its last part does", remedy=_SEND)
+        if self.names is not None and self.names.studyless:
+            return Upload(self.parts, tuple(self.files), self.brain, self.texts)
         if not self.parts and not self.files:
             what = "file" if self.brain is None else "series beside the brain mask"
             raise MalformedUpload(f"the request holds no {what}", remedy=_SEND)
-        return Upload(self.parts, tuple(self.files), self.brain)
+        return Upload(self.parts, tuple(self.files), self.brain, self.texts)
 
     def _part_begin(self) -> None:
         self._disposition = b""
@@ -201,7 +237,11 @@ class _Receiver:
     def _headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
-        if name == FILES or not self.named:
+        if self.names is not None and name in self.names.texts:
+            self._text = name
+            self._written.clear()
+            return
+        if self._is_to_be_identified(name):
             path = self.folder / f"{FILES}-{len(self.files):06d}"
             given = options.get(b"filename", b"").decode("utf-8", "replace")
             self.files.append(Unpacked(path, given))
@@ -225,11 +265,33 @@ class _Receiver:
         self.parts[modality] = self.folder / modality.value
         self._file = self.parts[modality].open("xb")
 
+    def _is_to_be_identified(self, name: str) -> bool:
+        if self.names is None:
+            return name == FILES or not self.named
+        if name in self.names.files:
+            return True
+        known = ", ".join(sorted(self.names.files | self.names.texts))
+        raise MalformedUpload(
+            "the request has a part that this call does not take", remedy=f"It takes: {known}"
+        )
+
     def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._text is not None:
+            self._written += data[start:end]
+            if len(self._written) > _MAX_TEXT:
+                raise UploadTooLarge(
+                    f"the part {self._text} is longer than {_MAX_TEXT} bytes",
+                    remedy="Send files as files",
+                )
+            return
         assert self._file is not None
         self._file.write(memoryview(data)[start:end])
 
     def _part_end(self) -> None:
+        if self._text is not None:
+            self.texts[self._text] = self._written.decode("utf-8", "replace")
+            self._text = None
+            return
         assert self._file is not None
         self._file.close()
         self._file = None

@@ -220,6 +220,37 @@ class ComparisonSettings(Group):
     )
 
 
+class ViewerSettings(Group):
+    """Viewers that speak MONAI Label: 3D Slicer, OHIF, MITK."""
+
+    monailabel: bool = Field(default=False, description="Answer the calls of MONAI Label.")
+    monailabel_session_s: float = Field(
+        default=3600, gt=0, description="Seconds after its last use that a viewer's image is kept."
+    )
+    monailabel_sessions: int = Field(
+        default=16, ge=1, description="Images of viewers that may be kept at once."
+    )
+    pacs_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^@\s]+$",
+        description="DICOMweb root of the PACS that viewers' series are fetched from, with all "
+        "of their study, such as https://pacs.example.org/dicom-web.",
+    )
+    pacs_user: str | None = Field(default=None, description="Name to sign in there with.")
+    pacs_password: SecretStr | None = Field(default=None, description="The password of that name.")
+    pacs_token: SecretStr | None = Field(
+        default=None, description="A bearer token to sign in there with, instead of a name."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ViewerSettings:
+        if (self.pacs_user is None) != (self.pacs_password is None):
+            raise ValueError("pacs_user and pacs_password need each other")
+        if self.pacs_user is not None and self.pacs_token is not None:
+            raise ValueError("pacs_user and pacs_token exclude each other")
+        return self
+
+
 class JobSettings(Group):
     """Durable jobs."""
 
@@ -342,6 +373,7 @@ class Settings(Group):
     worker: WorkerSettings = WorkerSettings()
     dicom: DicomSettings = DicomSettings()
     comparison: ComparisonSettings = ComparisonSettings()
+    viewers: ViewerSettings = ViewerSettings()
     jobs: JobSettings = JobSettings()
     security: SecuritySettings = SecuritySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
