@@ -22,7 +22,8 @@ from brainmvp_evaluation.overlap import dice
 from brainmvp_evaluation.truth import read_truth
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import RegionOutputs
-from brainmvp_server.inference.postprocess import voxels_of, without_specks
+from brainmvp_server.inference.connected import without_specks
+from brainmvp_server.inference.postprocess import voxels_of
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_training.case import Case
 from brainmvp_training.datalist import read_datalist

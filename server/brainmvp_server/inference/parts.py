@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from brainmvp_server.imaging.grid import Affine, Box, Grid, Shape, carried
 from brainmvp_server.inference.brain_surface import Brain, PointCloud
+from brainmvp_server.inference.connected import connected
 from brainmvp_server.inference.diameters import Mask, Point, Size, line_ends, size_of
 
 MOST_PARTS = 20
@@ -85,7 +86,7 @@ class Components:
             mask: (i, j, k): a box cut out of the grid.
             start: where on the grid the box begins.
         """
-        labels, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
+        labels, count = connected(mask)
         found = cc3d.statistics(labels, no_slice_conversion=True)
         counts = found["voxel_counts"].astype(np.int64)
         order = np.argsort(-counts[1:], kind="stable") + 1

@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.task import RegionOutputs, SegmentationOutputs
-from brainmvp_server.imaging.grid import bounding_box
+from brainmvp_server.inference.connected import without_specks
 from brainmvp_server.inference.preprocess import ModelSpace
 from brainmvp_server.inference.resample import along_axes, interpolation
 from brainmvp_server.inference.result_space import ResultSpace
@@ -95,16 +94,6 @@ def _large_parts(
 def voxels_of(volume_ml: float, voxel_ml: float) -> int:
     """The fewest whole voxels that have a volume, but for what rounding does to a voxel's own."""
     return math.ceil(volume_ml / voxel_ml * (1 - 1e-6))
-
-
-def without_specks(part: NDArray[np.bool_], fewest: int) -> NDArray[np.bool_]:
-    """The connected parts (26 neighbours) of (i, j, k) that have at least ``fewest`` voxels."""
-    box = bounding_box(part)
-    kept = np.zeros_like(part)
-    if box is not None:
-        inside = np.asfortranarray(part[box.slices])
-        kept[box.slices] = cc3d.dust(inside, threshold=fewest, connectivity=26)
-    return kept
 
 
 def activate(logits: Array, outputs: SegmentationOutputs) -> Array:

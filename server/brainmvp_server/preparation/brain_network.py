@@ -16,7 +16,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +25,7 @@ from brainmvp_models.manifest import BundleKind
 from brainmvp_server.imaging.grid import Box, Shape
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.inference.connected import connected
 from brainmvp_server.inference.network_cache import network_bytes
 from brainmvp_server.inference.study_run import StudyRun
 from brainmvp_server.inference.windows import Blend, WindowPlan
@@ -288,14 +288,14 @@ def one_without_holes(mask: Mask) -> Mask:
     """The largest connected part of a mask (neighbours touch at corners), its holes filled."""
     if not mask.any():
         return mask
-    around = cc3d.connected_components(~np.pad(_largest(mask), 1), connectivity=6)
+    around, _ = connected(~np.pad(_largest(mask), 1), 6)
     inner = (slice(1, -1),) * 3
     filled: Mask = (around != around[0, 0, 0])[inner]
     return filled
 
 
 def _largest(mask: Mask) -> Mask:
-    parts = cc3d.connected_components(mask, connectivity=26)
+    parts, _ = connected(mask)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     largest: Mask = parts == sizes.argmax()
