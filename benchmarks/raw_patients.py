@@ -3,22 +3,28 @@
 Two patients with gliomas, each from the four grids of the scanner, prepared by the service's own
 code, against the consensus of the pipeline that segmented them, on the grid of the T1 and on that
 of the FLAIR; and the two answers against each other. The consensus is brought to a series' grid by
-that pipeline's own matrices, to the nearest voxel. What a bundle finds in the studies as that
-pipeline prepared them ``benchmarks/patients.py`` says. Nothing may be chosen by these figures.
+that pipeline's own matrices, to the nearest voxel, and so is what the bundle finds in the series as
+that pipeline prepared them. How far the place of the consensus is uncertain shows what it has in
+common with itself, brought there by our registration with T1c. Nothing may be chosen by these.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from patients import REGIONS, ROOT, SERIES, dice, matrices_of, series_folder
+from patients import REGIONS, ROOT, SERIES, dice, glioma_patient, matrices_of, series_folder
 
 import brainmvp
+from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.nifti import read_nifti
+from brainmvp_server.preparation.register import register
+from brainmvp_server.preparation.working import Pyramid
 
 Labels = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
@@ -40,25 +46,52 @@ def rows(predictor: brainmvp.Predictor, folder: Path) -> list[str]:
     """A patient's lines of the table."""
     matrices, raw = matrices_of(folder), series_folder(folder)
     consensus: Any = nib.load(folder / "reference" / "tumour_consensus_sri24.nii.gz")
-    to_t1 = {"t1": np.eye(4), "flair": np.linalg.inv(matrices["t1_to_flair"])}
+    to_t1 = {name: np.linalg.inv(matrices[f"t1_to_{name}"]) for name in ("t1c", "flair")}
+    to_t1["t1"], to_atlas_of_t1 = np.eye(4), np.linalg.inv(matrices["sri24_to_t1"])
+    prepared_by_others = _as_they_prepared(predictor, folder)
     lines, found = [], {}
     for space in GRIDS:
         files = {name: raw / f"{name}.nii.gz" for name in SERIES}
         result = predictor.predict(files, space=space)
         grid, mask = result.study.native.grid, np.asarray(result.mask, np.uint8)
         found[space] = nib.Nifti1Image(mask, grid.affine)
-        to_atlas = np.linalg.inv(matrices["sri24_to_t1"]) @ to_t1[space]
+        to_atlas = to_atlas_of_t1 @ to_t1[space]
         truth = at_nearest(consensus, grid.shape, grid.affine, to_atlas)
-        figures = " | ".join(f"{dice(mask, truth, region):.3f}" for region in REGIONS)
-        ml = float(np.prod(grid.spacing)) * int((mask > 0).sum()) / 1000
-        lines.append(f"| {folder.name} | {space} | {figures} | {ml:.1f} |")
+        by_ours: Matrix = to_atlas_of_t1 @ to_t1["t1c"] @ _to_t1c(raw, space)
+        moved = at_nearest(consensus, grid.shape, grid.affine, by_ours)
+        theirs = at_nearest(prepared_by_others, grid.shape, grid.affine, to_atlas)
+        for name, one in (
+            (space, mask),
+            (f"{space}, prepared by others", theirs),
+            (f"{space}, the consensus by our matrices", moved),
+        ):
+            ml = float(np.prod(grid.spacing)) * int((one > 0).sum()) / 1000
+            lines.append(f"| {folder.name} | {name} | {_figures(one, truth)} | {ml:.1f} |")
     there, here = found["flair"], found["t1"]
     carried = at_nearest(here, there.shape, there.affine, to_t1["flair"])
-    figures = " | ".join(
-        f"{dice(np.asarray(there.dataobj), carried, region):.3f}" for region in REGIONS
-    )
+    figures = _figures(np.asarray(there.dataobj), carried)
     lines.append(f"| {folder.name} | one against the other | {figures} | |")
     return lines
+
+
+def _to_t1c(raw: Path, name: str) -> Matrix:
+    """Takes a point of a series's world to that of T1c, which series are brought to."""
+    moving, reference = (
+        Pyramid(read_nifti(raw / f"{each}.nii.gz", Modality(each))) for each in (name, "t1c")
+    )
+    return register(moving, reference).to_moving.inverse.matrix
+
+
+def _as_they_prepared(predictor: brainmvp.Predictor, folder: Path) -> Any:
+    """What is found in the series by the other pipeline's matrices and brain, on the atlas grid."""
+    with tempfile.TemporaryDirectory() as scratch:
+        series = glioma_patient(folder, Path(scratch)).series
+        result = predictor.predict(series)
+    return nib.Nifti1Image(np.asarray(result.mask, np.uint8), result.study.native.grid.affine)
+
+
+def _figures(found: Labels, truth: Labels) -> str:
+    return " | ".join(f"{dice(found, truth, region):.3f}" for region in REGIONS)
 
 
 def main() -> None:

@@ -166,3 +166,25 @@ def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(StorageFailed), written_whole(tmp_path / "out"):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_scanner_s_three_series_run_through_to_one_brain(
+    real_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    rules = Preprocessing(spacing_mm=(2.0, 2.0, 2.0))
+    with preparer(rules, tuple(Modality)) as made:
+        found = made.ready(made.files(real_data("longitudinal") / "ms03-study2")).made
+    assert isinstance(found, PreparedStudy) and found.brain is not None
+    assert found.brain.ml == pytest.approx(1524, rel=0.03)
+    assert found.brain.agreement is not None and found.brain.agreement > 0.95
+    moved = {one.modality: one for one in found.report.moved}
+    assert set(moved) == {Modality.T2, Modality.FLAIR}
+    assert all(one.after > one.before + 0.05 for one in moved.values())
+    assert found.brain.warnings == ()
+    # The outline of the brain is filled in each series: none lies beside it.
+    shown = [volume.stored > 0 for volume in found.study.volumes]
+    everywhere, somewhere = np.logical_and.reduce(shown), np.logical_or.reduce(shown)
+    assert np.count_nonzero(everywhere) > 0.95 * np.count_nonzero(somewhere)
+    write_prepared(found, tmp_path)
+    with Image.open(tmp_path / "preparation.png") as picture:
+        assert picture.height > 3 * 200 and len(np.unique(np.asarray(picture))) > 100
