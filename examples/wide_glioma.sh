@@ -1,12 +1,13 @@
 #!/bin/sh
 # Make the demo-glioma that is shipped: from the one before it, which examples/demo_models.sh made and
-# git keeps, by wide studies. Minutes on two cores.
+# git keeps, by wide studies. An hour on one core of an AMD EPYC.
 #
 #     sh examples/wide_glioma.sh HEADS BRAINS [RUNS]
 #
 # HEADS is a folder of label maps of whole heads (the training_label_maps of BBillot/SynthSeg), BRAINS
 # one of real brains without a tumour (docs/training.md). Everything goes to RUNS (runs/wide by
-# default); what is there already is used, and an interrupted run goes on. EPOCHS sets how long.
+# default); what is there already is used, and an interrupted run goes on. EPOCHS sets how long; the threshold in the task file is
+# what choose_threshold.py says is best on studies for choosing.
 set -eu
 cd "$(dirname "$0")/.."
 heads=$1 brains=$2 runs=${3:-runs/wide}
@@ -23,6 +24,8 @@ brainmvp synthesize "$runs/studies" --wide --section training --studies 240 --se
   --heads "$heads" --brains "$brains" --healthy 0.2
 brainmvp synthesize "$runs/studies" --wide --exam --section test --studies 30 --seed 4 \
   --heads "$heads" --healthy 0.2
+brainmvp synthesize "$runs/studies" --wide --section validation --studies 40 --seed 5 \
+  --heads "$heads" --brains "$brains" --healthy 0.2
 [ -f "$runs/start.pt" ] ||
   python examples/checkpoint_of_bundle.py "$from" "$runs/studies/datalist.json" "$runs/start.pt"
 python examples/templates_of_bundle.py "$from" "$runs/templates"
@@ -30,10 +33,11 @@ brainmvp finetune "$runs/studies/datalist.json" --task examples/demo_glioma/task
   --templates "$runs/templates" --pretrained "$runs/start.pt" --cache "$runs/cache" \
   --size tiny --precision "$precision" --clip 1 --window 48 --on-label 0.5 --batch 3 \
   --average 0.98 --warmup 20 --rate 1e-3 --missing flair=0.1 --validation '' --validate-every 1 \
-  --epochs "${EPOCHS:-2}" --save-seconds 60 --resume --out "$runs/glioma"
+  --epochs "${EPOCHS:-30}" --save-seconds 60 --resume --out "$runs/glioma"
 rm -rf "$runs/bundles/demo-glioma"
 brainmvp export "$runs/glioma/finetuned.pt" "$runs/bundles" --task examples/demo_glioma/task.yaml \
   --templates "$runs/templates" --demo --card examples/demo_glioma/card.md
+python examples/choose_threshold.py "$runs/bundles/demo-glioma" "$runs/studies/datalist.json"
 brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/studies/datalist.json" \
   --out "$runs/evaluation" --subsets missing-one --write-card
 python benchmarks/patients.py "$runs/bundles/demo-glioma"

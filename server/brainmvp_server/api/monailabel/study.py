@@ -64,6 +64,14 @@ def study_of(
     if not image.series:
         if len(intake.nifti) == 1 and intake.nifti[0].modality is None and image.name:
             intake = told_apart((Unpacked(intake.nifti[0].path, image.name),))
+        if intake.dicom is None and not any(file.modality for file in intake.nifti):
+            takes = ", ".join(modality.value for modality in task.modalities)
+            raise NothingIdentified(
+                "neither the image's name nor its file's says what it is",
+                remedy=f"Name the volume after its modality ({takes}), or add it to the options "
+                'of infer, such as {"modality": "t1c"}',
+                subject="image",
+            )
         return ReceivedStudy({}, intake), None
     shown, modality = _shown(intake, image.name, task)
     if not shown.used:  # another series of its modality is better; but this one is looked at
