@@ -125,7 +125,9 @@ def found_in(
 ) -> Iterator[Found]:
     """What the bundle finds with each subset."""
     for subset in wanted:
-        result = predictor.predict({name: patient.series[name] for name in subset})
+        result = predictor.predict(
+            {name: patient.series[name] for name in subset}, not_determinable=True
+        )
         yield Found(subset, np.asarray(result.mask, np.uint8))
 
 

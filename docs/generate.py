@@ -30,8 +30,10 @@ def commands() -> str:
         "# Commands",
         _NOTE,
         "What `brainmvp COMMAND --help` says. Exit codes: 0 done, 1 some studies failed, 2 bad",
-        "usage or input, 130 interrupted. What is wrong is one line on stderr. The flags of",
-        "`brainmvp serve` are its [settings](settings.md).",
+        "usage or input, 3 done, but an output is [not",
+        "determinable](evaluation.md#what-a-subset-cannot-decide), 130 interrupted. What is",
+        "wrong is one line on stderr. The flags of `brainmvp serve` are its",
+        "[settings](settings.md).",
     ]
     for entry in (*OWN, *KNOWN):
         command = load(entry.name)

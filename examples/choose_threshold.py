@@ -48,7 +48,7 @@ def measured(
     if case.label is None or set(case.images) != set(predictor.bundle.task.modalities):
         sys.exit(f"{case.name}: needs a mask and all modalities")
     shown = {m: file for m, file in case.images.items() if m not in tried.hidden}
-    result = predictor.predict(shown, probabilities=True)
+    result = predictor.predict(shown, probabilities=True, not_determinable=True)
     assert result.segmentation is not None
     grid = result.study.native.grid
     scores = np.empty((len(tried.thresholds), len(tried.smallest_ml), outputs.count))

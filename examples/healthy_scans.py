@@ -27,7 +27,7 @@ def main() -> None:
         mni152 = Path(scratch) / "t1.nii.gz"
         nib.save(nib.Nifti1Image(mni152_t1(), np.eye(4)), mni152)
         for name, scan in (("Colin27", COLIN27), ("MNI152", mni152)):
-            found = predictor.predict({"t1": scan}).structures
+            found = predictor.predict({"t1": scan}, not_determinable=True).structures
             volumes = ", ".join(f"{s.name} {s.volume_ml:.2f} mL" for s in found)
             print(f"{name}, T1 alone: {volumes}")
 

@@ -104,12 +104,20 @@ class AsyncClient:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        not_determinable: bool = False,
         brain: StudyPath | None = None,
         on_upload: OnUpload | None = None,
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
         call = wire.predict_call(
-            model, version, fill, resample=resample, form=form, prepare=prepare, space=space
+            model,
+            version,
+            fill,
+            resample=resample,
+            form=form,
+            prepare=prepare,
+            space=space,
+            not_determinable=not_determinable,
         )
         with open_upload(study, on_upload, brain) as upload:
             return parse(Summary, await self._text(call, upload), subject=self.server)
@@ -126,6 +134,7 @@ class AsyncClient:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        not_determinable: bool = False,
         brain: StudyPath | None = None,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -140,6 +149,7 @@ class AsyncClient:
             form=form,
             prepare=prepare,
             space=space,
+            not_determinable=not_determinable,
         )
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
@@ -164,6 +174,7 @@ class AsyncClient:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        not_determinable: bool = False,
         brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
@@ -184,6 +195,7 @@ class AsyncClient:
             form=form,
             prepare=prepare,
             space=space,
+            not_determinable=not_determinable,
             dicom=dicom,
         )
         with (
@@ -211,6 +223,7 @@ class AsyncClient:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        not_determinable: bool = False,
         brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
@@ -228,6 +241,7 @@ class AsyncClient:
             form=form,
             prepare=prepare,
             space=space,
+            not_determinable=not_determinable,
             interactive=interactive,
             key=key,
             dicom=dicom,

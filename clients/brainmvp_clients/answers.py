@@ -39,8 +39,23 @@ class Output(Answer):
     value: int | None = None
 
 
+class Population(Answer):
+    """Whom a quality was measured on, and what it may be used for."""
+
+    kind: str
+    description: str = ""
+    anatomy: str = ""
+    preparation: str = ""
+    field_of_use: str = ""
+
+
 class ExpectedQuality(Answer):
-    """Quality measured earlier on studies that had the same modalities."""
+    """Quality measured earlier on studies that had the same modalities.
+
+    Attributes:
+        measured_on: on how many of whose studies, in words; empty from an older server.
+        population: None where nobody recorded it.
+    """
 
     output: str
     metric: str
@@ -48,17 +63,41 @@ class ExpectedQuality(Answer):
     low: float | None = None
     high: float | None = None
     studies: int
+    measured_on: str = ""
+    population: Population | None = None
 
 
-class SubsetQuality(ExpectedQuality):
+class NotDeterminable(Answer):
+    """An output that the study's modalities cannot decide.
+
+    Attributes:
+        output: a region or class; ``all`` for the class of the study.
+        missing: with these modalities it would be determinable; none where no others would help.
+        given: whether what was found is given all the same, because it was asked for.
+    """
+
+    output: str
+    title: str = ""
+    reason: str = ""
+    missing: tuple[str, ...] = ()
+    given: bool = False
+
+
+class SubsetQuality(Answer):
     """Quality measured when only the modalities in ``real`` came with the study."""
 
+    output: str
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    studies: int
     real: tuple[str, ...]
     fill: str
 
 
 class Model(Answer):
-    """A served model; the list of models leaves out ``subset_card`` and ``card``."""
+    """A served model; the list of models leaves out ``subset_card``, ``population``, ``card``."""
 
     name: str
     version: str
@@ -72,6 +111,7 @@ class Model(Answer):
     intended_use: str = ""
     digest: str = ""
     subset_card: tuple[SubsetQuality, ...] = ()
+    population: Population | None = None
     card: str | None = None
 
 
@@ -268,6 +308,7 @@ class Summary(Answer):
     identified: tuple[Finding, ...] = ()
     structures: tuple[Structure, ...] = ()
     scores: tuple[Score, ...] = ()
+    not_determinable: tuple[NotDeterminable, ...] = ()
     expected_quality: tuple[ExpectedQuality, ...] = ()
     warnings: tuple[str, ...] = ()
     missing: tuple[MissingFile, ...] = ()

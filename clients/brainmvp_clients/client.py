@@ -30,7 +30,8 @@ class Client:
     ``resample`` brings NIfTI volumes on other grids onto the first one's; ``form`` says what
     places them where their headers disagree, ``sform`` or ``qform``. ``prepare`` is ``auto``, which
     prepares raw heads, or ``none``; ``space`` the modality whose grid their result lies on;
-    ``brain`` a NIfTI mask of the brain on one series' grid, taken instead of one looked for.
+    ``brain`` a NIfTI mask of the brain on one series' grid, taken instead of one looked for;
+    ``not_determinable`` asks for what was found of outputs that the modalities cannot decide.
 
     Example::
 
@@ -112,12 +113,20 @@ class Client:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        not_determinable: bool = False,
         brain: StudyPath | None = None,
         on_upload: OnUpload | None = None,
     ) -> Summary:
         """The summary of one study's result: volumes or scores, what was real, what was filled."""
         call = wire.predict_call(
-            model, version, fill, resample=resample, form=form, prepare=prepare, space=space
+            model,
+            version,
+            fill,
+            resample=resample,
+            form=form,
+            prepare=prepare,
+            space=space,
+            not_determinable=not_determinable,
         )
         with open_upload(study, on_upload, brain) as upload:
             return parse(Summary, self._text(call, upload), subject=self.server)
@@ -134,6 +143,7 @@ class Client:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        not_determinable: bool = False,
         brain: StudyPath | None = None,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -148,6 +158,7 @@ class Client:
             form=form,
             prepare=prepare,
             space=space,
+            not_determinable=not_determinable,
         )
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
@@ -173,6 +184,7 @@ class Client:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        not_determinable: bool = False,
         brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
@@ -193,6 +205,7 @@ class Client:
             form=form,
             prepare=prepare,
             space=space,
+            not_determinable=not_determinable,
             dicom=dicom,
         )
         with (
@@ -221,6 +234,7 @@ class Client:
         form: str | None = None,
         prepare: str | None = None,
         space: str | None = None,
+        not_determinable: bool = False,
         brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
@@ -238,6 +252,7 @@ class Client:
             form=form,
             prepare=prepare,
             space=space,
+            not_determinable=not_determinable,
             interactive=interactive,
             key=key,
             dicom=dicom,

@@ -81,6 +81,7 @@ def predict_call(
     form: str | None = None,
     prepare: str | None = None,
     space: str | None = None,
+    not_determinable: bool = False,
     dicom: DicomOptions = AS_SERVED,
 ) -> Call:
     """Asks for one study's result."""
@@ -92,6 +93,7 @@ def predict_call(
         form=form,
         prepare=prepare,
         space=space,
+        not_determinable=not_determinable,
     )
     path = f"/v1/models/{quote(model, safe='')}/predict"
     return Call(path, {**params, **dicom.query}, accept, "POST")
@@ -112,6 +114,7 @@ def job_post(
     form: str | None,
     prepare: str | None,
     space: str | None,
+    not_determinable: bool,
     interactive: bool,
     key: str | None,
     dicom: DicomOptions,
@@ -126,6 +129,7 @@ def job_post(
             form=form,
             prepare=prepare,
             space=space,
+            not_determinable=not_determinable,
         ),
         **_given(priority="interactive" if interactive else None),
     }
@@ -310,6 +314,7 @@ def _wanted(
     form: str | None,
     prepare: str | None,
     space: str | None,
+    not_determinable: bool,
 ) -> dict[str, str]:
     """What is asked of a study, whether its client waits or not."""
     return _given(
@@ -320,6 +325,7 @@ def _wanted(
         form=form,
         prepare=prepare if prepare != "auto" else None,  # an older server knows no such word
         space=space,
+        not_determinable=_set(not_determinable),
     )
 
 

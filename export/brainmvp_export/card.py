@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from brainmvp_models.manifest import Parity
-from brainmvp_models.task import RegionOutputs, ScoreOutputs, Task
+from brainmvp_models.task import Needs, RegionOutputs, ScoreOutputs, Task
 
 _DEMO = (
     "> **A demonstration.** This model shows the software. "
@@ -44,14 +44,20 @@ def _outputs(task: Task) -> str:
     if isinstance(outputs, ScoreOutputs):
         return "\n".join(
             f"- {score.name}: {score.title or score.name}" for score in outputs.classes
-        )
+        ) + (f"\n\nThe class{_needs(outputs.needs)}." if outputs.needs else "")
     if isinstance(outputs, RegionOutputs):
         return "\n".join(
             f"- {region.name}: {region.title or region.name} "
-            f"(labels {', '.join(map(str, region.labels))})"
+            f"(labels {', '.join(map(str, region.labels))}){_needs(region.needs)}"
             for region in outputs.regions
         )
-    return "\n".join(f"- {c.value}: {c.name}, {c.title or c.name}" for c in outputs.classes)
+    return "\n".join(
+        f"- {c.value}: {c.name}, {c.title or c.name}{_needs(c.needs)}" for c in outputs.classes
+    )
+
+
+def _needs(modalities: Needs) -> str:
+    return f" needs {', '.join(modalities)} to be determinable" if modalities else ""
 
 
 def _parity(parity: tuple[Parity, ...]) -> str:

@@ -21,6 +21,7 @@
     │   ├── RegistrationFailed  a series that does not fit the study's other series
     │   └── UnwritableObject    a DICOM object that cannot be made for the study
     ├── InvalidTask             a task file does not validate
+    ├── InvalidPopulation       whom the studies are of is not said as it must be
     ├── InvalidRules            a file of identification rules does not validate
     ├── InvalidDatalist         a list of training or test cases that cannot be used
     ├── TrainingFailed          a training that cannot begin here, or whose loss is not finite
@@ -201,6 +202,13 @@ class InvalidTask(BrainMVPError):
 
     code = "invalid-task"
     title = "The task file is not valid"
+
+
+class InvalidPopulation(BrainMVPError):
+    """A description of whom a list's studies are of that does not parse or validate."""
+
+    code = "invalid-population"
+    title = "What the studies are is not said as it must be"
 
 
 class InvalidDatalist(BrainMVPError):

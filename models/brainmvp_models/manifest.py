@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from brainmvp_models.modality import Modality
+from brainmvp_models.population import Population
 from brainmvp_models.task import FillPolicy, Frozen, Name, Task
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -102,6 +104,9 @@ class Evaluated(Frozen):
     datalist: str = Field(description="SHA-256 of the list of cases.")
     evaluator: str
     created: str = Field(description="UTC, ISO 8601.")
+    population: Population | None = Field(
+        default=None, description="Whom it was measured on; null where that is not recorded."
+    )
 
 
 BundleKind = Literal["model", "brain-box", "brain-extraction"]
@@ -132,3 +137,12 @@ class Manifest(Frozen):
     subset_card: tuple[SubsetQuality, ...] = ()
     evaluated: Evaluated | None = None
     demo: bool = False
+
+    def expected(self, real: Collection[Modality], fill: FillPolicy) -> tuple[SubsetQuality, ...]:
+        """The card's lines for studies of just these modalities, the others filled so."""
+        complete = set(real) == set(self.task.modalities)
+        return tuple(
+            quality
+            for quality in self.subset_card
+            if set(quality.real) == set(real) and (complete or quality.fill == fill)
+        )

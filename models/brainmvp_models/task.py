@@ -114,14 +114,21 @@ class Code(Frozen):
     meaning: str
 
 
+Needs = tuple[Modality, ...]
+"""Modalities without which an output is not determinable, however the rest is filled."""
+LowestDice = Annotated[float, Field(ge=0, lt=1)]
+"""An output whose measured Dice does not lie above it, with its interval, is not determinable."""
+
+
 class Label(Frozen):
-    """One value of the mask."""
+    """One value of the mask; ``needs`` is for classes, regions have their own."""
 
     value: int = Field(ge=0, le=255)
     name: Name
     title: str = ""
     colour: Colour = "#808080"
     code: Code | None = None
+    needs: Needs = ()
 
 
 class Region(Frozen):
@@ -137,6 +144,7 @@ class Region(Frozen):
     colour: Colour = "#808080"
     code: Code | None = None
     smallest_ml: float | None = Field(default=None, ge=0)
+    needs: Needs = ()
 
 
 class RegionOutputs(Frozen):
@@ -151,11 +159,17 @@ class RegionOutputs(Frozen):
     labels: tuple[Label, ...] = Field(min_length=1)
     threshold: float = Field(default=0.5, gt=0, lt=1)
     smallest_ml: float = Field(default=0, ge=0)
+    lowest_dice: LowestDice | None = None
 
     @property
     def count(self) -> int:
         """Output channels of the network."""
         return len(self.regions)
+
+    @property
+    def needed(self) -> frozenset[Modality]:
+        """All that its regions need."""
+        return frozenset(modality for region in self.regions for modality in region.needs)
 
     @property
     def smallest_parts_ml(self) -> tuple[float, ...]:
@@ -192,6 +206,8 @@ class RegionOutputs(Frozen):
             raise ValueError(f"regions use labels {sorted(used - known)} that are not listed")
         if 0 in known:
             raise ValueError("label 0 is the background and cannot be listed")
+        if any(label.needs for label in self.labels):
+            raise ValueError("a label has needs: give them to the regions")
         try:
             _ = self.painting
         except ValueError:
@@ -206,11 +222,17 @@ class ClassOutputs(Frozen):
 
     kind: Literal["classes"] = "classes"
     classes: tuple[Label, ...] = Field(min_length=2)
+    lowest_dice: LowestDice | None = None
 
     @property
     def count(self) -> int:
         """Output channels of the network."""
         return len(self.classes)
+
+    @property
+    def needed(self) -> frozenset[Modality]:
+        """All that its classes need."""
+        return frozenset(modality for entry in self.classes for modality in entry.needs)
 
     @model_validator(mode="after")
     def _background_first(self) -> ClassOutputs:
@@ -233,11 +255,17 @@ class ScoreOutputs(Frozen):
 
     kind: Literal["scores"] = "scores"
     classes: tuple[Score, ...] = Field(min_length=2)
+    needs: Needs = ()
 
     @property
     def count(self) -> int:
         """Output channels of the network."""
         return len(self.classes)
+
+    @property
+    def needed(self) -> frozenset[Modality]:
+        """All that its answer needs."""
+        return frozenset(self.needs)
 
     @model_validator(mode="after")
     def _distinct(self) -> ScoreOutputs:
@@ -287,6 +315,9 @@ class Task(Frozen):
                     f"channel {channel.modality} has no template in the bank: "
                     "name one with 'template', or make the channel required"
                 )
+        strange = sorted(self.outputs.needed - set(self.modalities))
+        if strange:
+            raise ValueError(f"an output needs {', '.join(strange)}, which is no channel")
         return self
 
 

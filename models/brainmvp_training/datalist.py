@@ -4,11 +4,12 @@
 
     {"training":   [{"image": ["A/A_t1.nii.gz", "A/A_t1ce.nii.gz", …], "label": "A/A_seg.nii.gz"},
                     {"image": {"t1": "B/t1.nii.gz", "flair": null}, "label": "B/seg.nii.gz"}],
-     "validation": [{"name": "C", "t1": "C/t1.nii.gz", "target": "HGG"}]}
+     "validation": [{"name": "C", "t1": "C/t1.nii.gz", "target": "HGG"}],
+     "populations": {"validation": {"kind": "patient", …}}}
 
 A list of images is read in the order of the task's channels, or, without a task, by the modality
 that ends each file's name. An image that is null or empty is a missing modality. A label that is a
-number or no NIfTI file is a class.
+number or no NIfTI file is a class. Populations say of whom a section's studies are.
 """
 
 from __future__ import annotations
@@ -21,13 +22,25 @@ from typing import Any
 
 from brainmvp_models.errors import InvalidDatalist, UnknownModality
 from brainmvp_models.modality import Modality, parse_modality, printable
+from brainmvp_models.population import Population, parse_population
 from brainmvp_training.bids import read_bids
 from brainmvp_training.case import Case, is_nifti, modality_in_name
 
-__all__ = ["ALL_SECTIONS", "Case", "read_datalist", "sections_of", "split_fold"]
+__all__ = [
+    "ALL_SECTIONS",
+    "POPULATIONS",
+    "Case",
+    "population_of",
+    "read_datalist",
+    "sections_of",
+    "split_fold",
+]
 
 ALL_SECTIONS = "all"
 """The section that stands for every one."""
+
+POPULATIONS = "populations"
+"""The key of a list beside its sections."""
 
 _NOT_IMAGES = ("label", "target", "class", "mask", "seg")
 
@@ -89,6 +102,28 @@ def sections_of(path: Path) -> tuple[str, ...]:
         InvalidDatalist: it cannot be read, or is no datalist.
     """
     return tuple(_sections(path))
+
+
+def population_of(path: Path, section: str) -> Population | None:
+    """Of whom a section's studies are, where the list says so; of ``all`` if it is one for all.
+
+    Raises:
+        InvalidDatalist: the list cannot be read.
+        InvalidPopulation: what it says is not valid.
+    """
+    if path.is_dir():
+        return None
+    content = _content(path)
+    said = content.get(POPULATIONS, {}) if isinstance(content, dict) else {}
+    known = said if isinstance(said, dict) else {section: said}
+    names = list(_sections(path)) if section == ALL_SECTIONS else [section]
+    found = {
+        parse_population(known[name], subject=f"{path.name}, {POPULATIONS}.{printable(name)}")
+        if name in known
+        else None
+        for name in names
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def split_fold(
@@ -269,8 +304,19 @@ class _Entry:
 
 def _sections(path: Path) -> dict[str, list[Any]]:
     """The file's sections in its order; other keys, such as MONAI's description, are left out."""
+    content = _content(path)
+    if isinstance(content, list):
+        return {"training": content}
+    if not isinstance(content, dict):
+        raise InvalidDatalist(
+            "holds no sections", remedy='Write {"training": [ … ]}', subject=path.name
+        )
+    return {name: entries for name, entries in content.items() if _is_section(entries)}
+
+
+def _content(path: Path) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidDatalist(
             f"cannot be read ({error.strerror or type(error).__name__})",
@@ -282,13 +328,6 @@ def _sections(path: Path) -> dict[str, list[Any]]:
         raise InvalidDatalist(
             f"is not valid JSON{where}", remedy="Correct the syntax", subject=path.name
         ) from None
-    if isinstance(content, list):
-        return {"training": content}
-    if not isinstance(content, dict):
-        raise InvalidDatalist(
-            "holds no sections", remedy='Write {"training": [ … ]}', subject=path.name
-        )
-    return {name: entries for name, entries in content.items() if _is_section(entries)}
 
 
 def _is_section(entries: Any) -> bool:

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from brainmvp_models.templates import TemplateBank
 
 
+_NOBODY = (
+    "brainmvp: the card does not record whom it was measured on; --population FILE says so, or the "
+    "list's 'populations'"
+)
+
+
 def evaluate(  # long: its parameters are the options of a command
     bundle: Annotated[Path, typer.Argument(help="A bundle: NAME or NAME/VERSION.")],
     datalist: Annotated[Path, typer.Argument(help="A datalist in JSON, or a BIDS folder.")],
@@ -59,6 +65,12 @@ def evaluate(  # long: its parameters are the options of a command
     write_card: Annotated[
         bool, typer.Option("--write-card", help="Put the figures into the bundle.")
     ] = False,
+    population: Annotated[
+        Path | None,
+        typer.Option(
+            help="A YAML file that says of whom the studies are, where the list does not."
+        ),
+    ] = None,
     names: Annotated[
         bool, typer.Option("--names", help="Record the cases' names, not just their numbers.")
     ] = False,
@@ -74,6 +86,7 @@ def evaluate(  # long: its parameters are the options of a command
     from brainmvp_evaluation.settings import parse_subsets
     from brainmvp_evaluation.subset_card import refuse_card, write_subset_card
     from brainmvp_models.command_line import as_called
+    from brainmvp_models.population import load_population
 
     try:
         opened = Bundle.open(bundle)
@@ -91,6 +104,7 @@ def evaluate(  # long: its parameters are the options of a command
             engine=engine,
             templates=None if templates is None else _templates(templates),
             names=names,
+            population=None if population is None else load_population(population),
             command=as_called(),
         )
         if overwrite:
@@ -101,6 +115,8 @@ def evaluate(  # long: its parameters are the options of a command
         if write_card:
             refuse_card(opened, failures=len(found.failures))
             write_subset_card(opened, found)
+            if found.population is None:
+                typer.echo(_NOBODY, err=True)
     except BrainMVPError as error:
         typer.echo(f"brainmvp: {error}", err=True)
         raise typer.Exit(2) from None

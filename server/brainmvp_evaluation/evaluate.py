@@ -26,6 +26,7 @@ from brainmvp_evaluation.truth import read_truth
 from brainmvp_models import __version__
 from brainmvp_models.bundle import Bundle, digest_of
 from brainmvp_models.errors import InvalidDatalist, InvalidInput
+from brainmvp_models.population import Population
 from brainmvp_models.task import FillPolicy, RegionOutputs, ScoreOutputs, Task
 from brainmvp_models.templates import TemplateBank
 from brainmvp_server.imaging.study import Study, read_study
@@ -34,7 +35,7 @@ from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.result import Result
 from brainmvp_server.preparation.predictor import Predictor
 from brainmvp_training.case import Case
-from brainmvp_training.datalist import read_datalist
+from brainmvp_training.datalist import population_of, read_datalist
 from brainmvp_training.dry_run import check_cases, refuse, target_index
 
 JOURNAL = "rows.jsonl"
@@ -52,6 +53,7 @@ class EvaluationOptions:
         limit: only the first cases.
         templates: other templates than the bundle's own, and what they are called.
         names: also record the cases' names.
+        population: of whom the studies are; None for what the list says.
     """
 
     bundle: Bundle
@@ -65,6 +67,7 @@ class EvaluationOptions:
     engine: str | None = None
     templates: TemplateBank | None = None
     names: bool = False
+    population: Population | None = None
     command: str = ""
 
 
@@ -82,11 +85,14 @@ def evaluate(options: EvaluationOptions, progress: Progress = lambda *_: None) -
     """Measure what is not in the journal yet, and make figures of all that was asked for.
 
     Raises:
+        InvalidPopulation: what the list says of whom its studies are is not valid.
         InvalidDatalist: the list or its files have faults, no case fits a setting, no study could
             be measured, or ``out`` holds another evaluation.
         EngineUnavailable: the engine is not installed or refuses the network.
     """
     task = options.bundle.task
+    whom = options.population or population_of(options.datalist, options.section)
+    options = replace(options, population=whom)
     listed = read_datalist(
         options.datalist, options.section, channels=task.modalities, root=options.root
     )
@@ -193,7 +199,8 @@ def _rows(predictor: Predictor, work: _Work, settings: Sequence[Setting]) -> Ite
         start = time.perf_counter()
         part = Study.of([v for v in study.volumes if v.modality in s.real])
         try:
-            found = truth.against(predictor.predict_study(part, fill=s.fill))
+            result = predictor.predict_study(part, fill=s.fill, not_determinable=True)
+            found = truth.against(result)
         except InvalidInput as error:
             found = {"problem": str(error)}
         yield _row(work, s, round(time.perf_counter() - start, 3), **found)
@@ -261,6 +268,7 @@ def _evaluation(
         outputs=names,
         command=options.command,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        population=options.population,
         cases=len(work),
         skipped=sum(not part.settings for part in work),
         resamples=RESAMPLES,

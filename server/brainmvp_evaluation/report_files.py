@@ -52,6 +52,7 @@ def clear(folder: Path, journal: str) -> None:
 def report(evaluation: Evaluation, plots: tuple[str, ...]) -> str:
     """The report, in Markdown."""
     subject, failures = evaluation.subject, evaluation.failures
+    whom = evaluation.population
     filled = "its own" if subject.templates is None else f"others ({subject.templates[:19]}…)"
     parts = [
         f"# {subject.model} {subject.version}, evaluated",
@@ -66,6 +67,9 @@ def report(evaluation: Evaluation, plots: tuple[str, ...]) -> str:
                 f"- Bundle: `{evaluation.bundle}`; templates: {filled}",
                 f"- List: `{subject.datalist}`, section {subject.section}, "
                 f"{evaluation.cases} cases, {evaluation.skipped} without a setting that fits",
+                f"- Studies: {whom.kind}; {whom.sentence}"
+                if whom
+                else "- Studies: of whom is not recorded",
                 f"- Engine: {subject.engine}, {subject.device}, {subject.precision}; "
                 f"{subject.evaluator}; {evaluation.created}",
             )

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from pydantic import Field
 
 from brainmvp_models.modality import Modality
+from brainmvp_models.population import Population
 from brainmvp_models.task import FillPolicy, Frozen
 
 Metric = Literal[
@@ -96,6 +97,9 @@ class Evaluation(Frozen):
     outputs: tuple[str, ...]
     command: str
     created: str = Field(description="UTC, ISO 8601.")
+    population: Population | None = Field(
+        default=None, description="Of whom the studies are; null where nobody said so."
+    )
     cases: int
     skipped: int = Field(description="Cases that lack a modality of every setting.")
     resamples: int

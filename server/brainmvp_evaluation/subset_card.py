@@ -12,12 +12,16 @@ from typing import get_args
 from brainmvp_evaluation.schema import Evaluation, Figure
 from brainmvp_evaluation.tables import HEADLINES, quality_tables
 from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
+from brainmvp_models.determinable import WHOLE, needs_of, not_determinable
 from brainmvp_models.durable import replace_folder
 from brainmvp_models.errors import InvalidBundle
-from brainmvp_models.manifest import Evaluated, Metric, SubsetQuality
+from brainmvp_models.manifest import Evaluated, Manifest, Metric, SubsetQuality
+from brainmvp_models.population import measured_on
 
 CARD = "card.md"
 _HEADING = "## Measured quality"
+_WHOM = "## Measured on"
+_LIMITS = "## Not determinable"
 
 
 def refuse_card(bundle: Bundle, *, other_templates: bool = False, failures: int = 0) -> None:
@@ -44,12 +48,40 @@ def write_subset_card(bundle: Bundle, evaluation: Evaluation) -> Bundle:
     Raises:
         InvalidBundle: the folder cannot be written to.
     """
+    subject = evaluation.subject
+    manifest = bundle.manifest.model_copy(
+        update={
+            "subset_card": tuple(filter(None, map(_line, evaluation.figures))),
+            "evaluated": Evaluated(
+                command=evaluation.command,
+                datalist=subject.datalist,
+                evaluator=subject.evaluator,
+                created=evaluation.created,
+                population=evaluation.population,
+            ),
+        }
+    )
+    return rewritten(bundle, manifest, with_quality(card_text(bundle), evaluation))
+
+
+def rewritten(bundle: Bundle, manifest: Manifest, card: str) -> Bundle:
+    """The bundle with another manifest, and a card that says what that decides, written aside.
+
+    Args:
+        card: the text; its sections on what is not determinable, and for whom, are made anew.
+
+    Raises:
+        InvalidBundle: the folder cannot be written to.
+    """
     models = bundle.root.parent.parent
     try:
         with tempfile.TemporaryDirectory(prefix=".card-", dir=models) as scratch:
             folder = Path(scratch) / bundle.root.name
             shutil.copytree(bundle.root, folder, copy_function=_linked)
-            _rewrite(folder, bundle, evaluation)
+            _replace(folder / CARD, with_limits(card, manifest))
+            files = {f.path: f for f in manifest.files} | {CARD: describe_file(folder / CARD)}
+            whole = manifest.model_copy(update={"files": tuple(files[n] for n in sorted(files))})
+            _replace(folder / MANIFEST, whole.model_dump_json(indent=2) + "\n")
             Bundle.open(folder)
             replace_folder(folder, bundle.root, Path(scratch).with_suffix(".replaced"))
     except OSError as error:
@@ -61,33 +93,18 @@ def write_subset_card(bundle: Bundle, evaluation: Evaluation) -> Bundle:
     return Bundle.open(bundle.root)
 
 
+def card_text(bundle: Bundle) -> str:
+    """The bundle's card; of one without, a heading."""
+    card = bundle.root / CARD
+    return card.read_text(encoding="utf-8") if card.is_file() else f"# {bundle.manifest.name}\n"
+
+
 def _linked(source: str, target: str) -> None:
     """A hard link where the file system has them; else a copy."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _rewrite(folder: Path, bundle: Bundle, evaluation: Evaluation) -> None:
-    card, manifest = folder / CARD, bundle.manifest
-    text = card.read_text(encoding="utf-8") if card.is_file() else f"# {manifest.name}\n"
-    _replace(card, with_quality(text, evaluation))
-    files = {entry.path: entry for entry in manifest.files} | {CARD: describe_file(card)}
-    subject = evaluation.subject
-    changed = manifest.model_copy(
-        update={
-            "files": tuple(files[name] for name in sorted(files)),
-            "subset_card": tuple(filter(None, map(_line, evaluation.figures))),
-            "evaluated": Evaluated(
-                command=evaluation.command,
-                datalist=subject.datalist,
-                evaluator=subject.evaluator,
-                created=evaluation.created,
-            ),
-        }
-    )
-    _replace(folder / MANIFEST, changed.model_dump_json(indent=2) + "\n")
 
 
 def _replace(path: Path, text: str) -> None:
@@ -119,16 +136,59 @@ def _rounded(value: float) -> float:
 def with_quality(card: str, evaluation: Evaluation) -> str:
     """The card's text with its section on quality replaced, or added at the end."""
     subject = evaluation.subject
-    section = "\n\n".join(
+    body = "\n\n".join(
         (
-            _HEADING,
             "On the served pipeline: mean over studies with its 95 % bootstrap interval. "
             f"Command: `{evaluation.command}` (list {subject.datalist[:19]}…, section "
             f"{subject.section}, {evaluation.created}).",
             quality_tables(evaluation, HEADLINES[evaluation.kind]),
         )
     )
-    old = re.compile(rf"^{re.escape(_HEADING)}$.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+    return _with_section(card, _HEADING, body)
+
+
+def with_limits(card: str, manifest: Manifest) -> str:
+    """The card's text with its sections on whom it was measured on, and what it cannot decide."""
+    evaluated = manifest.evaluated
+    if evaluated is not None:
+        whom = evaluated.population
+        studies = max((line.studies for line in manifest.subset_card), default=0)
+        body = f"{measured_on(studies, whom)[:1].upper()}{measured_on(studies, whom)[1:]}"
+        card = _with_section(card, _WHOM, f"{body}: {whom.sentence}." if whom else f"{body}.")
+    return _with_section(card, _LIMITS, _limits(manifest))
+
+
+def _limits(manifest: Manifest) -> str:
+    """What each measured subset cannot decide, and what no study without a modality can."""
+    task = manifest.task
+    needs = dict(needs_of(task.outputs))
+    lines = [
+        f"- without {modality}, however it is filled: {_names(found)}"
+        for modality in task.modalities
+        if (found := [name for name, needed in needs.items() if modality in needed])
+    ]
+    for real, fill in dict.fromkeys((line.real, line.fill) for line in manifest.subset_card):
+        by = f" (filled by {fill})" if fill != "none" else ""
+        found = [
+            one.output
+            for one in not_determinable(manifest, real, fill)
+            if set(needs[one.output]) <= set(real)
+        ]
+        if found:
+            lines.append(f"- with {', '.join(real)}{by}, as measured: {_names(found)}")
+    if not lines:
+        return "Nothing of what was measured."
+    return "\n".join(("A result leaves these out, and says why:", "", *lines))
+
+
+def _names(outputs: list[str]) -> str:
+    return ", ".join("the class" if name == WHOLE else name for name in outputs)
+
+
+def _with_section(card: str, heading: str, body: str) -> str:
+    """The text with the section under a heading replaced, or added at the end."""
+    section = f"{heading}\n\n{body}"
+    old = re.compile(rf"^{re.escape(heading)}$.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
     if old.search(card):
         return old.sub(lambda _: section + "\n\n", card, count=1).rstrip("\n") + "\n"
     return f"{card.rstrip()}\n\n{section}\n"

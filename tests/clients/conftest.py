@@ -332,8 +332,8 @@ class DomainError(Exception):
         self.problem, self.remedy, self.subject = problem, remedy, subject
 
 def predict(
-    bundle, study, out, *, fill, resample, form, prepare, space, brain, probabilities, engine,
-    progress,
+    bundle, study, out, *, fill, resample, form, prepare, space, brain, not_determinable,
+    probabilities, engine, progress,
 ):
     mode = bundle.name
     (out / "mask.nii.gz").write_bytes(b"mask")
@@ -352,7 +352,7 @@ def predict(
     summary = json.loads(Path(os.environ["SUMMARY"]).read_text())
     summary["warnings"] = [
         f"{bundle} {fill} {resample} {form} {prepare} {space} {brain} {probabilities} {engine} "
-        f"{sorted(study)}"
+        f"{not_determinable} {sorted(study)}"
     ]
     text = json.dumps(summary)
     (out / "summary.json").write_text(text)

@@ -31,6 +31,8 @@ SCHEMA_OF: dict[type[Answer], str] = {
     answers.Findings: "Findings",
     answers.ExpectedQuality: "ExpectedQuality",
     answers.SubsetQuality: "SubsetQuality",
+    answers.Population: "Population",
+    answers.NotDeterminable: "Undecided",
     answers.MissingFile: "MissingFile",
     answers.MovedSeries: "MovedSeries",
     answers.PreparationDone: "PreparationDone",

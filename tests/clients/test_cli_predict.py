@@ -18,6 +18,12 @@ import pytest
 Brainmvp = Callable[..., tuple[int, str, str]]
 
 
+OPEN = {
+    "output": "ET", "title": "enhancing tumour", "reason": "it needs t1c, which the study lacks",
+    "missing": ["t1c"], "given": False,
+}  # fmt: skip
+
+
 def _shown(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
@@ -112,7 +118,7 @@ def test_local_prediction_gets_what_was_asked_and_its_results_move_into_place(
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert json.loads(out)["warnings"] == [
-        f"bundles/tumour/2 none True None auto None {study['flair']} True onnxruntime ['t1']"
+        f"bundles/tumour/2 none True None auto None {study['flair']} True onnxruntime False ['t1']"
     ]
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["r"]
     assert (tmp_path / "o" / "r" / "mask.nii.gz").read_bytes() == b"mask"
@@ -232,3 +238,52 @@ def test_progress_is_drawn_on_a_terminal_and_keeps_out_of_stdout(
     assert ("waiting for the server" if where == "server" else "windows") in drawn
     assert "waiting" not in done.stdout
     assert "Tumour core" in done.stdout
+
+
+def test_an_output_that_cannot_be_told_is_said_and_ends_with_a_code_of_its_own(
+    brainmvp: Brainmvp,
+    peer: Any,
+    mask: bytes,
+    summary: dict[str, Any],
+    study: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    sentence = f"{OPEN['title']} is not determinable: {OPEN['reason']}"
+    summary |= {"not_determinable": [OPEN], "warnings": [sentence, "something else"]}
+    peer.serves_results({"mask.nii.gz": mask, "summary.json": json.dumps(summary).encode()})
+    arguments = ["predict", "tumour", "--t1", study["t1"], "--server", peer.url]
+    code, out, err = brainmvp(*arguments, "--out", tmp_path / "a")
+    assert (code, err) == (3, "")
+    assert "Not determinable: enhancing tumour: it needs t1c" in out and "missing: t1c" in out
+    assert "something else" in out and out.count("needs t1c") == 1
+    assert (tmp_path / "a" / "summary.json").exists()
+    for flag in ("--json", "--quiet"):
+        code, _, _ = brainmvp(*arguments, "--out", tmp_path / flag, flag)
+        assert code == 3
+    assert "not_determinable" not in peer.requests[-1].query
+    code, _, _ = brainmvp(*arguments, "--out", tmp_path / "b", "--not-determinable")
+    assert code == 3 and peer.requests[-1].query["not_determinable"] == ["true"]
+
+
+def test_a_figure_is_shown_with_whom_it_is_of(
+    brainmvp: Brainmvp,
+    peer: Any,
+    mask: bytes,
+    summary: dict[str, Any],
+    study: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    population = {
+        "kind": "synthetic", "description": "four heads", "anatomy": "synthetic",
+        "preparation": "2 mm", "field_of_use": "tests",
+    }  # fmt: skip
+    summary["expected_quality"][0] |= {
+        "measured_on": "40 synthetic studies", "population": population,
+    }  # fmt: skip
+    peer.serves_results({"mask.nii.gz": mask, "summary.json": json.dumps(summary).encode()})
+    code, out, _ = brainmvp(
+        "predict", "tumour", "--t1", study["t1"], "--server", peer.url, "--out", tmp_path / "a"
+    )
+    assert code == 0
+    assert "core dice 0.830, measured on 40 synthetic studies" in out
+    assert "four heads; synthetic anatomy; prepared: 2 mm; field of use: tests" in out

@@ -81,11 +81,31 @@ def test_the_demo_says_whether_a_tumour_enhances(demo: tuple[str, Path]) -> None
     for study in ("glioma", "colin27"):
         names = {path.name for path in (out / study / "demo-grade").iterdir()}
         assert names == {"summary.json", "preview.png", "report.html"}
-        scores = summary_of(out, study, "demo-grade")["scores"]
-        assert sum(entry["score"] for entry in scores) == pytest.approx(1)
-    scores = summary_of(out, "glioma", "demo-grade")["scores"]
+    summary = summary_of(out, "glioma", "demo-grade")
+    scores = summary["scores"]
+    assert sum(entry["score"] for entry in scores) == pytest.approx(1)
     assert max(scores, key=lambda entry: entry["score"])["name"] == "enhancing"
+    assert summary["not_determinable"] == []
     assert "no enhancing tumour" in printed
+
+
+def test_without_t1c_the_demo_does_not_say_what_enhances(demo: tuple[str, Path]) -> None:
+    printed, out = demo
+    for model, output in (("demo-glioma", "ET"), ("demo-grade", "all")):
+        summary = summary_of(out, "colin27", model)
+        (one,) = summary["not_determinable"]
+        assert (one["output"], one["missing"]) == (output, ["t1c"])
+        assert output not in {entry["name"] for entry in summary["structures"]}
+    assert summary_of(out, "colin27", "demo-grade")["scores"] == []
+    assert printed.count("Not determinable: ") == 2
+
+
+def test_the_demo_says_that_its_figures_are_of_synthetic_studies(demo: tuple[str, Path]) -> None:
+    printed, out = demo
+    for model in ("demo-glioma", "demo-grade"):
+        figures = summary_of(out, "glioma", model)["expected_quality"]
+        assert figures and all("synthetic studies" in one["measured_on"] for one in figures)
+    assert "synthetic studies" in printed
 
 
 def test_the_demos_environment_holds_no_torch(python: str) -> None:

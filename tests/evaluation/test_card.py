@@ -14,11 +14,16 @@ from typing import Any
 import httpx
 import pytest
 
+from brainmvp_evaluation.amend import amended
+from brainmvp_evaluation.amend import main as amend
 from brainmvp_evaluation.evaluate import EvaluationOptions, content_digest, evaluate
 from brainmvp_evaluation.schema import Evaluation
 from brainmvp_evaluation.subset_card import refuse_card, with_quality, write_subset_card
 from brainmvp_models.bundle import Bundle, find_bundles
 from brainmvp_models.errors import InvalidBundle
+from brainmvp_models.modality import Modality
+from brainmvp_models.task import RegionOutputs, Window
+from limited_bundle import PEOPLE
 
 
 @pytest.fixture
@@ -104,6 +109,68 @@ def test_the_service_reports_the_cards_quality_of_the_very_subset(
     assert not any("not known" in warning for warning in known["warnings"])
     assert unknown["expected_quality"] == []
     assert any("no measurement of t1, t2, flair" in warning for warning in unknown["warnings"])
+
+
+def test_the_card_says_of_whom_it_is_and_what_it_cannot_decide(
+    copy: Bundle, evaluation: Evaluation
+) -> None:
+    unknown = write_subset_card(copy, evaluation)
+    assert unknown.manifest.evaluated is not None
+    assert unknown.manifest.evaluated.population is None
+    text = (unknown.root / "card.md").read_text(encoding="utf-8")
+    assert "## Measured on\n\nWhat is not recorded (2 studies).\n" in text
+    assert "## Not determinable\n\nNothing of what was measured.\n" in text
+    known = write_subset_card(unknown, evaluation.model_copy(update={"population": PEOPLE}))
+    assert known.manifest.evaluated is not None
+    assert known.manifest.evaluated.population == PEOPLE
+    text = (known.root / "card.md").read_text(encoding="utf-8")
+    assert text.count("## Measured on") == 1
+    assert f"2 patient studies: {PEOPLE.sentence}." in text
+
+
+def test_a_bundle_is_amended_with_limits_and_population_and_keeps_all_else(
+    copy: Bundle, evaluation: Evaluation
+) -> None:
+    written = write_subset_card(copy, evaluation)
+    outputs = written.task.outputs
+    assert isinstance(outputs, RegionOutputs)
+    regions = tuple(r.model_copy(update={"needs": (Modality.T1C,)}) for r in outputs.regions[:1])
+    limited = outputs.model_copy(
+        update={"regions": (*regions, *outputs.regions[1:]), "lowest_dice": 0.99}
+    )
+    task = written.task.model_copy(update={"outputs": limited})
+    network = written.network.stat()
+    changed = amended(written, task, PEOPLE)
+    assert changed.network.stat().st_ino == network.st_ino
+    assert changed.manifest.subset_card == written.manifest.subset_card
+    assert changed.task == task
+    assert changed.manifest.evaluated is not None
+    assert changed.manifest.evaluated.population == PEOPLE
+    text = (changed.root / "card.md").read_text(encoding="utf-8")
+    assert f"- without t1c, however it is filled: {regions[0].name}" in text
+    assert "## Measured quality" in text
+    assert amended(changed, task, None).manifest.evaluated == changed.manifest.evaluated
+
+
+def test_an_amendment_cannot_make_another_model_of_a_bundle(copy: Bundle) -> None:
+    other = copy.task.model_copy(update={"title": "Another", "window": Window(size=(64, 64, 64))})
+    with pytest.raises(InvalidBundle, match="another task: title, window differ"):
+        amended(copy, other, None)
+    with pytest.raises(InvalidBundle, match="no card that could be of anybody"):
+        amended(copy, None, PEOPLE)
+    assert Bundle.open(copy.root).digest == copy.digest
+
+
+def test_the_command_that_amends_says_in_one_line_what_is_wrong(
+    copy: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert amend([str(copy.root), "--task", "no-such-task"]) == 2
+    assert amend([str(copy.root), "--population", str(tmp_path / "absent.yaml")]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "neither a preset nor a file" in said[0] and "cannot be read" in said[1]
+    assert amend([str(copy.root), "--task", "upenn-gbm"]) == 2  # its window is another
+    assert "window differ" in capsys.readouterr().err
 
 
 @contextmanager

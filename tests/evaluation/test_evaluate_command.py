@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from brainmvp_models.bundle import Bundle
+from limited_bundle import PEOPLE
 
 COMMAND = [sys.executable, "-m", "brainmvp_clients.cli", "evaluate"]
 
@@ -34,7 +35,9 @@ def test_a_segmentation_gets_its_report_its_plots_and_its_card(
     done = _run(models / "small", datalist, "--out", out, "--subsets", "t1,t1c,t2,flair;flair",
                 "--fill", "zeros", "--write-card")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "" and done.stdout.splitlines()[-1].startswith(f"wrote {out} and the")
+    assert "does not record whom it was measured on" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout.splitlines()[-1].startswith(f"wrote {out} and the")
     names = {"rows.jsonl", "evaluation.json", "report.md", "dice_by_subset.png", "volumes.png"}
     assert {path.name for path in out.iterdir()} == names
     for name in ("dice_by_subset.png", "volumes.png"):
@@ -50,6 +53,31 @@ def test_a_segmentation_gets_its_report_its_plots_and_its_card(
     manifest = Bundle.open(models / "small").manifest
     assert manifest.evaluated is not None and manifest.evaluated.command == found["command"]
     assert len(manifest.subset_card) == 18
+
+
+def test_the_population_of_a_list_goes_into_the_card_and_one_that_is_given_before_it(
+    grading_bundle: Bundle, graded: Path, tmp_path: Path
+) -> None:
+    models, whom = tmp_path / "models", PEOPLE.model_dump()
+    shutil.copytree(grading_bundle.root, models / "grade" / "1")
+    said = graded.parent / "said.json"
+    content = json.loads(graded.read_text())
+    said.write_text(json.dumps({**content, "populations": {"test": whom}}))
+    file = tmp_path / "whom.yaml"
+    file.write_text(json.dumps({**whom, "kind": "volunteer"}))
+    kinds = []
+    for options in ((), ("--population", file)):
+        done = _run(models / "grade", said, "--out", tmp_path / "out", "--write-card", *options)
+        assert (done.returncode, done.stderr) == (0, "")
+        evaluated = Bundle.open(models / "grade").manifest.evaluated
+        assert evaluated is not None and evaluated.population is not None
+        kinds.append(evaluated.population.kind)
+    assert kinds == ["patient", "volunteer"]
+    assert PEOPLE.description in (tmp_path / "out" / "report.md").read_text()
+    file.write_text("kind: people")
+    done = _run(models / "grade", said, "--out", tmp_path / "out", "--population", file)
+    assert done.returncode == 2 and "kind: Input" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_classification_is_printed_as_json_for_scripts(

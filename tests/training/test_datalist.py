@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brainmvp_models.errors import InvalidDatalist
+from brainmvp_models.errors import InvalidDatalist, InvalidPopulation
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import load_task
 from brainmvp_training.case import modality_in_name
-from brainmvp_training.datalist import read_datalist, split_fold
+from brainmvp_training.datalist import population_of, read_datalist, split_fold
 
 Write = Callable[[Any], Path]
 BRATS = load_task("upenn-gbm").modalities
@@ -257,3 +257,43 @@ def test_two_masks_beside_each_other_are_refused_with_the_remedy(tmp_path: Path)
            "sub-1/anat/sub-1_label-lesion_mask.nii.gz")  # fmt: skip
     with pytest.raises(InvalidDatalist, match=r"has 2 masks.*derivatives/labels"):
         read_datalist(tmp_path, "all")
+
+
+WHOM = {
+    "kind": "patient", "description": "one hospital", "anatomy": "real",
+    "preparation": "1 mm", "field_of_use": "research",
+}  # fmt: skip
+
+
+def test_a_list_says_of_whom_each_sections_studies_are(write: Write, tmp_path: Path) -> None:
+    entry = {"image": ["A/t1.nii.gz"]}
+    other = {**WHOM, "kind": "volunteer"}
+    content = {"training": [entry], "test": [entry], "populations": {"test": WHOM}}
+    path = write(content)
+    assert len(read_datalist(path, "all")) == 2, "it is no section"
+    found = population_of(path, "test")
+    assert found is not None and found.kind == "patient"
+    assert population_of(path, "training") is None
+    assert population_of(path, "all") is None, "half of the cases are of nobody knows whom"
+    path = write({**content, "populations": {"test": WHOM, "training": WHOM}})
+    assert population_of(path, "all") == found
+    path = write({**content, "populations": {"test": WHOM, "training": other}})
+    assert population_of(path, "all") is None
+    assert population_of(write([entry]), "training") is None
+    assert population_of(tmp_path, "test") is None, "a BIDS folder says nothing"
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"test": {**WHOM, "kind": "people"}}, "list.json, populations.test: kind: Input"),
+        ({"test": 3}, "the file: "),
+        (WHOM["kind"], "the file: "),
+    ],
+)
+def test_a_list_that_says_it_wrongly_is_refused_with_the_field(
+    write: Write, said: Any, says: str
+) -> None:
+    path = write({"test": [{"image": ["A/t1.nii.gz"]}], "populations": said})
+    with pytest.raises(InvalidPopulation, match=says):
+        population_of(path, "test")

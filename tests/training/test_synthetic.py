@@ -13,7 +13,7 @@ import pytest
 
 from brainmvp_models.errors import InvalidDatalist
 from brainmvp_models.modality import BANK_ORDER, Modality
-from brainmvp_training.datalist import read_datalist
+from brainmvp_training.datalist import population_of, read_datalist
 from brainmvp_training.dry_run import check_cases
 from brainmvp_training.synthetic.anatomy import Anatomy, from_t1, mni152
 from brainmvp_training.synthetic.contrast import Contrast
@@ -28,6 +28,8 @@ from brainmvp_training.synthetic.glioma import (
     no_glioma,
 )
 from brainmvp_training.synthetic.synthetic_study import Recipe, draw_study
+from brainmvp_training.synthetic.whom import population_of_recipe
+from brainmvp_training.synthetic.wide.wide_study import WideRecipe
 from brainmvp_training.synthetic.writing import SynthesisOptions, write_studies
 
 
@@ -231,3 +233,14 @@ def test_written_studies_pass_the_dry_run_and_an_interrupted_call_goes_on(
     assert all(case.images and case.target for case in cases)
     assert not list(tmp_path.glob(".*")), "nothing half-written is left"
     assert json.loads(path.read_text())["training"][0]["name"] == "training-0000"
+    whom = population_of(path, "training")
+    assert whom is not None and (whom.kind, whom.anatomy) == ("synthetic", "synthetic")
+    assert small_t1.name.split(".")[0] in whom.description
+
+
+def test_studies_in_real_brains_do_not_call_themselves_wholly_synthetic() -> None:
+    drawn = population_of_recipe(WideRecipe(heads=(Path("a"),) * 4), "")
+    assert drawn.kind == "synthetic" and "4 heads" in drawn.description
+    mixed = population_of_recipe(WideRecipe(brains=(Path("b"),) * 2), "")
+    assert (mixed.kind, mixed.anatomy) == ("mixed", "mixed")
+    assert "2 real brains" in mixed.description

@@ -1,7 +1,8 @@
 """The command ``brainmvp``.
 
-Exit codes: 0 done, 2 bad usage or input, 70 a fault of the program, 130 interrupted. Whatever goes
-wrong is one line on stderr; ``BRAINMVP_DEBUG=1`` shows the trace as well.
+Exit codes: 0 done, 2 bad usage or input, 3 done but for an output that is not determinable, 70 a
+fault of the program, 130 interrupted. Whatever goes wrong is one line on stderr;
+``BRAINMVP_DEBUG=1`` shows the trace as well.
 """
 
 from __future__ import annotations

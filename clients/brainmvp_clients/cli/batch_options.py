@@ -89,6 +89,10 @@ class PredictionOptions:
     probabilities: Annotated[
         bool, option(None, "Keep probabilities too.", RUN, "--probabilities")
     ] = False
+    not_determinable: Annotated[
+        bool,
+        option(None, "Give what cannot be decided too, marked.", RUN, "--not-determinable"),
+    ] = False
 
 
 @dataclass(frozen=True)

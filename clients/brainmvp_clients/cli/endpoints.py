@@ -41,6 +41,7 @@ class Endpoints:
             prediction.form,
             prediction.prepare if prediction.prepare != "auto" else None,
             prediction.space,
+            not_determinable=prediction.not_determinable,
         )
 
     def open_bucket(self) -> OpenBucket | None:

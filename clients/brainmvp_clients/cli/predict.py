@@ -24,6 +24,9 @@ from brainmvp_clients.upload import BRAIN, open_volume
 
 Files = list[Path] | None
 
+NOT_DETERMINABLE = 3
+"""The exit code of a result that lacks an output, which the study's modalities cannot decide."""
+
 
 def _volume(title: str) -> Any:
     return typer.Option(metavar="FILE", help=f"{title} volume.", rich_help_panel="Study")
@@ -119,6 +122,10 @@ class PredictOptions:
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write probabilities too.")
     ] = False
+    not_determinable: Annotated[
+        bool,
+        typer.Option("--not-determinable", help="Give what cannot be decided too, marked as such."),
+    ] = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False
 
     def __post_init__(self) -> None:
@@ -161,7 +168,8 @@ def predict(
 ) -> None:
     """Segment or classify one study, here or on a server.
 
-    Writes mask.nii.gz, summary.json, preview.png and report.html into --out.
+    Writes mask.nii.gz, summary.json, preview.png and report.html into --out. Exit codes: 0 done; 2
+    bad usage or input; 3 done, but the study's modalities cannot decide some of the outputs.
     """
     request = PredictRequest(model, volumes.study, out, options)
     with naming_files(request.files), progress(shown=not (quiet or as_json)) as bars:
@@ -176,6 +184,8 @@ def predict(
         typer.echo(text.rstrip())
     elif not quiet:
         show_summary(summary, out)
+    if summary.not_determinable:
+        raise typer.Exit(NOT_DETERMINABLE)
 
 
 def _on_server(request: PredictRequest, client: Client, bars: ProgressDisplay) -> Summary:
@@ -190,6 +200,7 @@ def _on_server(request: PredictRequest, client: Client, bars: ProgressDisplay) -
         form=request.options.form,
         prepare=request.options.prepare,
         space=request.options.space,
+        not_determinable=request.options.not_determinable,
         brain=request.options.brain,
         overwrite=request.options.overwrite,
         on_upload=bars.upload,
@@ -209,6 +220,7 @@ def _as_job(request: PredictRequest, client: Client, bars: ProgressDisplay) -> S
         form=request.options.form,
         prepare=request.options.prepare,
         space=request.options.space,
+        not_determinable=request.options.not_determinable,
         brain=request.options.brain,
         on_upload=bars.upload,
     )
@@ -246,6 +258,7 @@ def _locally(request: PredictRequest, bars: ProgressDisplay) -> tuple[Summary, s
             form=request.options.form,
             prepare=request.options.prepare,
             space=request.options.space,
+            not_determinable=request.options.not_determinable,
             brain=request.options.brain,
             probabilities=request.options.probabilities,
             engine=request.options.engine,

@@ -16,6 +16,8 @@ from brainmvp_clients.answers import (
     Finding,
     Findings,
     Model,
+    NotDeterminable,
+    Population,
     PreparationDone,
     Summary,
 )
@@ -31,7 +33,12 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 def show_summary(summary: Summary, folder: Path, console: Console | None = None) -> None:
     """Print what was found, from what, how long it took, and where it lies."""
     console = console or Console()
-    console.print(_scores(summary) if summary.kind == "classification" else _structures(summary))
+    if summary.scores or summary.structures:
+        whole = summary.kind == "classification"
+        console.print(_scores(summary) if whole else _structures(summary))
+    for open_question in summary.not_determinable:
+        text = Text(one_line(_open(open_question)), style="bold yellow")
+        console.print(text, soft_wrap=True)
     if any(entry.parts for entry in summary.structures):
         console.print(_parts(summary))
     _line(console, "Real", ", ".join(entry.modality for entry in summary.real))
@@ -40,11 +47,11 @@ def show_summary(summary: Summary, folder: Path, console: Console | None = None)
         "Filled",
         ", ".join(f"{entry.modality} ({entry.policy})" for entry in summary.filled),
     )
-    _line(
-        console,
-        "Expected",
-        ", ".join(_expected(entry) for entry in summary.expected_quality),
-    )
+    for line in _expected(summary.expected_quality):
+        _line(console, "Expected", line)
+    for population in dict.fromkeys(entry.population for entry in summary.expected_quality):
+        if population is not None:
+            _line(console, "Measured", _population(population))
     _line(
         console,
         "Seconds",
@@ -54,7 +61,8 @@ def show_summary(summary: Summary, folder: Path, console: Console | None = None)
         _line(console, "Prepared", _prepared(summary.preparation))
     engine = summary.engine
     _line(console, "Engine", " ".join(filter(None, (engine.name, engine.device, engine.precision))))
-    for warning in summary.warnings:
+    said = {f"{one.title} is not determinable: {one.reason}" for one in summary.not_determinable}
+    for warning in (text for text in summary.warnings if text not in said):
         _line(console, "Warning", warning, style="yellow")
     _line(console, "Results", str(folder))
     _line(console, "Use", summary.intended_use)
@@ -69,12 +77,31 @@ def _prepared(done: PreparationDone) -> str:
     return f"onto {done.reference}: {'; '.join((*moved, *brain)) or 'nothing was moved'}"
 
 
-def _expected(entry: ExpectedQuality) -> str:
-    """``WT dice 0.912 (0.890 to 0.931, 50 studies)``."""
-    between = ""
-    if entry.low is not None and entry.high is not None:
-        between = f"{entry.low:.3f} to {entry.high:.3f}, "
-    return f"{entry.output} {entry.metric} {entry.value:.3f} ({between}{entry.studies} studies)"
+def _expected(figures: Iterable[ExpectedQuality]) -> list[str]:
+    """``WT dice 0.912 (0.890 to 0.931), measured on 50 patient studies``: a line for each whom."""
+    lines: dict[str, list[str]] = {}
+    for one in figures:
+        between = ""
+        if one.low is not None and one.high is not None:
+            between = f" ({one.low:.3f} to {one.high:.3f})"
+        whom = one.measured_on or f"{one.studies} studies"
+        lines.setdefault(whom, []).append(f"{one.output} {one.metric} {one.value:.3f}{between}")
+    return [f"{', '.join(found)}, measured on {whom}" for whom, found in lines.items()]
+
+
+def _open(entry: NotDeterminable) -> str:
+    """``Not determinable: enhancing tumour: it needs t1c, which the study lacks; missing: t1c.``"""
+    missing = f"; missing: {', '.join(entry.missing)}" if entry.missing else ""
+    given = " What was found is given because it was asked for." if entry.given else ""
+    return f"Not determinable: {entry.title or entry.output}: {entry.reason}{missing}.{given}"
+
+
+def _population(one: Population) -> str:
+    """Whom the quality to expect was measured on."""
+    return (
+        f"{one.description}; {one.anatomy} anatomy; prepared: {one.preparation}; "
+        f"field of use: {one.field_of_use}"
+    )
 
 
 def show_models(catalogue: Catalogue, console: Console | None = None) -> None:

@@ -27,6 +27,9 @@ def show_report(report: RunReport, out: Path) -> None:
     console = Console()
     line = f"{report.model} {report.version}: {', '.join(filter(None, parts))}"
     console.print(Text(f"{line} in {report.seconds:.0f} s"), soft_wrap=True)
+    if report.not_determinable:
+        text = Text(f"{report.not_determinable} with an output that is not determinable.", "yellow")
+        console.print(text, soft_wrap=True)
     if not (report.done or report.skipped or report.refused or report.failed or report.stopped):
         text = Text("No study was found; check the source and what it was asked for.", "yellow")
         console.print(text, soft_wrap=True)

@@ -57,7 +57,11 @@ class RunPolicy:
 
 @dataclass
 class RunReport:
-    """How a run ended. ``skipped`` studies were done by an earlier run."""
+    """How a run ended.
+
+    ``skipped`` studies were done by an earlier run; of those done now, ``not_determinable`` have an
+    output that their modalities cannot decide.
+    """
 
     model: str
     version: str
@@ -65,6 +69,7 @@ class RunReport:
     skipped: int = 0
     refused: int = 0
     failed: int = 0
+    not_determinable: int = 0
     stopped: bool = False
     seconds: float = 0.0
 
@@ -154,7 +159,7 @@ class BatchRunner:
         token = self.ledger.token(study.key)
         start = time.monotonic()
         try:
-            state = self._attempts(study, token, start)
+            state = self._attempts(study, token, start, report)
         finally:
             with self._lock:
                 self._running.discard(token)
@@ -164,7 +169,7 @@ class BatchRunner:
             report.failed += state in (StudyState.FAILED, StudyState.WORKING)
             self._notify(study, state)
 
-    def _attempts(self, study: Study, token: str, start: float) -> StudyState:
+    def _attempts(self, study: Study, token: str, start: float, report: RunReport) -> StudyState:
         """Try until it is done, cannot succeed, or the attempts are used up."""
         for attempt in range(1, self.policy.backoff.attempts + 1):
             self.ledger.write(token, StudyState.WORKING, attempts=attempt)
@@ -190,6 +195,8 @@ class BatchRunner:
             self.table.add(Row.of(study.name, token, summary, time.monotonic() - start))
             self.ledger.write(token, StudyState.DONE, attempts=attempt)
             log.info("study %s: done", token)
+            with self._lock:
+                report.not_determinable += bool(summary.not_determinable)
             return StudyState.DONE
         return StudyState.FAILED
 

@@ -31,6 +31,7 @@ class ResultSettings:
     prepare: str | None = None
     space: str | None = None
     brain: str | None = None
+    not_determinable: bool = False
 
     @property
     def digest(self) -> str:
@@ -42,6 +43,7 @@ class ResultSettings:
             "prepare",
             "space",
             "brain",
+            "not_determinable",
         ):  # runs begun before there was the choice go on
             if not chosen[later]:
                 del chosen[later]
@@ -86,6 +88,7 @@ class ServedModel:
             prepare=self._settings.prepare,
             space=self._settings.space,
             brain=study_files.brain,
+            not_determinable=self._settings.not_determinable,
             dicom=self._settings.dicom,
         )
         if self.model.digest and summary.bundle and summary.bundle != self.model.digest:

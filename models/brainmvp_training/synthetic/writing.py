@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from brainmvp_models.bundle import digest_of
 from brainmvp_models.errors import InvalidDatalist
 from brainmvp_models.modality import Modality
+from brainmvp_training.datalist import POPULATIONS
 from brainmvp_training.synthetic.anatomy import Anatomy, from_t1, mni152
 from brainmvp_training.synthetic.synthetic_study import Recipe, SyntheticStudy, draw_study
+from brainmvp_training.synthetic.whom import population_of_recipe
 from brainmvp_training.synthetic.wide.heads import VOXEL_MM
 from brainmvp_training.synthetic.wide.wide_study import WideRecipe, draw_wide_study
 
@@ -209,6 +211,9 @@ def _add_section(options: SynthesisOptions, entries: list[dict[str, object]]) ->
     path = options.out / DATALIST
     sections = json.loads(path.read_text()) if path.is_file() else {}
     sections[options.section] = entries
+    anatomy = options.anatomy.name.split(".")[0] if options.anatomy else "MNI152"
+    population = population_of_recipe(options.recipe, anatomy).model_dump(mode="json")
+    sections.setdefault(POPULATIONS, {})[options.section] = population
     aside = path.with_suffix(".part")
     aside.write_text(json.dumps(sections, indent=1) + "\n")
     aside.replace(path)

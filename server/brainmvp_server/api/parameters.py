@@ -96,9 +96,20 @@ def shared_options(
             "'model'; else that of the series the others were brought to.",
         ),
     ] = None,
+    not_determinable: Annotated[
+        bool,
+        Query(description="Also give what was found of outputs that are not determinable."),
+    ] = False,
 ) -> PredictOptions:
     """What a prediction and a job can be asked for alike; a call adds what is its own."""
-    return PredictOptions(fill=fill, resample=resample, form=form, prepare=prepare, space=space)
+    return PredictOptions(
+        fill=fill,
+        resample=resample,
+        form=form,
+        prepare=prepare,
+        space=space,
+        not_determinable=not_determinable,
+    )
 
 
 IntakeAsked = Annotated[IntakeParameters, Depends(intake_parameters)]

@@ -28,6 +28,7 @@ def predict(
     space: str | None = None,
     brain: Path | None = None,
     probabilities: bool = False,
+    not_determinable: bool = False,
     engine: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> str:
@@ -42,6 +43,7 @@ def predict(
             study,
             fill=policy,
             probabilities=probabilities,
+            not_determinable=not_determinable,
             resample=resample,
             form=form or "sform",
             prepare=prepare,

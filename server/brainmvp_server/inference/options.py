@@ -26,6 +26,7 @@ class PredictOptions:
             every study as it is.
         space: whose grid the result of a prepared study lies on: a modality of it, or ``model``;
             None for the series that the others were brought to.
+        not_determinable: also give what was found of outputs that are not determinable.
     """
 
     fill: FillPolicy | None = None
@@ -36,6 +37,7 @@ class PredictOptions:
     interactive: bool = True
     prepare: Prepare = "auto"
     space: str | None = None
+    not_determinable: bool = False
 
     @property
     def as_it_is(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.manifest import SubsetQuality
+from brainmvp_models.determinable import NotDeterminable, not_determinable, without
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import ScoreOutputs, Task
 from brainmvp_models.templates import TemplateBank
@@ -22,10 +22,11 @@ from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Channels, fill_channels
+from brainmvp_server.inference.left_out import segment_without
 from brainmvp_server.inference.low_priority import run_low_priority
 from brainmvp_server.inference.measure import Structure, measure
 from brainmvp_server.inference.options import PredictOptions
-from brainmvp_server.inference.postprocess import Segmentation, restored, segment, softmax
+from brainmvp_server.inference.postprocess import Segmentation, restored, softmax
 from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
 from brainmvp_server.inference.result import ClassScore, Result
 from brainmvp_server.inference.result_space import ResultSpace, WorkedOn
@@ -88,24 +89,28 @@ class StudyPipeline:
         image, channels, templates = self._fill(study, prepared, onto)
         logits, windows, engine = self._infer(image)
         del image  # a study's largest array; what follows needs the room
-        segmentation, structures = self._restore(logits, space, worked_on)
-        expected = self._expected(channels)
+        open_questions = self._not_determinable(channels)
+        left_out = () if self.options.not_determinable else open_questions
+        segmentation, structures = self._restore(logits, space, worked_on, left_out)
+        manifest = self.bundle.manifest
+        expected = manifest.expected(channels.real, self.options.policy(task))
         seconds = self.stopwatch.seconds
-        self.worker.study_done(self.bundle.manifest.name, seconds)
+        self.worker.study_done(manifest.name, seconds)
         return Result(
-            manifest=self.bundle.manifest,
+            manifest=manifest,
             bundle_digest=self.bundle.digest,
             engine=engine,
             study=onto.shown if onto else study,
             filled=channels.filled,
             segmentation=segmentation,
             structures=structures,
-            scores=self._scores(logits),
+            scores=() if left_out else self._scores(logits),
             expected=expected,
             coverage=prepared.coverage,
             warnings=(
                 *(warning.text for warning in worked_on.warnings),
                 *self._warnings(prepared, channels, measured=bool(expected)),
+                *(one.sentence for one in open_questions),
             ),
             windows=windows,
             seconds=seconds,
@@ -113,6 +118,8 @@ class StudyPipeline:
             preparation=worked_on.report,
             onto=onto,
             brain=worked_on.brain,
+            not_determinable=open_questions,
+            left_out=not self.options.not_determinable,
         )
 
     @contextmanager
@@ -167,19 +174,26 @@ class StudyPipeline:
         return self._do("blend", stitching.mean), len(plan), network.engine.info
 
     def _restore(
-        self, logits: Array, space: ModelSpace, worked_on: WorkedOn
+        self,
+        logits: Array,
+        space: ModelSpace,
+        worked_on: WorkedOn,
+        left_out: tuple[NotDeterminable, ...],
     ) -> tuple[Segmentation | None, tuple[Structure, ...]]:
         outputs, probabilities = self.bundle.task.outputs, self.options.probabilities
         if isinstance(outputs, ScoreOutputs):
             return None, ()
-        onto = worked_on.onto
+        onto, names = worked_on.onto, [one.output for one in left_out]
+        shown = without(outputs, names)
         segmentation = self._do(
             "restore",
-            lambda: segment(logits, space, outputs, probabilities=probabilities, onto=onto),
+            lambda: segment_without(
+                logits, space, outputs, names, probabilities=probabilities, onto=onto
+            ),
         )
         grid = onto.grid if onto else space.native
         structures = self._do(
-            "measure", lambda: measure(segmentation.outputs, outputs, grid, worked_on.brain)
+            "measure", lambda: measure(segmentation.outputs, shown, grid, worked_on.brain)
         )
         return segmentation, structures
 
@@ -193,13 +207,10 @@ class StudyPipeline:
             for entry, score in zip(outputs.classes, scores, strict=True)
         )
 
-    def _expected(self, channels: Channels) -> tuple[SubsetQuality, ...]:
-        real, policy = set(channels.real), self.options.policy(self.bundle.task)
-        return tuple(
-            quality
-            for quality in self.bundle.manifest.subset_card
-            if set(quality.real) == real and (quality.fill == policy or not channels.filled)
-        )
+    def _not_determinable(self, channels: Channels) -> tuple[NotDeterminable, ...]:
+        """What the modalities that came cannot decide."""
+        policy = self.options.policy(self.bundle.task)
+        return not_determinable(self.bundle.manifest, channels.real, policy)
 
     def _warnings(
         self, prepared: Prepared, channels: Channels, *, measured: bool

@@ -131,6 +131,7 @@ class Predictor:
         prepare: Prepare = "auto",
         space: str | None = None,
         brain: str | Path | None = None,
+        not_determinable: bool = False,
         limits: Limits = Limits(),
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
@@ -144,8 +145,8 @@ class Predictor:
 
         Args:
             files: one NIfTI file, or stack of a DICOM series, a modality.
-            fill, probabilities, templates, resample, form, prepare, space, interactive: see
-                :class:`PredictOptions`.
+            fill, probabilities, templates, resample, form, prepare, space, not_determinable,
+                interactive: see :class:`PredictOptions`.
             brain: a brain mask on one series' grid (NIfTI), taken instead of one looked for.
             limits: what a volume may hold.
             progress: told the stage, and how much of it is done.
@@ -158,7 +159,15 @@ class Predictor:
             StudyStopped: ``cancel`` said so.
         """
         options = PredictOptions(
-            fill, probabilities, templates, resample, form, interactive, prepare, space
+            fill=fill,
+            probabilities=probabilities,
+            templates=templates,
+            resample=resample,
+            form=form,
+            interactive=interactive,
+            prepare=prepare,
+            space=space,
+            not_determinable=not_determinable,
         )
         mask = None if brain is None else Path(brain)
         study = check_study(by_modality(files), self.bundle.task, options, limits, mask)
@@ -196,6 +205,7 @@ class Predictor:
         study: Study,
         *,
         fill: FillPolicy | None = None,
+        not_determinable: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Result:
         """The same for a study that is read already, for example to use a part of it.
@@ -203,7 +213,8 @@ class Predictor:
         Raises:
             InvalidInput: as for :meth:`predict`.
         """
-        options, task = PredictOptions(fill), self.bundle.task
+        options = PredictOptions(fill, not_determinable=not_determinable)
+        task = self.bundle.task
         check_modalities(tuple(v.modality for v in study.volumes), task, options.policy(task))
         pipeline = self._pipeline(options, Limits(), None, progress, preparation=self.preparation)
         return pipeline.run(WorkedOn(study))

@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from brainmvp_models.determinable import NotDeterminable, without
 from brainmvp_models.manifest import Manifest, SubsetQuality
 from brainmvp_models.modality import Modality
+from brainmvp_models.population import Population
+from brainmvp_models.task import Outputs
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.inference.brain_surface import Brain
 from brainmvp_server.inference.engines import EngineInfo
@@ -49,6 +52,8 @@ class Result:
             ``study`` then lie on grids of their own, or in model space where that was asked for.
         onto: how those on grids of their own lie to the result's.
         brain: where it is known, in the world of the result's grid.
+        not_determinable: what the study's modalities cannot decide.
+        left_out: whether mask, structures and scores are without it, or show it all the same.
     """
 
     manifest: Manifest
@@ -68,6 +73,20 @@ class Result:
     preparation: PreparationReport | None = None
     onto: ResultSpace | None = None
     brain: Brain | None = None
+    not_determinable: tuple[NotDeterminable, ...] = ()
+    left_out: bool = True
+
+    @property
+    def outputs(self) -> Outputs:
+        """The task's outputs as mask and structures show them: without what is left out."""
+        names = [one.output for one in self.not_determinable] if self.left_out else []
+        return without(self.manifest.task.outputs, names)
+
+    @property
+    def population(self) -> Population | None:
+        """Whom the quality to expect was measured on; None where that is not recorded."""
+        evaluated = self.manifest.evaluated
+        return evaluated.population if evaluated else None
 
     @property
     def mask(self) -> NDArray[np.uint8]:

@@ -56,6 +56,7 @@ class JobRequest(Wire):
     form: Form = "sform"
     prepare: Prepare = "auto"
     space: str | None = None
+    not_determinable: bool = False
     objects: ObjectOptions = ObjectOptions()
     priority: Priority = Priority.BATCH
 
@@ -74,6 +75,7 @@ class JobRequest(Wire):
             form=options.form,
             prepare=options.prepare,
             space=options.space,
+            not_determinable=options.not_determinable,
             objects=objects,
             priority=priority,
         )
@@ -90,6 +92,7 @@ class JobRequest(Wire):
             interactive=self.priority is Priority.INTERACTIVE,
             prepare=self.prepare,
             space=self.space,
+            not_determinable=self.not_determinable,
         )
 
 

@@ -99,7 +99,7 @@ def write_zip(
 
 
 def _probability_maps(result: Result) -> Iterator[tuple[str, bytes]]:
-    outputs, segmentation = result.manifest.task.outputs, result.segmentation
+    outputs, segmentation = result.outputs, result.segmentation
     if segmentation is None:
         return
     names: tuple[str, ...] = ()

@@ -67,7 +67,7 @@ class Planes:
             mask=mask,
             spacing=volume.grid.canonical().spacing,
             window=(low, high),
-            colours=label_colours(result.manifest.task.outputs),
+            colours=label_colours(result.outputs),
             head=head,
             focus=_focus(mask, head),
         )

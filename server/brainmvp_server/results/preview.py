@@ -59,12 +59,15 @@ def _page(panels: list[Image.Image], result: Result) -> bytes:
 def _lines(result: Result) -> list[tuple[str | None, str, str]]:
     """The legend: a swatch, a text and its colour a line."""
     lines: list[tuple[str | None, str, str]] = []
-    legend = structure_colours(result.manifest.task.outputs)
+    legend = structure_colours(result.outputs)
     for entry in result.structures:
         text = f"{entry.title or entry.name}: {entry.volume_ml:.1f} mL"
         lines.append((legend.get(entry.name, entry.colour), text, _INK))
     for score in result.scores:
         lines.append((None, f"{score.title or score.name}: {100 * score.score:.1f} %", _INK))
+    for one in result.not_determinable:
+        more = f" without {', '.join(one.missing)}" if one.missing else ""
+        lines.append((None, f"{one.title}: not determinable{more}", _ALERT))
     shown = result.study.native.modality
     real = ", ".join(volume.modality.value for volume in result.study.volumes)
     lines.append((None, f"shown: {shown}; real: {real}", _FAINT))

@@ -68,11 +68,12 @@ class _QualityRow:
 
 @dataclass(frozen=True)
 class _Quality:
-    """The quality to expect: a row an output, a column a metric."""
+    """The quality to expect: a row an output, a column a metric; and of whose studies."""
 
     metrics: tuple[str, ...]
     rows: tuple[_QualityRow, ...]
-    studies: int
+    measured_on: str
+    population: str
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,11 @@ def report_html(result: Result, planes: Planes | None = None) -> str:
         planes: those of the result, where they are known already.
     """
     summary, task = Summary.of(result), result.manifest.task
-    titles = {s.name: s.title or s.name for s in summary.structures} | {"all": "whole study"}
-    measured = _measured(summary.structures, structure_colours(task.outputs))
+    titles = {s.name: s.title or s.name for s in summary.structures}
+    titles |= {one.output: one.title for one in summary.not_determinable} | {"all": "whole study"}
+    said = {one.sentence for one in result.not_determinable}
+    warnings = [warning for warning in summary.warnings if warning not in said]
+    measured = _measured(summary.structures, structure_colours(result.outputs))
     return _template().render(
         summary=summary,
         title=task.title,
@@ -107,8 +111,8 @@ def report_html(result: Result, planes: Planes | None = None) -> str:
         if result.preparation
         else "",
         quality=_quality(summary.expected_quality, titles),
-        warnings=summary.warnings[:_MOST_WARNINGS],
-        left_out=max(len(summary.warnings) - _MOST_WARNINGS, 0),
+        warnings=warnings[:_MOST_WARNINGS],
+        left_out=max(len(warnings) - _MOST_WARNINGS, 0),
     )
 
 
@@ -217,6 +221,7 @@ def _quality(expected: Sequence[ExpectedQuality], titles: dict[str, str]) -> _Qu
     """The table of what was measured for these modalities; None where nothing was."""
     if not expected:
         return None
+    most = max(expected, key=lambda quality: quality.studies)
     measured = {(quality.output, quality.metric): _interval(quality) for quality in expected}
     metrics = tuple(dict.fromkeys(quality.metric for quality in expected))
     outputs = dict.fromkeys(quality.output for quality in expected)
@@ -229,7 +234,8 @@ def _quality(expected: Sequence[ExpectedQuality], titles: dict[str, str]) -> _Qu
             )
             for output in outputs
         ),
-        studies=max(quality.studies for quality in expected),
+        measured_on=most.measured_on,
+        population=most.population.sentence if most.population else "",
     )
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.manifest import SubsetQuality
 from brainmvp_models.modality import Modality
+from brainmvp_models.population import Population, measured_on
 from brainmvp_models.space import Space
 from brainmvp_models.task import Channel, FillPolicy, RegionOutputs, ScoreOutputs
 from brainmvp_server.inference.preprocess import Coverage
@@ -71,6 +72,33 @@ class ExpectedQuality(Wire):
     low: float | None = Field(description="Lower end of the 95 % confidence interval.")
     high: float | None = Field(description="Upper end of the 95 % confidence interval.")
     studies: int
+    measured_on: str = Field(description="On how many of whose studies, in words.")
+    population: Population | None = Field(
+        description="Whom it was measured on; null where the bundle does not record it."
+    )
+
+    @classmethod
+    def of(cls, quality: SubsetQuality, population: Population | None) -> ExpectedQuality:
+        """A line of the card, with whom it was measured on."""
+        return cls(
+            **quality.model_dump(exclude={"real", "fill"}),
+            measured_on=measured_on(quality.studies, population),
+            population=population,
+        )
+
+
+class Undecided(Wire):
+    """An output that the study's modalities cannot decide."""
+
+    output: str = Field(description="A region or class; 'all' for the class of the study.")
+    title: str
+    reason: str
+    missing: tuple[Modality, ...] = Field(
+        description="With these it would be determinable; none where no others would help."
+    )
+    given: bool = Field(
+        description="Whether what was found is given all the same, because it was asked for."
+    )
 
 
 class MovedSeries(Wire):
@@ -148,6 +176,11 @@ class Summary(Wire):
     )
     structures: tuple[StructureFound, ...]
     scores: tuple[ScoreGiven, ...]
+    not_determinable: tuple[Undecided, ...] = Field(
+        default=(),
+        description="What the modalities that came cannot decide. It is not among structures and "
+        "scores, nor in the mask, unless it was asked for.",
+    )
     expected_quality: tuple[ExpectedQuality, ...]
     warnings: tuple[str, ...]
     missing: tuple[MissingFile, ...] = Field(
@@ -191,9 +224,11 @@ class Summary(Wire):
             identified=findings.volumes if findings else (),
             structures=tuple(StructureFound.of(entry) for entry in result.structures),
             scores=tuple(ScoreGiven(**vars(entry)) for entry in result.scores),
+            not_determinable=tuple(
+                Undecided(**vars(one), given=not result.left_out) for one in result.not_determinable
+            ),
             expected_quality=tuple(
-                ExpectedQuality(**quality.model_dump(exclude={"real", "fill"}))
-                for quality in result.expected
+                ExpectedQuality.of(quality, result.population) for quality in result.expected
             ),
             warnings=result.warnings,
             missing=tuple(
@@ -241,6 +276,9 @@ class Model(Wire):
     subset_card: tuple[SubsetQuality, ...] = Field(
         default=(), description="Quality measured with only some of the modalities real."
     )
+    population: Population | None = Field(
+        default=None, description="Whom that was measured on; null where it is not recorded."
+    )
     card: str | None = Field(default=None, description="The model card, in Markdown.")
 
     @classmethod
@@ -266,6 +304,7 @@ class Model(Wire):
             intended_use=task.intended_use,
             digest=bundle.digest,
             subset_card=manifest.subset_card if card else (),
+            population=manifest.evaluated.population if card and manifest.evaluated else None,
             card=file.read_text(encoding="utf-8") if card and file.is_file() else None,
         )
 

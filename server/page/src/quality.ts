@@ -1,10 +1,13 @@
 import { h } from "./dom";
-import type { ExpectedQuality } from "./wire";
-import { METRICS, number, output } from "./words";
+import type { ExpectedQuality, Population } from "./wire";
+import { capital, METRICS, number, output } from "./words";
+
+/** A figure of a result or of a model's card. */
+type MeasuredQuality = Omit<ExpectedQuality, "measured_on" | "population">;
 
 /** Measured quality: a row an output, a column a metric, the interval below each value. */
 export function qualityTable(
-  lines: readonly ExpectedQuality[],
+  lines: readonly MeasuredQuality[],
   titles: ReadonlyMap<string, string>,
 ): HTMLElement {
   const metrics = [...new Set(lines.map(({ metric }) => metric))];
@@ -30,14 +33,35 @@ export function qualityTable(
   );
 }
 
-/** On how many studies it was measured. */
-export function measuredOn(lines: readonly ExpectedQuality[]): HTMLElement {
+/** On how many of whose studies it was measured, and what it may be used for. */
+export function measuredOn(
+  lines: readonly MeasuredQuality[],
+  population: Population | null,
+): HTMLElement {
   const studies = Math.max(...lines.map((line) => line.studies));
   const interval = lines.some(({ low }) => low !== null) ? ", with its 95 % interval" : "";
-  return h("p", { class: "hint" }, `Measured on ${studies} studies${interval}.`);
+  const whom = population
+    ? `${studies} ${population.kind} studies`
+    : `what is not recorded (${studies} studies)`;
+  return h(
+    "p",
+    { class: "hint" },
+    h("strong", {}, `Measured on ${whom}`),
+    `${interval}.`,
+    population && ` ${capital(sentence(population))}.`,
+  );
 }
 
-function cell(line: ExpectedQuality | undefined): HTMLElement {
+function sentence(one: Population): string {
+  return [
+    one.description,
+    `${one.anatomy} anatomy`,
+    `prepared: ${one.preparation}`,
+    `field of use: ${one.field_of_use}`,
+  ].join("; ");
+}
+
+function cell(line: MeasuredQuality | undefined): HTMLElement {
   if (line === undefined) return h("td", {});
   const { value, low, high } = line;
   return h(

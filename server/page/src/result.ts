@@ -67,6 +67,7 @@ export class ResultView {
     fill(byId("tools"), ...this.tools(job, summary));
     fill(
       byId("facts"),
+      notDeterminable(summary),
       summary.structures.length > 0 && this.structures(),
       summary.scores.length > 0 && scores(summary),
       warnings(summary),
@@ -295,9 +296,31 @@ function scores(summary: Summary): HTMLElement {
   return section("Class scores", h("ul", { class: "plain" }, ...rows));
 }
 
+/** What these modalities cannot decide, and why. */
+function notDeterminable(summary: Summary): HTMLElement | null {
+  const open = summary.not_determinable ?? []; // results of older services have none
+  if (open.length === 0) return null;
+  const rows = open.map((one) =>
+    h(
+      "li",
+      {},
+      h("strong", {}, capital(one.title)),
+      `: ${one.reason}.`,
+      one.missing.length > 0 && ` Missing: ${one.missing.map(modality).join(", ")}.`,
+      one.given && " What was found is shown because it was asked for.",
+    ),
+  );
+  const list = h("ul", { class: "warnings" }, ...rows);
+  return h("section", { id: "not-determinable" }, h("h3", {}, "Not determinable"), list);
+}
+
 function warnings(summary: Summary): HTMLElement | null {
-  if (summary.warnings.length === 0) return null;
-  const lines = summary.warnings.map((text) => h("li", {}, `${capital(text)}.`));
+  const said = (summary.not_determinable ?? []).map(
+    (one) => `${one.title} is not determinable: ${one.reason}`,
+  );
+  const others = summary.warnings.filter((text) => !said.includes(text));
+  if (others.length === 0) return null;
+  const lines = others.map((text) => h("li", {}, `${capital(text)}.`));
   return section("Warnings", h("ul", { class: "warnings" }, ...lines));
 }
 
@@ -323,9 +346,14 @@ function given(summary: Summary): HTMLElement {
 
 function quality(summary: Summary): HTMLElement | null {
   if (summary.expected_quality.length === 0) return null;
-  const titles = new Map(summary.structures.map((s) => [s.name, s.title]));
+  const open = summary.not_determinable ?? [];
+  const titles = new Map([
+    ...summary.structures.map((s): [string, string] => [s.name, s.title]),
+    ...open.filter((one) => one.output !== "all").map((one): [string, string] => [one.output, one.title]),
+  ]);
   const lines = summary.expected_quality;
-  return section("Quality to expect", qualityTable(lines, titles), measuredOn(lines));
+  const whom = lines[0]?.population ?? null; // results of older services have none
+  return section("Quality to expect", qualityTable(lines, titles), measuredOn(lines, whom));
 }
 
 function provenance(summary: Summary): HTMLElement {

@@ -160,7 +160,7 @@ function expected(plan: Plan, model: Model): HTMLElement[] {
     return [h("p", { class: "hint" }, "Not known: nobody has measured this model with these modalities.")];
   }
   const titles = new Map(model.outputs.map((o) => [o.name, o.title]));
-  return [qualityTable(plan.expected, titles), measuredOn(plan.expected)];
+  return [qualityTable(plan.expected, titles), measuredOn(plan.expected, model.population)];
 }
 
 /** How the service came to its answer, and what the volume is like. */

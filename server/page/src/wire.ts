@@ -24,6 +24,10 @@ export interface ExpectedQuality {
   /** Upper end of the 95 % confidence interval. */
   high: number | null;
   studies: number;
+  /** On how many of whose studies, in words. */
+  measured_on: string;
+  /** Whom it was measured on; null where the bundle does not record it. */
+  population: Population | null;
 }
 
 /** A modality that is not this patient's. */
@@ -131,6 +135,8 @@ export interface Model {
   digest: string;
   /** Quality measured with only some of the modalities real. */
   subset_card: SubsetQuality[];
+  /** Whom that was measured on; null where it is not recorded. */
+  population: Population | null;
   /** The model card, in Markdown. */
   card: string | null;
 }
@@ -175,6 +181,20 @@ export interface PartFound {
   side: "left" | "right" | "both" | null;
   /** The smallest distance to the outer surface of the brain, 0 where it reaches outside; null where no brain is known. */
   to_surface_mm: number | null;
+}
+
+/** The studies that a subset card was measured on. */
+export interface Population {
+  /** What the studies are: made by a program, of patients, of healthy volunteers, or of several kinds. */
+  kind: "synthetic" | "patient" | "volunteer" | "mixed";
+  /** Who is in them. */
+  description: string;
+  /** Whether heads are as they were scanned, or deformed or drawn by a program. */
+  anatomy: "real" | "synthetic" | "mixed";
+  /** How they were prepared: brains, spacing, space. */
+  preparation: string;
+  /** What the figures may be used for. */
+  field_of_use: string;
 }
 
 /** What was done to a raw study before the network saw it. */
@@ -307,6 +327,8 @@ export interface Summary {
   identified: Finding[];
   structures: StructureFound[];
   scores: ScoreGiven[];
+  /** What the modalities that came cannot decide. It is not among structures and scores, nor in the mask, unless it was asked for. */
+  not_determinable: Undecided[];
   expected_quality: ExpectedQuality[];
   warnings: string[];
   /** DICOM objects that could not be written, where objects were asked for. */
@@ -317,4 +339,16 @@ export interface Summary {
   /** Wall-clock seconds by stage. */
   seconds: Record<string, number>;
   intended_use: string;
+}
+
+/** An output that the study's modalities cannot decide. */
+export interface Undecided {
+  /** A region or class; 'all' for the class of the study. */
+  output: string;
+  title: string;
+  reason: string;
+  /** With these it would be determinable; none where no others would help. */
+  missing: Modality[];
+  /** Whether what was found is given all the same, because it was asked for. */
+  given: boolean;
 }

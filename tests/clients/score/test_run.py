@@ -59,6 +59,25 @@ def test_every_study_gets_a_folder_of_results_and_a_line(
     assert [json.loads(line)["study"] for line in lines] == sorted(names)
 
 
+def test_what_cannot_be_told_has_a_column_and_the_study_is_done_all_the_same(
+    score: Score, out: Path, scoring: Any, summary: dict[str, Any], mask: bytes
+) -> None:
+    open_outputs = [{"output": "ET", "reason": "it needs t1c"}, {"output": "TC", "reason": "x"}]
+    summary["not_determinable"] = open_outputs
+    members = {"mask.nii.gz": mask, "summary.json": json.dumps(summary).encode()}
+    scoring.serves_results(members)
+    code, said, _ = score("--json")
+    report = json.loads(said)
+    assert (code, report["done"], report["not_determinable"]) == (0, 5, 5)
+    assert {(row["state"], row["not_determinable"]) for row in _rows(out)} == {("done", "ET TC")}
+
+
+def test_a_table_of_an_earlier_version_is_read_and_gets_the_column(score: Score, out: Path) -> None:
+    assert score()[0] == 0
+    assert "not_determinable" not in (out / "results.jsonl").read_text()
+    assert {row["not_determinable"] for row in _rows(out)} == {""}
+
+
 def test_every_structure_and_every_part_has_a_line_of_measurements(score: Score, out: Path) -> None:
     assert score()[0] == 0
     with (out / "measurements.csv").open(newline="") as file:

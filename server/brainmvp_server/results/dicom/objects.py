@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from brainmvp_models.errors import UnwritableObject
+from brainmvp_models.task import ScoreOutputs
 from brainmvp_server.inference.result import Result
 from brainmvp_server.observability.logs import places_of
 from brainmvp_server.results.dicom.object_options import ObjectOptions
@@ -61,9 +62,12 @@ def object_files(
 ) -> Iterator[ObjectFile | MissingObject]:
     """The objects by name, the segmentation first; one that fails never loses the others.
 
+    A segmentation has at least one segment: where no output is determinable there is none.
+
     Raises:
         ValueError: the study did not come as DICOM.
     """
+    from brainmvp_server.results.dicom.codes import labels_of
     from brainmvp_server.results.dicom.overlay import Overlay
     from brainmvp_server.results.dicom.segmentation import segmentation
     from brainmvp_server.results.dicom.structured_report import measurement_report
@@ -77,10 +81,12 @@ def object_files(
         mask.append(made)
         return made
 
-    if result.segmentation is not None:
+    outputs = result.outputs
+    shows = not isinstance(outputs, ScoreOutputs) and bool(labels_of(outputs))
+    if shows:
         yield _attempt(SEGMENTATION, segment)
     yield _attempt(REPORT, lambda: measurement_report(result, mask[0] if mask else None))
-    if options.overlay and result.segmentation is not None:
+    if options.overlay and shows:
         shown = Overlay.of(result)
         for number in range(1, len(shown.slices) + 1):
             yield _attempt(f"overlay-{number:04d}.dcm", partial(shown.capture, number))

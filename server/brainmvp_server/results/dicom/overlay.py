@@ -49,7 +49,7 @@ class Overlay:
         Raises:
             ValueError: the model classifies.
         """
-        outputs = result.manifest.task.outputs
+        outputs = result.outputs
         if isinstance(outputs, ScoreOutputs):
             raise ValueError("a classifier has no mask")
         slices = np.flatnonzero(result.mask.any(axis=(0, 1)))
@@ -97,6 +97,9 @@ def _captioned(
     draw.text((4, 4), words, fill=_INK)
     if not found:
         draw.text((4, 18), "no finding", fill=_INK)
+    if result.not_determinable:
+        names = ", ".join(one.output for one in result.not_determinable)
+        draw.text((4, 32), f"not determinable: {names}", fill=_INK)
     if result.manifest.demo:
         draw.text((4, image.height - 16), "demonstration, no clinical meaning", fill=_INK)
     return np.asarray(image)

@@ -26,13 +26,13 @@ def segmentation(
 
     Segments are numbered from 1 in the order of the mask's values; each segment's description names
     its value. ``sparse`` leaves out frames without the segment; an empty mask has all its frames,
-    and says so.
+    and says so. What is not determinable has no segment.
 
     Raises:
         ValueError: the model classifies, or the study did not come as DICOM.
         UnwritableObject: see :func:`source_of`.
     """
-    outputs = result.manifest.task.outputs
+    outputs = result.outputs
     if isinstance(outputs, ScoreOutputs):
         raise ValueError("a classifier has no mask")
     labels = labels_of(outputs)
@@ -49,13 +49,22 @@ def segmentation(
         ],
         omit_empty_frames=frames == "sparse" and not empty,
         content_label="SEGMENTATION",
-        content_description="No finding: the mask is empty" if empty else result.manifest.name[:64],
+        content_description=_described(result, empty=empty),
         series_description=f"{result.manifest.name} segmentation"[:64],
         **identity.arguments,
         **equipment(result),
     )
     refer(made, source)
     return made
+
+
+def _described(result: Result, *, empty: bool) -> str:
+    """At most 64 characters, as DICOM has them."""
+    if not empty:
+        return result.manifest.name[:64]
+    open_questions = ", ".join(one.output for one in result.not_determinable)
+    also = f"; not determinable: {open_questions}" if open_questions and result.left_out else ""
+    return f"No finding: the mask is empty{also}"[:64]
 
 
 def _numbered(result: Result, labels: tuple[Label, ...]) -> NDArray[np.uint8]:

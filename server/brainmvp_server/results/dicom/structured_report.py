@@ -8,6 +8,8 @@ import highdicom as hd
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage, generate_uid
 
+from brainmvp_models.determinable import WHOLE, NotDeterminable
+from brainmvp_models.population import measured_on
 from brainmvp_models.task import RegionOutputs, ScoreOutputs, SegmentationOutputs
 from brainmvp_server.inference.measure import Structure
 from brainmvp_server.inference.parts import Part
@@ -29,8 +31,10 @@ def measurement_report(result: Result, segmentation: Dataset | None) -> Dataset:
 
     A structure that is one segment of a binary segmentation refers to it; tools know no references
     to segments of label maps yet. Those, unions of segments, and class scores refer to the source
-    images. What was not found is reported as absent, with its volume of 0 mL. Each part has a group
-    of its own, which refers to the source images: it is no segment.
+    images. What was not found is reported as absent, with its volume of 0 mL; what is not
+    determinable as undetermined, with the reason as a comment and no measurement. Each part has a
+    group of its own, which refers to the source images: it is no segment. Comments say what quality
+    to expect of an output, and on whom it was measured.
 
     Raises:
         ValueError, UnwritableObject: see :func:`source_of`.
@@ -40,7 +44,7 @@ def measurement_report(result: Result, segmentation: Dataset | None) -> Dataset:
     algorithm = _algorithm(result)
     if segmentation is not None and segmentation.SOPClassUID != SegmentationStorage:
         segmentation = None
-    outputs = result.manifest.task.outputs
+    outputs = result.outputs
     groups: list[Any] = []
     if isinstance(outputs, ScoreOutputs):
         groups += [_score(result, score, headers, algorithm) for score in result.scores]
@@ -48,6 +52,7 @@ def measurement_report(result: Result, segmentation: Dataset | None) -> Dataset:
         for one in result.structures:
             groups.append(_structure(result, one, outputs, segmentation, headers, algorithm))
             groups += [_part(result, one, part, outputs, headers, algorithm) for part in one.parts]
+    groups += [_undetermined(result, one, headers, algorithm) for one in result.not_determinable]
     report = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(observer_device_context=_observer(result)),
         procedure_reported=codes.PROCEDURE,
@@ -87,13 +92,14 @@ def _structure(
         "measurements": measurements_of(one),
         "qualitative_evaluations": _absent(one),
     }
-    number = _segment_number(one, outputs)
+    number, comments = _segment_number(one, outputs), _expected(result, one.name)
     if segmentation is None or number is None:
-        return hd.sr.MeasurementsAndQualitativeEvaluations(
+        group = hd.sr.MeasurementsAndQualitativeEvaluations(
             source_images=_sources(headers), **shared
         )
+        return _commented(group, comments)
     series = str(headers[0].SeriesInstanceUID)
-    return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+    group = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         referenced_segment=hd.sr.ReferencedSegment(
             sop_class_uid=str(segmentation.SOPClassUID),
             sop_instance_uid=str(segmentation.SOPInstanceUID),
@@ -102,6 +108,7 @@ def _structure(
         ),
         **shared,
     )
+    return _commented(group, comments)
 
 
 def _part(
@@ -143,14 +150,57 @@ def _absent(one: Structure) -> list[Any] | None:
     return [hd.sr.QualitativeEvaluation(codes.FINDING, codes.ABSENT)]
 
 
+def _undetermined(
+    result: Result, one: NotDeterminable, headers: list[Dataset], algorithm: Any
+) -> Any:
+    """A group without measurements: what cannot be decided, and why."""
+    outputs = result.manifest.task.outputs
+    code = category = None
+    if not isinstance(outputs, ScoreOutputs):
+        code = next(e.code for e in codes.entries_of(outputs) if e.name == one.output)
+        category = codes.category_of(outputs)
+    group = hd.sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(result, f"{one.output} not determinable"),
+        finding_type=codes.code_of(one.output, one.title, code),
+        finding_category=category,
+        algorithm_id=algorithm,
+        qualitative_evaluations=[hd.sr.QualitativeEvaluation(codes.FINDING, codes.UNDETERMINED)],
+        source_images=_sources(headers),
+    )
+    figures = () if result.scores and one.output == WHOLE else _expected(result, one.output)
+    return _commented(group, (one.sentence, *figures))
+
+
+def _expected(result: Result, output: str) -> tuple[str, ...]:
+    """A sentence for each figure of an output's quality, with whom it was measured on."""
+    return tuple(
+        f"expected {quality.metric}: {quality.value:.3g}"
+        + ("" if quality.low is None else f" ({quality.low:.3g} to {quality.high:.3g})")
+        + f", measured on {measured_on(quality.studies, result.population)}"
+        for quality in result.expected
+        if quality.output == output
+    )
+
+
+def _commented(group: Any, comments: tuple[str, ...]) -> Any:
+    """A group with comments as its last items."""
+    for text in comments:
+        item = hd.sr.TextContentItem(
+            name=codes.COMMENT, value=text, relationship_type=hd.sr.RelationshipTypeValues.CONTAINS
+        )
+        group[0].ContentSequence.append(item)
+    return group
+
+
 def _score(result: Result, score: ClassScore, headers: list[Dataset], algorithm: Any) -> Any:
-    return hd.sr.MeasurementsAndQualitativeEvaluations(
+    group = hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(result, score.name),
         finding_type=codes.code_of(score.name, score.title, None),
         algorithm_id=algorithm,
         measurements=[hd.sr.Measurement(codes.SCORE, round(score.score, 6), codes.NO_UNITS)],
         source_images=_sources(headers),
     )
+    return _commented(group, _expected(result, WHOLE))
 
 
 def _sources(headers: list[Dataset]) -> list[Any]:
@@ -179,6 +229,10 @@ def _algorithm(result: Result) -> Any:
         f"bundle: {result.bundle_digest}",
         f"intended use: {result.manifest.task.intended_use}",
     ]
+    if result.expected:
+        population = result.population
+        whom = population.sentence if population else "not recorded"
+        parameters.append(f"expected quality was measured on: {whom}")
     if result.manifest.demo:
         parameters.append("demonstration model: no clinical meaning")
     return hd.sr.AlgorithmIdentification(
