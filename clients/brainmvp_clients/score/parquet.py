@@ -45,7 +45,7 @@ def _results(columns: Columns) -> Any:
             *((name, texts) for name in ("real", "filled")),
             *((f"{name}_ml", pa.float64()) for name in columns.volumes),
             *((f"{name}_score", pa.float64()) for name in columns.scores),
-            ("not_determinable", texts),
+            *((name, texts) for name in columns.later),
             ("warnings", texts),
             ("reason", pa.string()),
             ("seconds", pa.float64()),

@@ -27,11 +27,17 @@ _OPEN = 200
 
 @dataclass(frozen=True)
 class Columns:
-    """The structures and the scores that any row has, in order; whether any has measurements."""
+    """What any row has: structures and scores, in order, measurements, and what was left open."""
 
     volumes: tuple[str, ...]
     scores: tuple[str, ...]
     measured: bool
+    not_determinable: bool = False
+
+    @property
+    def later(self) -> tuple[str, ...]:
+        """Columns that tables of earlier versions lack, and those without any such row."""
+        return ("not_determinable",) if self.not_determinable else ()
 
 
 class RowIndex:
@@ -71,13 +77,13 @@ class RowIndex:
         """What a table of all the rows needs."""
         volumes: set[str] = set()
         scores: set[str] = set()
-        measured = False
+        measured = left_open = False
         for (text,) in self._db.execute("SELECT DISTINCT columns FROM line"):
-            of_volumes, of_scores, has = json.loads(text)
+            of_volumes, of_scores, has, leaves = json.loads(text)
             volumes.update(of_volumes)
             scores.update(of_scores)
-            measured = measured or has
-        return Columns(tuple(sorted(volumes)), tuple(sorted(scores)), measured)
+            measured, left_open = measured or has, left_open or leaves
+        return Columns(tuple(sorted(volumes)), tuple(sorted(scores)), measured, left_open)
 
     def lines(self) -> Iterator[bytes]:
         """One line a study, by the study's name; of several files, the last that has a result."""
@@ -136,4 +142,5 @@ def _row(line: bytes) -> Row | None:
 
 
 def _columns(row: Row) -> str:
-    return json.dumps([sorted(row.volumes_ml), sorted(row.scores), bool(row.measured)])
+    has = [bool(row.measured), bool(row.not_determinable)]
+    return json.dumps([sorted(row.volumes_ml), sorted(row.scores), *has])

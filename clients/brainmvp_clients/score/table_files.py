@@ -41,7 +41,8 @@ def write_csv(index: RowIndex, folder: Path) -> None:
                 *("study", "token", "state", "model", "version", "real", "filled"),
                 *(f"{name}_ml" for name in columns.volumes),
                 *(f"{name}_score" for name in columns.scores),
-                *("not_determinable", "warnings", "reason", "seconds"),
+                *columns.later,
+                *("warnings", "reason", "seconds"),
             )
         )
         writer.writerows(_cells(row, columns) for row in index.rows())
@@ -67,7 +68,7 @@ def _cells(row: Row, columns: Columns) -> list[object]:
         " ".join(row.filled),
         *(row.volumes_ml.get(name, "") for name in columns.volumes),
         *(row.scores.get(name, "") for name in columns.scores),
-        as_text(" ".join(row.not_determinable)),
+        *(as_text(" ".join(getattr(row, name))) for name in columns.later),
         as_text("; ".join(row.warnings)),
         as_text(row.reason),
         row.seconds,
