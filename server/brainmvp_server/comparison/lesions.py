@@ -105,7 +105,7 @@ class Drawn:
     def of(cls, visit: Visit, kind: Kind, brain: Brain | None, *, exact: bool) -> Drawn:
         """Of a mask."""
         error = visit.maker.errors_ml.get(kind.name) if visit.maker else None
-        mask = np.isin(visit.labels, kind.labels)
+        mask = np.isin(visit.labels, visit.labels_of(kind))
         box = bounding_box(mask)
         if box is None:
             return cls(None, brain, error, exact)

@@ -119,6 +119,14 @@ class Visit:
         """The series of a modality, if it is there."""
         return next((one for one in self.series if one.modality is modality), None)
 
+    def labels_of(self, kind: Kind) -> tuple[int, ...]:
+        """The values of this mask that a structure is made of.
+
+        They can be others than at the other time, where the modalities could not decide a region
+        inside it and that has no label of its own.
+        """
+        return next((one.labels for one in self.kinds if one.name == kind.name), kind.labels)
+
     def same_as(self, other: Visit) -> bool:
         """Whether both hold the very same mask on the very same series."""
         return (

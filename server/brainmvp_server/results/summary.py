@@ -72,9 +72,10 @@ class ExpectedQuality(Wire):
     low: float | None = Field(description="Lower end of the 95 % confidence interval.")
     high: float | None = Field(description="Upper end of the 95 % confidence interval.")
     studies: int
-    measured_on: str = Field(description="On how many of whose studies, in words.")
+    measured_on: str = Field(default="", description="On how many of whose studies, in words.")
     population: Population | None = Field(
-        description="Whom it was measured on; null where the bundle does not record it."
+        default=None,
+        description="Whom it was measured on; null where the bundle does not record it.",
     )
 
     @classmethod

@@ -136,6 +136,20 @@ def test_what_only_one_result_has_is_named_and_nothing_in_common_is_an_error(
         compared(replace(one, kinds=(both,)), replace(one, kinds=(other,)))
 
 
+def test_a_core_whose_inner_region_could_not_be_told_at_one_time_is_compared_as_a_whole(
+    brain: Volume,
+) -> None:
+    # Once the T1c was there, and the mask tells the enhancing tumour (4) from the core (1).
+    inner = balls(brain.grid, (LARGE[0], 8.0)) > 0
+    whole = balls(brain.grid, LARGE)
+    told = np.where(inner, 4, whole).astype(np.uint8)
+    before = replace(drawn(brain, LARGE), labels=told, kinds=(Kind("TC", "", (1, 4)),))
+    after = replace(drawn(brain, LARGE), labels=whole, kinds=(Kind("TC", "", (1,)),))
+    for one, other in ((before, after), (after, before)):
+        (structure,) = compared(one, other).structures
+        assert structure.volume.difference == 0
+
+
 def test_differences_beside_the_patient_are_told(brain: Volume) -> None:
     maker = Maker("glioma", "1", "sha256:b", False, (Modality.T1,), {})
     kinds = (Kind("WT", "", (1,)),)

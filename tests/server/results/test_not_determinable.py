@@ -116,6 +116,15 @@ def test_a_card_of_nobody_knows_whom_says_so(result: Result) -> None:
     assert any("not recorded" in text for text in texts(written(unknown)["report.dcm"]))
 
 
+def test_a_summary_that_an_earlier_version_kept_is_read(result: Result) -> None:
+    kept = Summary.of(result).model_dump(mode="json")
+    del kept["not_determinable"]
+    for figure in kept["expected_quality"]:
+        del figure["measured_on"], figure["population"]
+    read = Summary.model_validate(kept)
+    assert read.not_determinable == () and read.expected_quality[0].population is None
+
+
 def test_the_report_says_it_once_with_the_missing_modality_and_whom_figures_are_of(
     result: Result,
 ) -> None:

@@ -90,7 +90,7 @@ def _head(boundary: str, name: str, kind: str) -> bytes:
 
 def _params(result: Result) -> dict[str, Any]:
     """What OHIF and Slicer look for, and beside it our own summary."""
-    labels = labels_of(result.manifest.task)
+    labels = labels_of(result.outputs)
     said: dict[str, Any] = {"label_names": labels}
     if result.segmentation is not None:
         mask = result.mask

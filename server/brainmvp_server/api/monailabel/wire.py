@@ -13,7 +13,7 @@ from brainmvp_models import __version__
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import UnknownModality
 from brainmvp_models.modality import Modality, parse_modality
-from brainmvp_models.task import ClassOutputs, FillPolicy, RegionOutputs, Task
+from brainmvp_models.task import ClassOutputs, FillPolicy, Outputs, RegionOutputs
 from brainmvp_server.api.problems import InvalidQuery
 
 BACKGROUND = "background"
@@ -144,9 +144,8 @@ class InferAsked:
         )
 
 
-def labels_of(task: Task) -> dict[str, int]:
-    """The values of a task's mask by name, the background's first; of a classifier, none."""
-    outputs = task.outputs
+def labels_of(outputs: Outputs) -> dict[str, int]:
+    """The values of a mask by name, the background's first; of a classifier, none."""
     if isinstance(outputs, RegionOutputs):
         return {BACKGROUND: 0} | {label.name: label.value for label in outputs.labels}
     if isinstance(outputs, ClassOutputs):
@@ -160,7 +159,7 @@ def _model(bundle: Bundle) -> ModelInfo:
     takes = ", ".join(modality.value for modality in task.modalities)
     return ModelInfo(
         type="classification" if task.kind == "classification" else "segmentation",
-        labels=labels_of(task),
+        labels=labels_of(task.outputs),
         description=f"{task.title}. Takes any of: {takes}",
         version=manifest.version,
     )
