@@ -1,4 +1,4 @@
-"""One window in fp32, fp16 and INT8 on this CPU, in turn; and how INT8 agrees where it matters.
+"""One window in each precision on this CPU, in turn; and how INT8 agrees where it matters.
 
 Speed is measured on the released network with reproducible weights; agreement on the demonstration
 model, which is trained, as ``brainmvp export --precision int8`` measures it.
@@ -26,7 +26,8 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import load_task
 from brainmvp_models.templates import TemplateBank
-from brainmvp_server.inference.engines import load_engine
+from brainmvp_server.inference.cpu_precision import cpu_kind
+from brainmvp_server.inference.engines import EngineOptions, load_engine
 from brainmvp_training.checkpoint import load_network, read_checkpoint
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -38,7 +39,7 @@ STUDY = {
 
 
 def write_networks(size: str, folder: Path) -> dict[str, Path]:
-    """The same network in each precision."""
+    """The same network in each precision; bf16, where this CPU has it, is computed from fp32's."""
     task = load_task("upenn-gbm")
     write_checkpoint(size, folder / "checkpoint.pt")
     network = rewritten(load_network(read_checkpoint(folder / "checkpoint.pt"), task))
@@ -47,12 +48,16 @@ def write_networks(size: str, folder: Path) -> dict[str, Path]:
     write_onnx(HalfPrecision(network).eval(), len(task.channels), task.window, files["fp16"])
     calibration, _ = calibration_windows(task, TemplateBank({}), None)
     write_int8(files["fp32"], calibration[:2], folder / "int8.xml")
-    return {**files, "int8": folder / "int8.xml"}
+    computed_in = {"bf16": files["fp32"]} if cpu_kind() else {}
+    return {**files, **computed_in, "int8": folder / "int8.xml"}
 
 
 def seconds(files: dict[str, Path], times: int) -> dict[str, list[float]]:
     """What a window takes in each, one after the other, the first round left out."""
-    engines = {name: load_engine(path, "openvino") for name, path in files.items()}
+    engines = {
+        name: load_engine(path, "openvino", EngineOptions(bfloat16=name == "bf16"))
+        for name, path in files.items()
+    }
     window = np.random.default_rng(0).random((1, 4, 96, 96, 96), dtype=np.float32)
     taken: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(times + 1):
@@ -114,7 +119,8 @@ def main() -> None:
         say("speed")
         rows = speed_rows(options.size, options.times, Path(scratch))
     table = [
-        f"OpenVINO, network size {options.size}, one window; medians of {options.times} rounds.",
+        f"OpenVINO, network size {options.size}, one window; medians of {options.times} rounds. "
+        f"Instructions for bfloat16: {cpu_kind() or 'none'}.",
         "",
         "| precision | one window | against fp32, round by round | network |",
         "| --- | --- | --- | --- |",

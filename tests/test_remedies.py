@@ -49,6 +49,8 @@ READERS = {
     "brainmvp_clients/cli/source_options.py": ("score",),
     "brainmvp_clients/score": ("score",),
     "brainmvp_export": ("export", "build-engines"),
+    "brainmvp_export/cpu_proof.py": ("prove",),
+    "brainmvp_export/prove.py": ("prove",),
     "brainmvp_evaluation": ("evaluate",),
     "brainmvp_training": ("pretrain", "finetune"),
     "brainmvp_training/cli/synthesize.py": ("synthesize",),

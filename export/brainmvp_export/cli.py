@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from brainmvp_models.bundle import Bundle
 from brainmvp_models.command_line import as_called
 from brainmvp_models.errors import BrainMVPError, InvalidTask, InvalidVolume
 from brainmvp_models.modality import Modality, parse_modality
@@ -81,6 +83,22 @@ def export(  # long: its parameters are the options of a command
     if bundle.manifest.templates is None and any(not c.required for c in chosen.channels):
         typer.echo("no templates: a missing modality can only be filled by zeros", err=True)
     typer.echo(f"wrote {bundle.root}")
+    if precision == "bf16":
+        _prove_on_cpu(bundle, options.study)
+
+
+def _prove_on_cpu(bundle: Bundle, study: Mapping[Modality, Path]) -> None:
+    """Add the proof for this kind of CPU; the bundle is whole without one, so failure is told."""
+    from brainmvp_export.prove import Scans, add_proof
+
+    if not study:
+        typer.echo("CPUs will compute it in fp32: prove it on patients, with 'brainmvp prove'")
+        return
+    scans = Scans(named=(study,))
+    try:
+        add_proof(bundle, scans, as_called(), lambda text: typer.echo(f"  {text}", err=True))
+    except BrainMVPError as error:
+        typer.echo(f"CPUs will compute it in fp32: {error}", err=True)
 
 
 def _study(pairs: list[str]) -> dict[Modality, Path]:

@@ -18,6 +18,12 @@ RelativePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 """What a network's weights and operations are in; input and output are always float32."""
 
+CpuPrecision = Literal["auto", "fp32", "bf16"]
+"""What networks are to be computed in on CPUs; ``auto`` is bf16 where that is proved and faster."""
+
+CpuKind = Literal["amx", "avx512_bf16"]
+"""The instructions with which a CPU multiplies in bfloat16."""
+
 
 class BundleFile(Frozen):
     """One file of the bundle, beside the manifest."""
@@ -80,6 +86,44 @@ class Parity(Frozen):
     )
 
 
+class OutputAgreement(Frozen):
+    """How one output in bfloat16 agrees with itself in float32, where these modalities are real.
+
+    The worst of all studies; null where none shows enough of the output to judge it.
+    """
+
+    real: tuple[Modality, ...] = Field(min_length=1)
+    output: str = Field(description="A region, a class, or a score.")
+    studies: int = Field(ge=0, description="Studies that show enough of it.")
+    dice: float | None = Field(default=None, ge=0, le=1, description="Lowest Dice of the masks.")
+    volume_error: float | None = Field(
+        default=None, ge=0, description="Largest difference of volumes, over that in float32."
+    )
+    score_error: float | None = Field(
+        default=None, ge=0, description="Largest difference of a score, of a classification."
+    )
+
+
+class CpuProof(Frozen):
+    """That a kind of CPU may compute the network in bfloat16, and what that gains there."""
+
+    precision: Literal["bf16"] = "bf16"
+    cpu: CpuKind
+    runtime: str = Field(description="The engine and its version, for example openvino 2026.4.1.")
+    scans: Literal["given", "packaged"]
+    studies: int = Field(gt=0)
+    agreement: tuple[OutputAgreement, ...] = Field(min_length=1)
+    fp32_window_s: float = Field(gt=0, description="Seconds of a window in float32, median.")
+    window_s: float = Field(gt=0, description="The same in bfloat16, in turn with the other.")
+    command: str
+    created: str = Field(description="UTC, ISO 8601.")
+
+    @property
+    def gain(self) -> float:
+        """How many times faster than float32."""
+        return self.fp32_window_s / self.window_s
+
+
 Metric = Literal["dice", "hd95_mm", "volume_error_ml", "accuracy", "balanced_accuracy", "auc"]
 """What a subset card measures; ``docs/evaluation.md`` defines each."""
 
@@ -136,6 +180,9 @@ class Manifest(Frozen):
     parity: tuple[Parity, ...] = Field(min_length=1)
     subset_card: tuple[SubsetQuality, ...] = ()
     evaluated: Evaluated | None = None
+    cpu_proofs: tuple[CpuProof, ...] = Field(
+        default=(), description="At most one for each kind of CPU."
+    )
     demo: bool = False
 
     def expected(self, real: Collection[Modality], fill: FillPolicy) -> tuple[SubsetQuality, ...]:

@@ -23,6 +23,7 @@ from rich.table import Table
 from brainmvp_evaluation.tables import HEADLINES, TITLES, setting_of
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import BrainMVPError
+from brainmvp_models.manifest import CpuPrecision
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.commands.local import parse_policy
 
@@ -62,6 +63,10 @@ def evaluate(  # long: its parameters are the options of a command
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first cases.")] = None,
     engine: Annotated[str | None, typer.Option(help="By default the preferred one.")] = None,
+    cpu_precision: Annotated[
+        CpuPrecision,
+        typer.Option(help="On a CPU; auto is bf16 where that is proved and faster, as served."),
+    ] = "auto",
     write_card: Annotated[
         bool, typer.Option("--write-card", help="Put the figures into the bundle.")
     ] = False,
@@ -102,6 +107,7 @@ def evaluate(  # long: its parameters are the options of a command
             root=root,
             limit=limit,
             engine=engine,
+            cpu_precision=cpu_precision,
             templates=None if templates is None else _templates(templates),
             names=names,
             population=None if population is None else load_population(population),

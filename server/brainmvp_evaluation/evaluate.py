@@ -26,6 +26,7 @@ from brainmvp_evaluation.truth import read_truth
 from brainmvp_models import __version__
 from brainmvp_models.bundle import Bundle, digest_of
 from brainmvp_models.errors import InvalidDatalist, InvalidInput
+from brainmvp_models.manifest import CpuPrecision
 from brainmvp_models.population import Population
 from brainmvp_models.task import FillPolicy, RegionOutputs, ScoreOutputs, Task
 from brainmvp_models.templates import TemplateBank
@@ -65,6 +66,7 @@ class EvaluationOptions:
     root: Path | None = None
     limit: int | None = None
     engine: str | None = None
+    cpu_precision: CpuPrecision = "auto"
     templates: TemplateBank | None = None
     names: bool = False
     population: Population | None = None
@@ -157,7 +159,7 @@ def _measured(
     bundle = options.bundle
     if options.templates is not None:
         bundle = _Other(bundle.root, bundle.manifest, options.templates)
-    with Predictor.load(bundle, options.engine) as predictor:
+    with Predictor.load(bundle, options.engine, options.cpu_precision) as predictor:
         with predictor.worker.networks.acquire(bundle, CancelToken()) as network:
             subject = _subject(options, network.engine.info, datalist)
         with closing(Journal(options.out / JOURNAL, subject)) as journal:
@@ -293,7 +295,9 @@ def content_digest(bundle: Bundle) -> str:
     """``sha256:…`` of all in a manifest that can change a prediction: not its card."""
     manifest = bundle.manifest
     kept = tuple(entry for entry in manifest.files if not entry.path.endswith(".md"))
-    bare = manifest.model_copy(update={"subset_card": (), "evaluated": None, "files": kept})
+    bare = manifest.model_copy(
+        update={"subset_card": (), "evaluated": None, "cpu_proofs": (), "files": kept}
+    )
     text = bare.model_dump_json(exclude_defaults=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 

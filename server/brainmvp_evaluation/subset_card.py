@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import tempfile
-from pathlib import Path
 from typing import get_args
 
 from brainmvp_evaluation.schema import Evaluation, Figure
 from brainmvp_evaluation.tables import HEADLINES, quality_tables
-from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
+from brainmvp_models.amend import CARD, amended, with_section
+from brainmvp_models.bundle import Bundle
 from brainmvp_models.determinable import WHOLE, needs_of, not_determinable
-from brainmvp_models.durable import replace_folder
 from brainmvp_models.errors import InvalidBundle
 from brainmvp_models.manifest import Evaluated, Manifest, Metric, SubsetQuality
 from brainmvp_models.population import measured_on
 
-CARD = "card.md"
 _HEADING = "## Measured quality"
 _WHOM = "## Measured on"
 _LIMITS = "## Not determinable"
@@ -40,10 +34,7 @@ def refuse_card(bundle: Bundle, *, other_templates: bool = False, failures: int 
 
 
 def write_subset_card(bundle: Bundle, evaluation: Evaluation) -> Bundle:
-    """The bundle with the evaluation's figures in the place of its subset card.
-
-    The new version is written aside, verified and renamed; the network and the templates are not
-    touched. Name and version stay; the manifest's digest, and so the bundle's, becomes another.
+    """The bundle with the evaluation's figures in the place of its subset card; see `amended`.
 
     Raises:
         InvalidBundle: the folder cannot be written to.
@@ -73,44 +64,13 @@ def rewritten(bundle: Bundle, manifest: Manifest, card: str) -> Bundle:
     Raises:
         InvalidBundle: the folder cannot be written to.
     """
-    models = bundle.root.parent.parent
-    try:
-        with tempfile.TemporaryDirectory(prefix=".card-", dir=models) as scratch:
-            folder = Path(scratch) / bundle.root.name
-            shutil.copytree(bundle.root, folder, copy_function=_linked)
-            _replace(folder / CARD, with_limits(card, manifest))
-            files = {f.path: f for f in manifest.files} | {CARD: describe_file(folder / CARD)}
-            whole = manifest.model_copy(update={"files": tuple(files[n] for n in sorted(files))})
-            _replace(folder / MANIFEST, whole.model_dump_json(indent=2) + "\n")
-            Bundle.open(folder)
-            replace_folder(folder, bundle.root, Path(scratch).with_suffix(".replaced"))
-    except OSError as error:
-        raise InvalidBundle(
-            f"its card cannot be written ({error.strerror or type(error).__name__})",
-            remedy="Check the permissions of the model folder",
-            subject=str(bundle.root),
-        ) from None
-    return Bundle.open(bundle.root)
+    return amended(bundle, manifest, lambda _: with_limits(card, manifest))
 
 
 def card_text(bundle: Bundle) -> str:
     """The bundle's card; of one without, a heading."""
     card = bundle.root / CARD
     return card.read_text(encoding="utf-8") if card.is_file() else f"# {bundle.manifest.name}\n"
-
-
-def _linked(source: str, target: str) -> None:
-    """A hard link where the file system has them; else a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def _replace(path: Path, text: str) -> None:
-    """A new file of that name: the old one may be a link to the bundle's."""
-    path.unlink(missing_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def _line(figure: Figure) -> SubsetQuality | None:
@@ -144,7 +104,7 @@ def with_quality(card: str, evaluation: Evaluation) -> str:
             quality_tables(evaluation, HEADLINES[evaluation.kind]),
         )
     )
-    return _with_section(card, _HEADING, body)
+    return with_section(card, _HEADING, body)
 
 
 def with_limits(card: str, manifest: Manifest) -> str:
@@ -154,8 +114,8 @@ def with_limits(card: str, manifest: Manifest) -> str:
         whom = evaluated.population
         studies = max((line.studies for line in manifest.subset_card), default=0)
         body = f"{measured_on(studies, whom)[:1].upper()}{measured_on(studies, whom)[1:]}"
-        card = _with_section(card, _WHOM, f"{body}: {whom.sentence}." if whom else f"{body}.")
-    return _with_section(card, _LIMITS, _limits(manifest))
+        card = with_section(card, _WHOM, f"{body}: {whom.sentence}." if whom else f"{body}.")
+    return with_section(card, _LIMITS, _limits(manifest))
 
 
 def _limits(manifest: Manifest) -> str:
@@ -183,12 +143,3 @@ def _limits(manifest: Manifest) -> str:
 
 def _names(outputs: list[str]) -> str:
     return ", ".join("the class" if name == WHOLE else name for name in outputs)
-
-
-def _with_section(card: str, heading: str, body: str) -> str:
-    """The text with the section under a heading replaced, or added at the end."""
-    section = f"{heading}\n\n{body}"
-    old = re.compile(rf"^{re.escape(heading)}$.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-    if old.search(card):
-        return old.sub(lambda _: section + "\n\n", card, count=1).rstrip("\n") + "\n"
-    return f"{card.rstrip()}\n\n{section}\n"

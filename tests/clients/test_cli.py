@@ -104,6 +104,10 @@ def test_local_prediction_without_its_extra_says_so_and_leaves_nothing(
             ["predict", "m", "--t1", "a", "--out", "o", "--server", "http://h", "--engine", "x"],
             "--engine: has no effect with --server",
         ),
+        (
+            ["predict", "m", "--t1", "a", "--out", "o", "--server", "h", "--cpu-precision", "bf16"],
+            "--cpu-precision: has no effect with --server",
+        ),
         (["predict", "m", "--t1", "a", "--out", "o", "--server", "h:1"], "h:1: is not a server's"),
         (["models", "--server", "http://h", "--models", "d"], "--server and --models: cannot go"),
         (["predcit"], "No such command 'predcit'"),

@@ -44,6 +44,7 @@ KNOWN = (
     Command("doctor", "Say which engines can run here, and what is missing.", "server"),
     Command("export", "Turn a checkpoint into a bundle.", "export"),
     Command("build-engines", "Build what a GPU needs to run bundles, and prove it.", "server,gpu"),
+    Command("prove", "Prove that this kind of CPU may run a bundle in bfloat16.", "server,cpu"),
     Command("synthesize", "Make synthetic studies with gliomas from a real anatomy.", "train"),
     Command("pretrain", "Learn an encoder and templates from studies without labels.", "train"),
     Command("finetune", "Fine-tune a network for a task.", "train"),

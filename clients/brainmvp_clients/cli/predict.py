@@ -119,6 +119,12 @@ class PredictOptions:
         _text("FILE", "A brain mask of your own, on a series' grid; else it is looked for."),
     ] = None
     engine: Annotated[str | None, _text("NAME", "What runs the network here.")] = None
+    cpu_precision: Annotated[
+        Literal["auto", "fp32", "bf16"] | None,
+        typer.Option(
+            help="What it is computed in on this CPU; auto is bf16 where that is proved and faster."
+        ),
+    ] = None
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write probabilities too.")
     ] = False
@@ -129,9 +135,10 @@ class PredictOptions:
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False
 
     def __post_init__(self) -> None:
-        if self.server and self.engine:
+        here = {"--engine": self.engine, "--cpu-precision": self.cpu_precision}
+        if self.server and (given := [flag for flag, value in here.items() if value]):
             raise UsageProblem(
-                "has no effect with --server", remedy="Leave it out", subject="--engine"
+                "has no effect with --server", remedy="Leave it out", subject=given[0]
             )
         if self.as_job and not self.server:
             raise UsageProblem("needs a server", remedy="Name it with --server", subject="--job")
@@ -262,6 +269,7 @@ def _locally(request: PredictRequest, bars: ProgressDisplay) -> tuple[Summary, s
             brain=request.options.brain,
             probabilities=request.options.probabilities,
             engine=request.options.engine,
+            cpu_precision=request.options.cpu_precision or "auto",
             progress=bars.stage,
         )
         return read_summary(folder, server=str(bundle)), text

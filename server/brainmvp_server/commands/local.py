@@ -8,6 +8,7 @@ from typing import get_args
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle, TemplateMismatch
+from brainmvp_models.manifest import CpuPrecision
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.inference.options import Prepare
@@ -30,6 +31,7 @@ def predict(
     probabilities: bool = False,
     not_determinable: bool = False,
     engine: str | None = None,
+    cpu_precision: CpuPrecision = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> str:
     """Predict one study and write its files into ``out``; returns the summary as JSON.
@@ -38,7 +40,7 @@ def predict(
         BrainMVPError: one of its kinds.
     """
     policy = parse_policy(fill)
-    with Predictor.load(Bundle.open(bundle), engine) as predictor:
+    with Predictor.load(Bundle.open(bundle), engine, cpu_precision) as predictor:
         result = predictor.predict(
             study,
             fill=policy,

@@ -53,6 +53,11 @@ class ReadyStudy:
     sources: Mapping[Modality, Source]
     warnings: tuple[PreparationWarning, ...] = ()
 
+    @property
+    def study(self) -> Study:
+        """The series as models read them."""
+        return self.made if isinstance(self.made, Study) else self.made.study
+
     def write(self, folder: Path, shown: Path) -> WrittenStudy:
         """Write everything that was made into an empty folder.
 

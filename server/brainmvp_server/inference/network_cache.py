@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import EngineFailed
+from brainmvp_models.manifest import CpuPrecision
 from brainmvp_server.inference.batch_size import candidates, fastest_batch
 from brainmvp_server.inference.cancel import CancelToken
+from brainmvp_server.inference.cpu_precision import cpu_kind, in_bfloat16
 from brainmvp_server.inference.engines import (
     ENGINES,
     Engine,
@@ -92,6 +94,7 @@ class NetworkCache:
         load: loads a bundle's network; by default from its ONNX file.
         budget: bytes; None for no limit.
         options: how engines load networks.
+        cpu_precision: what networks of models are computed in on CPUs.
         windows: the largest batch; by default one window on a CPU, and on a GPU what is fastest.
         timeout_s: how long one batch may take.
         warm_up: run one window at load, so that the first study does not pay for it.
@@ -104,13 +107,16 @@ class NetworkCache:
         *,
         engine: str | None = None,
         options: EngineOptions = EngineOptions(),
+        cpu_precision: CpuPrecision = "auto",
         budget: int | None = None,
         windows: int | None = None,
         timeout_s: float = 120.0,
         warm_up: bool = False,
         most_hung: int = 3,
     ) -> None:
-        self._load = load or partial(_load_verified, name=engine, options=options)
+        self._load = load or partial(
+            _load_verified, name=engine, options=options, cpu_precision=cpu_precision
+        )
         self._engine = engine
         self._budget = budget
         self._windows = windows
@@ -328,8 +334,14 @@ def _seconds(bundle: Bundle, engine: GuardedEngine, windows: int) -> float:
     return min(taken[1:])
 
 
-def _load_verified(bundle: Bundle, *, name: str | None, options: EngineOptions) -> Engine:
+def _load_verified(
+    bundle: Bundle, *, name: str | None, options: EngineOptions, cpu_precision: CpuPrecision
+) -> Engine:
     """Load a network whose file still is what it was when the bundle was opened."""
     bundle.verify()
-    precision = bundle.manifest.network.precision
-    return load_engine(bundle.forms, name, replace(options, precision=precision))
+    own = replace(
+        options,
+        precision=bundle.manifest.network.precision,
+        bfloat16=in_bfloat16(bundle, name, cpu_precision, cpu_kind()),
+    )
+    return load_engine(bundle.forms, name, own)

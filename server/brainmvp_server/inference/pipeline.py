@@ -95,7 +95,7 @@ class StudyPipeline:
         manifest = self.bundle.manifest
         expected = manifest.expected(channels.real, self.options.policy(task))
         seconds = self.stopwatch.seconds
-        self.worker.study_done(manifest.name, seconds)
+        self.worker.study_done(manifest.name, seconds, engine.precision)
         return Result(
             manifest=manifest,
             bundle_digest=self.bundle.digest,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import DuplicateModality, InvalidBundle
+from brainmvp_models.manifest import CpuPrecision
 from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_models.task import FillPolicy, Task
 from brainmvp_models.templates import TemplateBank, minmax_scaled
@@ -83,12 +84,22 @@ class Predictor:
         self._own_worker = False
 
     @classmethod
-    def load(cls, path: str | Path | Bundle, engine: str | None = None) -> Self:
+    def load(
+        cls,
+        path: str | Path | Bundle,
+        engine: str | None = None,
+        cpu_precision: CpuPrecision = "auto",
+    ) -> Self:
         """Open a bundle, verify it and load its network, with a worker of its own.
+
+        Args:
+            cpu_precision: what the network is computed in on a CPU: ``auto`` is bf16 where the
+                bundle has a proof for this kind of CPU by which it is faster, else fp32.
 
         Raises:
             InvalidBundle: its schema or a digest does not hold, or it is no model.
-            EngineUnavailable: the engine is not installed or refuses the network.
+            EngineUnavailable: the engine is not installed or refuses the network, or bf16 was asked
+                for and cannot be had.
         """
         bundle = path if isinstance(path, Bundle) else Bundle.open(Path(path))
         if bundle.manifest.kind != "model":
@@ -97,7 +108,7 @@ class Predictor:
                 remedy="Give the bundle of a model",
                 subject=bundle.manifest.name,
             )
-        networks = NetworkCache(engine=engine)
+        networks = NetworkCache(engine=engine, cpu_precision=cpu_precision)
         with networks.acquire(bundle, CancelToken()):
             predictor = cls(bundle, Worker(networks))
         predictor._own_worker = True

@@ -50,8 +50,11 @@ class WorkerObserver(Protocol):
         """An engine failed, and a fresh one took its place."""
         ...
 
-    def study_done(self, model: str, seconds: Mapping[str, float]) -> None:
-        """A study was brought through all stages, which took so many seconds."""
+    def study_done(self, model: str, seconds: Mapping[str, float], precision: str) -> None:
+        """A study was brought through all stages, which took so many seconds.
+
+        Its network was computed in ``precision``.
+        """
         ...
 
 
@@ -116,10 +119,10 @@ class Worker:
             with self._changed:
                 self._queue.remove(run)
 
-    def study_done(self, model: str, seconds: Mapping[str, float]) -> None:
+    def study_done(self, model: str, seconds: Mapping[str, float], precision: str) -> None:
         """Tell the observer, if there is one."""
         if self._observer is not None:
-            self._observer.study_done(model, seconds)
+            self._observer.study_done(model, seconds, precision)
 
     def close(self, patience_s: float = 5.0) -> None:
         """End, and free the networks; studies under way end with :class:`ServiceClosing`.

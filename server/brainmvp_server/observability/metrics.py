@@ -68,6 +68,12 @@ PROBLEMS = Family(
     ("code",),
 )
 STUDIES = Family("brainmvp_studies", "counter", "Studies done.", ("model",))
+STUDIES_IN = Family(
+    "brainmvp_studies_by_precision",
+    "counter",
+    "Studies done, by what their network was computed in.",
+    ("model", "precision"),
+)
 STAGE_SECONDS = Family(
     "brainmvp_stage_seconds",
     "histogram",
@@ -168,11 +174,11 @@ JOBS_GIVEN_BACK = Family(
 BUILD = Family("brainmvp_build_info", "gauge", "The version that runs; always 1.", ("version",))
 
 FAMILIES = (
-    REQUESTS, REQUEST_SECONDS, IN_FLIGHT, PROBLEMS, STUDIES, STAGE_SECONDS, WINDOWS, BATCH_FILL,
-    BATCH_SECONDS, ENGINES_REPLACED, ENGINES_HUNG, WAITING, ADMITTED, STUDY_BYTES, STUDY_BUDGET,
-    NETWORK_BYTES, NETWORK_LOADS, NETWORK_UNLOADS, MODELS, MODELS_REFUSED, READY, JOBS,
-    JOBS_OLDEST, JOBS_GIVEN_BACK, BUILD, PREPARATIONS, PREPARATION_WARNINGS, MOVED_MM, SIMILARITY,
-    BRAIN_ML, BRAIN_AGREEMENT, TURNED_DEGREES,
+    REQUESTS, REQUEST_SECONDS, IN_FLIGHT, PROBLEMS, STUDIES, STUDIES_IN, STAGE_SECONDS, WINDOWS,
+    BATCH_FILL, BATCH_SECONDS, ENGINES_REPLACED, ENGINES_HUNG, WAITING, ADMITTED, STUDY_BYTES,
+    STUDY_BUDGET, NETWORK_BYTES, NETWORK_LOADS, NETWORK_UNLOADS, MODELS, MODELS_REFUSED, READY,
+    JOBS, JOBS_OLDEST, JOBS_GIVEN_BACK, BUILD, PREPARATIONS, PREPARATION_WARNINGS, MOVED_MM,
+    SIMILARITY, BRAIN_ML, BRAIN_AGREEMENT, TURNED_DEGREES,
 )  # fmt: skip
 """Every metric of ours; those of the process come from the Prometheus client."""
 
@@ -191,6 +197,7 @@ class Metrics:
         self._in_flight = Gauge(IN_FLIGHT.name, IN_FLIGHT.help, registry=registry)
         self._problems = _counter(PROBLEMS, registry)
         self._studies = _counter(STUDIES, registry)
+        self._studies_in = _counter(STUDIES_IN, registry)
         self._stages = _histogram(STAGE_SECONDS, registry)
         self._windows = _counter(WINDOWS, registry)
         self._fill = _histogram(BATCH_FILL, registry)
@@ -238,9 +245,10 @@ class Metrics:
         """An engine failed, and a fresh one took its place."""
         self._replaced.labels(model).inc()
 
-    def study_done(self, model: str, seconds: Mapping[str, float]) -> None:
-        """A study was brought through all stages."""
+    def study_done(self, model: str, seconds: Mapping[str, float], precision: str) -> None:
+        """A study was brought through all stages, its network in ``precision``."""
         self._studies.labels(model).inc()
+        self._studies_in.labels(model, precision).inc()
         for stage, spent in seconds.items():
             self._stages.labels(model, stage).observe(spent)
 

@@ -96,9 +96,14 @@ class Catalogue:
         ) and self.defaults == other.defaults
 
     @property
+    def all(self) -> tuple[Bundle, ...]:
+        """Every version of every model."""
+        return tuple(b for versions in self.bundles.values() for b in versions.values())
+
+    @property
     def digests(self) -> frozenset[str]:
         """The digests of all bundles that are served."""
-        return frozenset(b.digest for versions in self.bundles.values() for b in versions.values())
+        return frozenset(bundle.digest for bundle in self.all)
 
     def models(self) -> Models:
         """Every model in its default version, and what was refused."""

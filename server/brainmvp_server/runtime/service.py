@@ -11,6 +11,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle, ServiceClosing
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.checked_study import CheckedStudy, check_study
+from brainmvp_server.inference.cpu_precision import check_cpu_precision, cpu_kind
 from brainmvp_server.inference.engines import EngineOptions, check_engine
 from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.options import PredictOptions
@@ -21,6 +22,7 @@ from brainmvp_server.preparation.atlas import site_atlas
 from brainmvp_server.preparation.brain_network import BrainNetworks, working_bytes
 from brainmvp_server.preparation.observer import PreparationObserver
 from brainmvp_server.preparation.stage import Means, StudyPreparation
+from brainmvp_server.repository.catalogue import Catalogue
 from brainmvp_server.repository.model_repository import ModelRepository
 from brainmvp_server.runtime.admission import Admission
 from brainmvp_server.runtime.received_study import GivenStudy, Prediction, ReceivedStudy
@@ -37,7 +39,8 @@ class Service:
 
     Raises:
         InvalidBundle: there is no model folder.
-        EngineUnavailable: the engine is not installed, or its GPU is not here.
+        EngineUnavailable: the engine is not installed, its GPU is not here, or a bundle is to be
+            computed in bfloat16 and cannot be.
         InvalidSettings: the scratch folder or the atlas cannot be used.
     """
 
@@ -49,7 +52,11 @@ class Service:
                 remedy="Give the folder that holds the bundles with --models",
                 subject=str(folder),
             )
-        check_engine(settings.worker.engine)  # now, not at the first study
+        worker = settings.worker
+        check_engine(worker.engine)  # now, not at the first study
+        if worker.cpu_precision == "bf16":
+            bundles = Catalogue.read(folder).all
+            check_cpu_precision("bf16", worker.engine, bundles, cpu_kind())
         limits, atlas = settings.limits, settings.worker.atlas
         own_atlas = None if atlas is None else site_atlas(atlas, limits.volume)
         self.settings = settings
@@ -192,6 +199,7 @@ def _worker(settings: Settings, observer: WorkerObserver | None) -> Worker:
     networks = NetworkCache(
         engine=worker.engine,
         options=EngineOptions(worker.engine_cache, worker.engine_build, worker.batch),
+        cpu_precision=worker.cpu_precision,
         budget=worker.networks_mb << 20 if worker.networks_mb else None,
         windows=worker.batch,
         timeout_s=worker.engine_s,

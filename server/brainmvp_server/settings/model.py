@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from brainmvp_models.manifest import CpuPrecision
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.observability.logs import Format, Level
 
@@ -155,6 +156,12 @@ class WorkerSettings(Group):
         default=True,
         description="Build what is missing for this GPU, driver and version, which takes minutes; "
         "else refuse to load the network.",
+    )
+    cpu_precision: CpuPrecision = Field(
+        default="auto",
+        description="What networks are computed in on CPUs: fp32; auto, which is bf16 where a "
+        "bundle has a proof for this kind of CPU by which it is faster; or bf16, which is refused "
+        "where a bundle has no proof or the CPU no instructions for it.",
     )
     studies: int = Field(default=4, ge=1, description="Studies worked on at once.")
     batch: int | None = Field(

@@ -74,6 +74,7 @@ class EngineOptions:
         build: build what the cache does not hold, which takes minutes; else refuse to load.
         windows: the largest batch that will come.
         precision: what the network's file is in.
+        bfloat16: compute in bfloat16 on a CPU, where the engine can.
         hardware_compatible: let a plan run on other GPUs of the same compute capability.
         version_compatible: let a plan run in later versions of TensorRT.
     """
@@ -82,6 +83,7 @@ class EngineOptions:
     build: bool = True
     windows: int | None = None
     precision: Precision = "fp32"
+    bfloat16: bool = False
     hardware_compatible: bool = False
     version_compatible: bool = False
 
@@ -104,6 +106,7 @@ class EngineSpec:
         extra: the extra that installs it.
         reads: the kinds of network file it loads.
         precisions: of the networks it runs.
+        bfloat16: whether it can compute any network but an INT8 one in bfloat16, on a CPU that can.
         on_gpu: whether it needs an NVIDIA GPU.
         gpu: the module of this package whose ``gpu_here`` refuses a machine without one.
         at_work: what it takes a window, in the tensors its network keeps alive
@@ -115,6 +118,7 @@ class EngineSpec:
     extra: str = "cpu"
     reads: tuple[str, ...] = (".onnx",)
     precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    bfloat16: bool = False
     on_gpu: bool = False
     gpu: str = "cuda"
     at_work: float = USUAL_AT_WORK
@@ -153,6 +157,7 @@ ENGINES: dict[str, EngineSpec] = {
         "openvino_engine",
         reads=(".onnx", ".xml"),
         precisions=("fp32", "fp16", "bf16", "int8"),
+        bfloat16=True,
     ),
     "onnxruntime": EngineSpec(("onnxruntime",), "onnxruntime_engine", at_work=4.5),
     "torch": EngineSpec(
@@ -207,7 +212,7 @@ def load_engine(
     Raises:
         EngineUnavailable: unknown, not installed, without its device, or it refuses the network.
     """
-    chosen, form = _chosen(_forms(network), name, options.precision)
+    chosen, form = chosen_form(_forms(network), name, options.precision)
     module: Any = import_module(f"{__package__}.{ENGINES[chosen].file}")
     try:
         engine: Engine = module.load(form, chosen, options)
@@ -276,7 +281,12 @@ def _forms(network: Path | Sequence[Path]) -> Sequence[Path]:
     return (network,) if isinstance(network, Path) else network
 
 
-def _chosen(forms: Sequence[Path], name: str | None, precision: Precision) -> tuple[str, Path]:
+def chosen_form(forms: Sequence[Path], name: str | None, precision: Precision) -> tuple[str, Path]:
+    """The engine that runs a network, and the one of its forms that it reads; see `load_engine`.
+
+    Raises:
+        EngineUnavailable: no such engine, not installed, or it takes none of the forms.
+    """
     chosen = chosen_engine(name)
     form = ENGINES[chosen].form(forms, precision)
     if form is None and name is None and not ENGINES[chosen].on_gpu:
