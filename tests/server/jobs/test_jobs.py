@@ -299,7 +299,7 @@ def test_the_command_posts_a_job_and_fetches_it_and_ctrl_c_cancels_it(
     done = subprocess.run(
         predict(steady, small_study, tmp_path / "out"), capture_output=True, text=True, timeout=180
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr  # of a T1 alone nobody can tell what enhances
     assert json.loads(done.stdout)["model"] == "swift"
     assert (tmp_path / "out" / "mask.nii.gz").exists()
     again = subprocess.run(
