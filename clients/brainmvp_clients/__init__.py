@@ -1,8 +1,8 @@
 """Carries studies to a BrainMVP server and brings the results back.
 
 ``Client`` and ``AsyncClient`` share their verbs: ``models``, ``model``, ``ready``, ``identify``,
-``predict``, ``mask``, ``results``; and for jobs ``submit``, ``jobs``, ``job``, ``job_results`` and
-``end_job``. They import httpx and pydantic, nothing of the server.
+``predict``, ``mask``, ``results``, ``compare``; and for jobs ``submit``, ``jobs``, ``job``,
+``job_results`` and ``end_job``. They import httpx and pydantic, nothing of the server.
 """
 
 from brainmvp_clients.aclient import AsyncClient
@@ -27,6 +27,7 @@ from brainmvp_clients.answers import (
     Summary,
 )
 from brainmvp_clients.client import Client
+from brainmvp_clients.comparisons import Comparison
 from brainmvp_clients.dicom import DicomOptions
 from brainmvp_clients.errors import (
     ClientError,
@@ -38,6 +39,7 @@ from brainmvp_clients.errors import (
     ServerUnreachable,
     UnexpectedAnswer,
 )
+from brainmvp_clients.upload import Times
 
 __all__ = [
     "AsyncClient",
@@ -45,6 +47,7 @@ __all__ = [
     "Channel",
     "Client",
     "ClientError",
+    "Comparison",
     "DicomOptions",
     "Engine",
     "ExpectedQuality",
@@ -68,5 +71,6 @@ __all__ = [
     "Structure",
     "SubsetQuality",
     "Summary",
+    "Times",
     "UnexpectedAnswer",
 ]

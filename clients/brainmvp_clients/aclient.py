@@ -14,11 +14,20 @@ from anyio import sleep, to_thread
 
 from brainmvp_clients import wire
 from brainmvp_clients.answers import Catalogue, Findings, Job, JobList, Model, Summary, parse
-from brainmvp_clients.archive import unpack
+from brainmvp_clients.archive import unpack, unpack_comparison
+from brainmvp_clients.comparisons import Comparison
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import ServerUnreachable
 from brainmvp_clients.result_files import append, check_gzip, scratch, staged_file, staged_folder
-from brainmvp_clients.upload import ModalityFiles, OnUpload, StudyPath, Upload, open_upload
+from brainmvp_clients.upload import (
+    ModalityFiles,
+    OnUpload,
+    StudyPath,
+    Times,
+    Upload,
+    open_times,
+    open_upload,
+)
 from brainmvp_clients.wire import Call
 
 
@@ -208,6 +217,39 @@ class AsyncClient:
                     async for chunk in answer.aiter_bytes(wire.CHUNK):
                         await to_thread.run_sync(save, chunk)
             return await to_thread.run_sync(partial(unpack, archive, folder, server=self.server))
+
+    async def compare(
+        self,
+        times: Times,
+        *,
+        model: str | None = None,
+        version: str | None = None,
+        into: StudyPath | None = None,
+        dicom: DicomOptions = AS_SERVED,
+        overwrite: bool = False,
+        on_upload: OnUpload | None = None,
+    ) -> Comparison:
+        """What changed between two studies of a patient, lesion by lesion.
+
+        ``model`` draws the masks of studies that come without. ``into`` is a folder for summary,
+        picture and report; it is written as that of :meth:`results` is.
+        """
+        if into is None:
+            call = wire.compare_call(model, version, dicom=dicom)
+            with open_times(times, on_upload) as upload:
+                return parse(Comparison, await self._text(call, upload), subject=self.server)
+        call = wire.compare_call(model, version, accept=wire.ZIP, dicom=dicom)
+        with (
+            staged_folder(Path(into), overwrite=overwrite) as folder,
+            scratch(folder) as archive,
+        ):
+            save = partial(append, archive, target=folder, server=self.server)
+            with open_times(times, on_upload) as upload:
+                async with self._answer(call, upload) as answer:
+                    async for chunk in answer.aiter_bytes(wire.CHUNK):
+                        await to_thread.run_sync(save, chunk)
+            read = partial(unpack_comparison, archive, folder, server=self.server)
+            return await to_thread.run_sync(read)
 
     async def submit(
         self,

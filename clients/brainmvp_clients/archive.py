@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import IO
 
 from brainmvp_clients.answers import Summary, parse
+from brainmvp_clients.comparisons import Comparison
 from brainmvp_clients.errors import UnexpectedAnswer
 from brainmvp_clients.result_files import (
     CHANNELS,
+    COMPARISON,
+    COMPARISON_FILES,
     DICOM_OBJECT,
     MASK,
     MAX_BYTES,
@@ -52,6 +55,24 @@ def unpack(archive: IO[bytes], folder: Path, *, server: str) -> Summary:
         UnexpectedAnswer: the archive is damaged, lacks a result, or holds anything but results.
         LocalFileError: the disk refuses a file.
     """
+    _unpack(archive, folder, server=server)
+    return read_summary(folder, server=server)
+
+
+def unpack_comparison(archive: IO[bytes], folder: Path, *, server: str) -> Comparison:
+    """Unpack a comparison into ``folder``, which is empty, and read its summary.
+
+    Raises:
+        UnexpectedAnswer, LocalFileError: as for :func:`unpack`.
+    """
+    _unpack(archive, folder, server=server)
+    path = folder / COMPARISON
+    if not path.is_file():
+        raise _unexpected(f"a comparison without {COMPARISON}", server)
+    return parse(Comparison, path.read_bytes(), subject=server)
+
+
+def _unpack(archive: IO[bytes], folder: Path, *, server: str) -> None:
     archive.seek(0)
     try:
         with zipfile.ZipFile(archive) as zipped:
@@ -63,7 +84,6 @@ def unpack(archive: IO[bytes], folder: Path, *, server: str) -> Summary:
                 _extract(zipped, member, folder)
     except _DAMAGED:
         raise _unexpected("a zip that is damaged or cut short", server) from None
-    return read_summary(folder, server=server)
 
 
 def read_summary(folder: Path, *, server: str) -> Summary:
@@ -100,7 +120,7 @@ def _is_plain(member: zipfile.ZipInfo) -> bool:
     kind = stat.S_IFMT(member.external_attr >> 16)
     return (
         name == member.orig_filename
-        and (name in RESULT_FILES or any(p.fullmatch(name) for p in _OTHERS))
+        and (name in RESULT_FILES | COMPARISON_FILES or any(p.fullmatch(name) for p in _OTHERS))
         and kind in (0, stat.S_IFREG)
         and not member.flag_bits & 0x1
         and member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -24,8 +24,10 @@ PREPARATION = "preparation.png"
 CHANNELS = "channels"
 PROBABILITIES = "probabilities"
 RESULT_FILES = frozenset({MASK, SUMMARY, PREVIEW, REPORT, PREPARATION})
-RESULT_NAMES = RESULT_FILES | {PROBABILITIES, CHANNELS}
-"""All that a folder of results holds, beside DICOM objects."""
+COMPARISON = "comparison.json"
+COMPARISON_FILES = frozenset({COMPARISON, "comparison.png", "comparison.html"})
+RESULT_NAMES = COMPARISON_FILES | RESULT_FILES | {PROBABILITIES, CHANNELS}
+"""All that a folder of results or of a comparison holds, beside DICOM objects."""
 
 DICOM_OBJECT = re.compile(r"[a-z][a-z0-9_-]{0,62}\.dcm")
 """The names of DICOM objects among results."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,7 @@ class Part:
     file: IO[bytes]
     size: int
     header: bytes
+    boundary: str
 
 
 @dataclass(frozen=True)
@@ -121,16 +122,67 @@ def open_upload(
     """
     if not study:
         raise ValueError("the study is empty: give at least one modality, as {'t1': 't1.nii.gz'}")
+    mask = {} if brain is None else {BRAIN: brain}
+    with _opened([(name, name, path) for name, path in {**study, **mask}.items()]) as parts:
+        yield Upload(parts[0].boundary, parts, on_upload)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Two studies of a patient, or two results, as :meth:`Client.compare` takes them.
+
+    Attributes:
+        before, after: modality name to file, or ``files`` to one zip of a study or of a result.
+        masks: of two studies, made elsewhere; the earlier first.
+        studies: what two results were made of, each as ``before`` is given.
+    """
+
+    before: ModalityFiles
+    after: ModalityFiles
+    masks: tuple[StudyPath, StudyPath] | None = None
+    studies: tuple[ModalityFiles, ModalityFiles] | None = None
+
+
+@contextmanager
+def open_times(times: Times, on_upload: OnUpload | None = None) -> Iterator[Upload]:
+    """The files of a comparison, open for the time of one request.
+
+    Raises:
+        ValueError: a study is empty, or a key is no modality's name.
+        LocalFileError: a file is missing, empty or unreadable.
+    """
+    named = [("before", times.before), ("after", times.after)]
+    if times.studies is not None:
+        named += zip(("study_before", "study_after"), times.studies, strict=True)
+    if not all(study for _, study in named):
+        raise ValueError("a study is empty: give at least one modality, as {'t1': 't1.nii.gz'}")
+    files = [(part, name, path) for part, study in named for name, path in study.items()]
+    if times.masks is not None:
+        files += [
+            (part, part, path)
+            for part, path in zip(("mask_before", "mask_after"), times.masks, strict=True)
+        ]
+    with _opened(files) as parts:
+        yield Upload(parts[0].boundary, parts, on_upload)
+
+
+@contextmanager
+def _opened(files: Sequence[tuple[str, str, StudyPath]]) -> Iterator[tuple[Part, ...]]:
+    """Open parts: of each its name, what its file is called instead of its own name, its path.
+
+    Raises:
+        ValueError: a name is no modality's.
+        LocalFileError: a file is missing, empty or unreadable.
+    """
     boundary = secrets.token_hex(16)
-    with ExitStack() as files:
+    with ExitStack() as stack:
         parts = []
-        mask = {} if brain is None else {BRAIN: brain}
-        for modality, path in {**study, **mask}.items():
-            if not _NAME.fullmatch(modality):
-                raise ValueError(f"{modality!r} is not a modality's name")
-            file = files.enter_context(open_volume(Path(path), modality))
-            parts.append(_part(modality, file, Path(path), boundary))
-        yield Upload(boundary, tuple(parts), on_upload)
+        for part, name, path in files:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a modality's name")
+            file = stack.enter_context(open_volume(Path(path), name))
+            parts.append(_part(part, name, file, Path(path), boundary))
+        yield tuple(parts)
 
 
 def open_volume(path: Path, modality: str) -> IO[bytes]:
@@ -154,8 +206,8 @@ def open_volume(path: Path, modality: str) -> IO[bytes]:
         raise _unreadable(error, subject) from None
 
 
-def _part(modality: str, file: IO[bytes], path: Path, boundary: str) -> Part:
-    subject = f"{modality} ({path})"
+def _part(part: str, name: str, file: IO[bytes], path: Path, boundary: str) -> Part:
+    subject = f"{name} ({path})"
     try:
         size = os.fstat(file.fileno()).st_size
         start = file.read(132)
@@ -170,10 +222,10 @@ def _part(modality: str, file: IO[bytes], path: Path, boundary: str) -> Part:
     )
     header = (
         f"--{boundary}\r\n"
-        f'Content-Disposition: form-data; name="{modality}"; filename="{modality}{ending}"\r\n'
+        f'Content-Disposition: form-data; name="{part}"; filename="{name}{ending}"\r\n'
         f"Content-Type: {media}\r\n\r\n"
     )
-    return Part(modality, file, size, header.encode())
+    return Part(name, file, size, header.encode(), boundary)
 
 
 def _read(part: Part, count: int) -> bytes:

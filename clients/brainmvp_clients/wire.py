@@ -104,6 +104,14 @@ def identify_call(dicom: DicomOptions) -> Call:
     return Call("/v1/studies/identify", dicom.reading, method="POST")
 
 
+def compare_call(
+    model: str | None, version: str | None, *, accept: str = JSON, dicom: DicomOptions
+) -> Call:
+    """Asks what changed between two studies."""
+    params = {**_given(model=model, version=version), **dicom.reading}
+    return Call("/v1/compare", params, accept, "POST")
+
+
 def job_post(
     model: str,
     version: str | None,

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from brainmvp_clients import answers
+from brainmvp_clients import answers, comparisons
 from brainmvp_clients.answers import Answer
-from brainmvp_clients.result_files import RESULT_FILES
+from brainmvp_clients.result_files import COMPARISON_FILES, RESULT_FILES
 from brainmvp_server.api.app import create_app
+from brainmvp_server.comparison import files as comparison
 from brainmvp_server.results import files
 from brainmvp_server.settings import Settings
 
@@ -37,12 +38,18 @@ SCHEMA_OF: dict[type[Answer], str] = {
     answers.MovedSeries: "MovedSeries",
     answers.PreparationDone: "PreparationDone",
     answers.Summary: "Summary",
+    comparisons.VisitCompared: "VisitCompared",
+    comparisons.AlignmentDone: "AlignmentDone",
+    comparisons.FigureChange: "FigureChange",
+    comparisons.LesionCompared: "LesionCompared",
+    comparisons.StructureCompared: "StructureCompared",
+    comparisons.Comparison: "ComparisonSummary",
     answers.JobProgress: "JobProgress",
     answers.JobError: "JobError",
     answers.Job: "Job",
     answers.JobList: "Jobs",
 }
-WITHOUT_A_MODEL = frozenset({"Modality", "Priority", "Space", "State", "Problem"})
+WITHOUT_A_MODEL = frozenset({"Modality", "Priority", "Space", "State", "Problem", "Status"})
 """Lists of words, and the problem, which is an error of the client."""
 Schema = Mapping[str, Any]
 
@@ -122,7 +129,7 @@ def test_a_model_has_every_field_that_is_served_with_its_type(
 def test_every_model_and_every_schema_stands_in_the_table(schemas: Schema) -> None:
     models = {
         kind
-        for kind in vars(answers).values()
+        for kind in (*vars(answers).values(), *vars(comparisons).values())
         if isinstance(kind, type) and issubclass(kind, Answer) and kind is not Answer
     }
     assert models == set(SCHEMA_OF)
@@ -166,3 +173,5 @@ def test_every_file_of_a_result_that_the_service_sends_is_taken() -> None:
     """A client refuses a zip that holds anything else."""
     sent = {files.MASK, files.SUMMARY, files.PREVIEW, files.REPORT, files.PREPARATION}
     assert sent == RESULT_FILES
+    compared = {comparison.SUMMARY, comparison.PICTURE, comparison.REPORT}
+    assert compared == COMPARISON_FILES

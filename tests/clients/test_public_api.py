@@ -20,6 +20,7 @@ def test_public_names_do_not_change_by_accident() -> None:
         "Channel",
         "Client",
         "ClientError",
+        "Comparison",
         "DicomOptions",
         "Engine",
         "ExpectedQuality",
@@ -43,6 +44,7 @@ def test_public_names_do_not_change_by_accident() -> None:
         "Structure",
         "SubsetQuality",
         "Summary",
+        "Times",
         "UnexpectedAnswer",
     ]
     assert all(hasattr(brainmvp_clients, name) for name in brainmvp_clients.__all__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -50,12 +51,7 @@ def negotiate(accept: str | None, task: Task, *, probabilities: bool) -> Form:
         NotAcceptable: it asks for none of ours, for the mask of a classifier, or for probability
             maps in a form that cannot hold them.
     """
-    form = _preferred(accept)
-    if form is None:
-        raise NotAcceptable(
-            "no answer of the asked-for type can be given",
-            remedy=f"Accept one of: {', '.join(f.value for f in Form)}",
-        )
+    form = preferred(accept, tuple(Form))
     if form in (Form.NIFTI, Form.GZIP) and task.kind == "classification":
         raise NotAcceptable(
             "the model classifies, it has no mask", remedy="Accept application/json"
@@ -142,22 +138,30 @@ class _Range:
         return int(self.media == "*/*")
 
 
-def _preferred(accept: str | None) -> Form | None:
-    """The best of ours by quality, then by order in the header.
+def preferred(accept: str | None, forms: Sequence[Form]) -> Form:
+    """The best of some forms by quality, then by order in the header; the first is the default.
 
     A form's quality is that of the range that names it most closely (RFC 9110, section 12.5.1): it
     may be refused beside a range that takes anything.
+
+    Raises:
+        NotAcceptable: it asks for none of them.
     """
     if not accept or not accept.strip():
-        return Form.JSON
+        return forms[0]
     ranges = list(map(_range, accept.split(",")))
     best: tuple[float, int] = (0.0, 0)
     chosen = None
-    for form in Form:
+    for form in forms:
         place = max(range(len(ranges)), key=lambda n: (ranges[n].covers(form), -n))
         rank = (ranges[place].quality, -place)
         if ranges[place].covers(form) and rank[0] > 0 and (chosen is None or rank > best):
             best, chosen = rank, form
+    if chosen is None:
+        raise NotAcceptable(
+            "no answer of the asked-for type can be given",
+            remedy=f"Accept one of: {', '.join(form.value for form in forms)}",
+        )
     return chosen
 
 

@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from brainmvp_models import __version__
 from brainmvp_server.api import problems, security
 from brainmvp_server.api.access import AccessLog
+from brainmvp_server.api.comparisons import build_compare_router
 from brainmvp_server.api.head_method import HeadLikeGet
 from brainmvp_server.api.lifecycle import Lifecycle
 from brainmvp_server.api.metrics import build_metrics_router, readings
@@ -74,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(build_model_router(service.repository))
         app.include_router(build_predict_router(service, requests))
         app.include_router(build_study_router(service, requests))
+        app.include_router(build_compare_router(service, requests))
         if lifecycle.backend is not None:
             from brainmvp_server.api.jobs import build_job_router
 

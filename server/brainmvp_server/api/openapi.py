@@ -15,7 +15,7 @@ PROBLEM: dict[str, Any] = {
     "model": Problem,
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
-_FILE = {"type": "string", "format": "binary"}
+FILE = {"type": "string", "format": "binary"}
 UPLOAD: dict[str, Any] = {
     "required": True,
     "content": {
@@ -27,26 +27,26 @@ UPLOAD: dict[str, Any] = {
                 "properties": {
                     **{
                         modality.value: {
-                            **_FILE,
+                            **FILE,
                             "description": f"The {modality.value} volume: NIfTI (.nii or .nii.gz), "
                             "or one DICOM series as a zip",
                         }
                         for modality in Modality
                     },
                     BRAIN: {
-                        **_FILE,
+                        **FILE,
                         "description": "A brain mask to be taken instead of one that is looked "
                         "for: NIfTI, 1 inside and 0 outside, on the grid of one of the series",
                     },
                     "files": {
                         "type": "array",
-                        "items": _FILE,
+                        "items": FILE,
                         "description": "Files to be identified: DICOM, NIfTI, or zips of them",
                     },
                 },
             }
         },
-        'multipart/related; type="application/dicom"': {"schema": _FILE},
+        'multipart/related; type="application/dicom"': {"schema": FILE},
     },
 }
 """A study, as parts named by modality or as files to be identified."""

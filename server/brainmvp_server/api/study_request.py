@@ -19,8 +19,9 @@ from fastapi import Request
 
 from brainmvp_models.errors import ServiceClosing, StudyCancelled
 from brainmvp_server.api.openapi import owner_of
+from brainmvp_server.api.parts import Shelf, UploadLimits, receive
 from brainmvp_server.api.request_resources import resources_of
-from brainmvp_server.api.uploads import PartNames, Upload, UploadLimits, receive_study
+from brainmvp_server.api.uploads import PartNames, Upload, receive_study
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.runtime.scratch import Scratch
 from brainmvp_server.runtime.service import Service
@@ -37,7 +38,7 @@ class StudyRequests:
     def __init__(self, service: Service) -> None:
         limits = service.settings.limits
         self._service = service
-        self._limits = UploadLimits(
+        self.limits = UploadLimits(
             limits.upload_bytes, limits.upload_parts, limits.upload_files, limits.upload_s
         )
         self._disk = CapacityLimiter(_DISK_THREADS)
@@ -58,7 +59,7 @@ class StudyRequests:
         resources.enter_context(service.admission.request(owner_of(request)))
         cancel = resources.enter_context(service.study())
         folder = await resources.enter_async_context(self._folder(service.scratch))
-        return StudyRequest(request, folder, cancel, self._limits, self._disk, self._workers)
+        return StudyRequest(request, folder, cancel, self.limits, self._disk, self._workers)
 
     async def folder(self, request: Request) -> Path:
         """A folder for an answer that is packed from files, until it has been taken."""
@@ -90,7 +91,7 @@ class StudyRequest:
     request: Request
     folder: Path
     cancel: CancelToken
-    _limits: UploadLimits
+    limits: UploadLimits
     _disk: CapacityLimiter
     _workers: CapacityLimiter
 
@@ -100,7 +101,15 @@ class StudyRequest:
         Raises:
             BrainMVPError: see :func:`receive_study`.
         """
-        return await receive_study(self.request, self.folder, self._limits, self._disk, names)
+        return await receive_study(self.request, self.folder, self.limits, self._disk, names)
+
+    async def parts(self, shelf: Callable[[bool], Shelf[T]]) -> T:
+        """What came otherwise than as one study, written into the folder.
+
+        Raises:
+            BrainMVPError: see :func:`receive`.
+        """
+        return await receive(self.request, shelf, self.limits, self._disk)
 
     async def work(self, work: Callable[[], T]) -> T:
         """What ``work`` gives, in a thread; ``cancel`` is told when the client leaves.

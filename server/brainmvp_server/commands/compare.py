@@ -14,7 +14,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import BrainMVPError, InvalidInput
 from brainmvp_server.commands.prepared_files import check_place, written_whole
 from brainmvp_server.comparison.change import Thresholds
-from brainmvp_server.comparison.compare import Comparison
+from brainmvp_server.comparison.compare import TIMES, Comparison
 from brainmvp_server.comparison.compare import compare as compared
 from brainmvp_server.comparison.files import comparison_json, write_files
 from brainmvp_server.comparison.given import GivenFiles, GivenTime, Reading
@@ -181,6 +181,6 @@ def _compared(
             yield BrainNetworks(worker)
 
         reading = Reading(held.enter_context(scratch.folder()), predict if predictor else None)
-        before, after = times
-        there, here = reading.time(before, "before"), reading.time(after, "after")
-        return compared(there, here, finding_brains, thresholds)
+        looked = [reading.look(time, name) for time, name in zip(times, TIMES, strict=True)]
+        before, after = (one.visit() for one in looked)
+        return compared(before, after, finding_brains, thresholds)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from brainmvp_models.errors import RegistrationFailed
 from brainmvp_models.modality import Modality
 from brainmvp_server.comparison.visit import Visit
 from brainmvp_server.imaging.study import same_grid
@@ -65,10 +66,26 @@ def align(
             for series, visit, brain in zip((one, other), (before, after), brains, strict=True)
         ]
         found = register(Pyramid(one, masks[0]), Pyramid(other, masks[1]))
-        check_belongs(one, other, found.to_moving)
+        _check_one_head(one, other, found)
         between = found.to_moving
     to_before = _within(before, one).inverse.after(between).after(_within(after, other))
     return Alignment(to_before, pair, found)
+
+
+def _check_one_head(one: Volume, other: Volume, found: Registration) -> None:
+    """Refuse two times that do not show the same head.
+
+    Raises:
+        RegistrationFailed: the match is not sharp enough, or too little of the head is shared.
+    """
+    try:
+        check_belongs(one, other, found.to_moving)
+    except RegistrationFailed as error:
+        raise RegistrationFailed(
+            f"the two studies cannot be aligned: of {one.modality} before and {other.modality} "
+            f"after, {error.problem}",
+            remedy="See that both are of one patient, upright, not mirrored and of the whole head",
+        ) from None
 
 
 def _pair(before: Visit, after: Visit) -> tuple[Volume, Volume]:

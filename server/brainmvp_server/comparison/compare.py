@@ -25,6 +25,7 @@ from brainmvp_server.preparation.inspect import inspect_series
 FindingBrains = Callable[[CancelToken], AbstractContextManager[BrainNetworks]]
 """Lends the networks that find brains, for one study at a time."""
 
+TIMES = ("before", "after")
 _UNLIKE = 1.2
 """Slices that differ by more than this factor are told."""
 
@@ -93,7 +94,7 @@ def compare(
         for kind in kinds
     )
     warnings = [
-        *(f"{time}: {note}" for time, (_, note) in zip(_TIMES, found, strict=True) if note),
+        *(f"{time}: {note}" for time, (_, note) in zip(TIMES, found, strict=True) if note),
         *_differences(before, after, alignment),
     ]
     if unmatched:
@@ -101,9 +102,6 @@ def compare(
     return Comparison(
         before, after, alignment, (there, here), structures, thresholds, tuple(warnings)
     )
-
-
-_TIMES = ("before", "after")
 
 
 def _brain(
@@ -129,7 +127,11 @@ def _mask(brain: Brain | None) -> NDArray[np.bool_] | None:
 
 
 def _differences(before: Visit, after: Visit, alignment: Alignment) -> Iterator[str]:
-    """What differs between the times beside the patient."""
+    """What differs between the times beside the patient, and whether it is one."""
+    sources = [visit.shown.source for visit in (before, after)]
+    patients = {source.value("PatientID") for source in sources if source is not None}
+    if len(patients) > 1:
+        yield "the two studies name different patients"
     one, other = before.maker, after.maker
     if (one is None) is not (other is None):
         yield "one mask was drawn by a model, the other was not: part of a change may be theirs"

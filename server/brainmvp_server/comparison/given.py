@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,21 @@ class GivenTime:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """One time before it is read.
+
+    Attributes:
+        sources: its series.
+        visit: reads it, or has its mask drawn.
+        predicted: whether a model draws the mask.
+    """
+
+    sources: Mapping[Modality, Source]
+    visit: Callable[[], Visit]
+    predicted: bool = False
+
+
+@dataclass(frozen=True)
 class Reading:
     """How files are taken in.
 
@@ -78,8 +94,8 @@ class Reading:
     archive: ArchiveLimits = ArchiveLimits()
     check: Callable[[], None] = _goes_on
 
-    def time(self, given: GivenTime, name: str) -> Visit:
-        """One of the two times.
+    def look(self, given: GivenTime, name: str) -> Looked:
+        """What one of the two times is; no voxel is read.
 
         Args:
             name: of a folder for its files: ``before`` or ``after``.
@@ -87,10 +103,20 @@ class Reading:
         Raises:
             InvalidInput: one of its kinds, naming what was given, the problem and the remedy.
         """
+        with _told_of(given.main.called):
+            looked = self._look(given, name)
+
+        def visit() -> Visit:
+            with _told_of(given.main.called):
+                return looked.visit()
+
+        return replace(looked, visit=visit)
+
+    def _look(self, given: GivenTime, name: str) -> Looked:
         main = GivenFiles(self._flat(given.main, name), given.main.called)
         result = StoredResult.among(main.files, main.called)
         if result is None:
-            return self._of_study(main, given, name)
+            return self._look_at_study(main, given, name)
         if given.mask is not None:
             raise InvalidInput(
                 "it has a mask of its own: it is a result",
@@ -98,30 +124,36 @@ class Reading:
                 subject=main.called,
             )
         if given.study is None:
-            return result.visit(None, self.limits)
+            return Looked(result.channels, lambda: result.visit(None, self.limits))
         study = GivenFiles(self._flat(given.study, f"{name}-study"), given.study.called)
-        return result.visit(self._series(study, f"{name}-series"), self.limits)
+        series = self._series(study, f"{name}-series")
+        return Looked(series, lambda: result.visit(series, self.limits))
 
-    def _of_study(self, main: GivenFiles, given: GivenTime, name: str) -> Visit:
+    def _look_at_study(self, main: GivenFiles, given: GivenTime, name: str) -> Looked:
         if given.study is not None:
             raise InvalidInput(
                 f"it is no result, and beside it {given.study.called} is a second study",
                 remedy="Give a folder or zip of results, or leave the second study out",
                 subject=main.called,
             )
-        if given.mask is None:
-            if self.predict is None:
-                raise InvalidInput(
-                    "it is a study without a mask",
-                    remedy="Name a model that draws it, give a mask, or give a result in its place",
-                    subject=main.called,
-                )
-            return Visit.of_result(self.predict(self._intake(main, name)))
-        series = read_volumes(self._series(main, name), self.limits)
-        labels, grid = read_labels(given.mask.files[0].path, given.mask.called, self.limits)
-        _check_labels(labels, given.mask.called)
-        drawn_on = series_drawn_on(grid, series, "the mask", given.mask.called)
-        return Visit(series, drawn_on, labels, grid)
+        if given.mask is not None:
+            series, mask = self._series(main, name), given.mask
+            return Looked(series, lambda: self._drawn(series, mask))
+        if self.predict is None:
+            raise InvalidInput(
+                "it is a study without a mask",
+                remedy="Name a model that draws it, give a mask, or give a result in its place",
+                subject=main.called,
+            )
+        intake, predict = self._intake(main, name), self.predict
+        return Looked(intake.sources(), lambda: Visit.of_result(predict(intake)), predicted=True)
+
+    def _drawn(self, series: Mapping[Modality, Source], mask: GivenFiles) -> Visit:
+        volumes = read_volumes(series, self.limits)
+        labels, grid = read_labels(mask.files[0].path, mask.called, self.limits)
+        _check_labels(labels, mask.called)
+        drawn_on = series_drawn_on(grid, volumes, "the mask", mask.called)
+        return Visit(volumes, drawn_on, labels, grid)
 
     def _flat(self, given: GivenFiles, name: str) -> tuple[Unpacked, ...]:
         """The files, or those of the zip that is the only one."""
@@ -154,6 +186,18 @@ class Reading:
         folder = self.folder / name
         folder.mkdir()
         return folder
+
+
+@contextmanager
+def _told_of(called: str) -> Iterator[None]:
+    """Have an error about a series say of which time it is."""
+    try:
+        yield
+    except InvalidInput as error:
+        if error.subject not in set(Modality):
+            raise
+        subject = f"{called}: {error.subject}"
+        raise type(error)(error.problem, remedy=error.remedy, subject=subject) from None
 
 
 def _check_labels(labels: NDArray[Any], called: str) -> None:

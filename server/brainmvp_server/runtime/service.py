@@ -5,10 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.errors import InvalidBundle, ServiceClosing
+from brainmvp_models.errors import InvalidBundle, InvalidInput, ServiceClosing
+from brainmvp_server.comparison.change import Thresholds
+from brainmvp_server.comparison.compare import TIMES, Comparison, compare
+from brainmvp_server.comparison.footprint import comparison_bytes
+from brainmvp_server.comparison.given import GivenTime, Reading
+from brainmvp_server.imaging.archive import ArchiveLimits
+from brainmvp_server.imaging.intake import Intake, IntakeOptions
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.checked_study import CheckedStudy, check_study
 from brainmvp_server.inference.cpu_precision import check_cpu_precision, cpu_kind
@@ -17,6 +25,7 @@ from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.pipeline import ProgressCallback
 from brainmvp_server.inference.predictor import Predictor
+from brainmvp_server.inference.result import Result
 from brainmvp_server.inference.worker import Batching, Worker, WorkerObserver
 from brainmvp_server.preparation.atlas import site_atlas
 from brainmvp_server.preparation.brain_network import BrainNetworks, working_bytes
@@ -32,6 +41,9 @@ from brainmvp_server.settings import Settings
 
 class ServiceObserver(WorkerObserver, PreparationObserver, Protocol):
     """Told what the service does, for metrics; must return at once."""
+
+
+_LOOK_S = 0.2
 
 
 class Service:
@@ -75,6 +87,7 @@ class Service:
         self.draining = False
         self._running: set[CancelToken] = set()
         self._lock = threading.Lock()
+        self._one_comparison = threading.Lock()
 
     @property
     def stuck(self) -> bool:
@@ -163,10 +176,86 @@ class Service:
 
             yield self.repository.serve(bundle, predicted)
 
+    @contextmanager
+    def compare(
+        self,
+        times: tuple[GivenTime, GivenTime],
+        folder: Path,
+        bundle: Bundle | None,
+        intake: IntakeOptions,
+        cancel: CancelToken,
+    ) -> Iterator[Comparison]:
+        """Two times of a patient, whose memory is counted until the block ends.
+
+        One at a time: the memory of the two studies is waited for after their masks were drawn.
+
+        Args:
+            folder: for what is unpacked.
+            bundle: draws the masks of studies that have none; None where none was named.
+            intake: how the files are told apart.
+
+        Raises:
+            InvalidInput, StudyTooLarge: see :meth:`Reading.look`, :meth:`check`, :func:`compare`.
+            EngineFailed: the engine failed twice on a study.
+            BrainMVPError: ``cancel``'s reason.
+        """
+
+        def predict(found: Intake) -> Result:
+            assert bundle is not None
+            study = ReceivedStudy({}, found)
+            with self.predict(bundle, study, PredictOptions(), cancel) as done:
+                return done.result
+
+        if bundle is not None:
+            if bundle.task.kind == "classification":
+                raise InvalidInput(
+                    "the model classifies, and draws no mask to compare",
+                    remedy="Name a model that segments",
+                    subject=bundle.manifest.name,
+                )
+            intake = replace(intake, stand_ins=bundle.task.steady_states)
+        limits = self.settings.limits
+        reading = Reading(
+            folder,
+            None if bundle is None else predict,
+            intake,
+            limits.volume,
+            ArchiveLimits(entries=limits.upload_files),
+            cancel.check,
+        )
+        means, given = self.preparation.means, self.settings.comparison
+        thresholds = Thresholds(given.change_volume_percent, given.change_product_percent)
+        looked = [reading.look(time, name) for time, name in zip(times, TIMES, strict=True)]
+        need = sum(comparison_bytes(one.sources, limits.volume) for one in looked)
+        self.admission.check_size(need)
+        with self._comparing(cancel), ExitStack() as memory:
+            drawn = {n: one.visit() for n, one in enumerate(looked) if one.predicted}
+            memory.enter_context(self.admission.memory_for(need, cancel, self._brain_bytes()))
+            there, here = (drawn.get(n) or one.visit() for n, one in enumerate(looked))
+            yield compare(there, here, means.finding_a_brain, thresholds, cancel)
+
+    @contextmanager
+    def _comparing(self, cancel: CancelToken) -> Iterator[None]:
+        """The turn of one comparison: it may wait for memory while it holds some.
+
+        Raises:
+            BrainMVPError: the reason of ``cancel``, while waiting.
+        """
+        while not self._one_comparison.acquire(timeout=_LOOK_S):
+            cancel.check()
+        try:
+            yield
+        finally:
+            self._one_comparison.release()
+
     def _to_find_brains(self, study: CheckedStudy) -> int:
         """Bytes that finding its brain takes, if it may have to be found; one at a time is."""
         if study.options.as_it_is or study.brain is not None:
             return 0
+        return self._brain_bytes()
+
+    def _brain_bytes(self) -> int:
+        """Bytes that finding a brain takes."""
         try:
             return working_bytes(self.repository.brain_bundles(), self.settings.worker.engine)
         except InvalidBundle:  # a study that needs no preparation is none the worse for it

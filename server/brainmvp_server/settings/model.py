@@ -221,9 +221,7 @@ class ComparisonSettings(Group):
         description="Change of a volume that is called grown or shrunk, in percent of what it was.",
     )
     change_product_percent: float = Field(
-        default=25,
-        ge=0,
-        description="The same of a bidimensional product, in percent.",
+        default=25, ge=0, description="The same of a bidimensional product, in percent."
     )
 
 

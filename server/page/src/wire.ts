@@ -1,10 +1,37 @@
 // Written by `make page` from the service's OpenAPI document; do not edit.
 
+/** How the two times were brought together: rigidly, nothing was bent. */
+export interface AlignmentDone {
+  before_series: Modality;
+  after_series: Modality;
+  /** How far a point of the head was moved, on average. */
+  moved_mm: number;
+  turned_degrees: number;
+  /** Normalised mutual information by the headers, 1 to 2; null for one file. */
+  similarity_before: number | null;
+  /** The same as they were brought. */
+  similarity_after: number | null;
+  /** 4 × 4, takes a point of the later mask's world to the earlier one's, R-A-S mm. */
+  after_to_before: [number, number, number, number][];
+}
+
 /** An input channel of a model. */
 export interface ChannelTaken {
   modality: Modality;
   required: boolean;
   template: Modality | null;
+}
+
+/** Everything about a comparison but its pictures. */
+export interface ComparisonSummary {
+  before: VisitCompared;
+  after: VisitCompared;
+  alignment: AlignmentDone;
+  volume_threshold_percent: number;
+  product_threshold_percent: number;
+  structures: StructureCompared[];
+  warnings: string[];
+  intended_use: string;
 }
 
 /** What ran the network. */
@@ -28,6 +55,20 @@ export interface ExpectedQuality {
   measured_on: string;
   /** Whom it was measured on; null where the bundle does not record it. */
   population: Population | null;
+}
+
+/** A figure at two times. */
+export interface FigureChange {
+  before: number;
+  after: number;
+  difference: number;
+  /** Of before; null where that is 0. */
+  percent: number | null;
+  /** Lower end of the 95 % interval of the difference. */
+  difference_low: number;
+  /** Its upper end. */
+  difference_high: number;
+  status: Status;
 }
 
 /** A modality that is not this patient's. */
@@ -108,6 +149,26 @@ export interface JobProgress {
 /** Jobs, the newest first. */
 export interface Jobs {
   jobs: Job[];
+}
+
+/** A lesion at two times. */
+export interface LesionCompared {
+  /** 1 for the largest of either time. */
+  number: number;
+  /** By its volume. */
+  status: Status;
+  volume_ml: FigureChange;
+  /** Bidimensional product; of a lesion in several parts, their sum. */
+  product_mm2: FigureChange;
+  /** The half of the brain; null where no brain is known. */
+  side: string | null;
+  /** In the later time's world, RAS+. */
+  centroid_mm: [number, number, number];
+  /** In the earlier time's world; null where it was not there. */
+  centroid_before_mm: [number, number, number] | null;
+  /** Its connected parts of 0.01 mL or more, as in that time's result, numbered anew. */
+  before: PartFound[];
+  after: PartFound[];
 }
 
 /** A file that the result should have, and why it has not. */
@@ -269,6 +330,28 @@ export type Space = "study" | "sri24" | "mni152";
 /** How far a job is; the last three are final. */
 export type State = "queued" | "running" | "done" | "failed" | "cancelled";
 
+/** What became of a lesion or a structure. */
+export type Status = "new" | "gone" | "grown" | "shrunk" | "stable" | "not decidable" | "absent";
+
+/** A structure at two times, and its lesions. */
+export interface StructureCompared {
+  name: string;
+  title: string;
+  /** The values in the masks that it is made of. */
+  labels: number[];
+  /** Of all of it. */
+  volume_ml: FigureChange;
+  /** How many lesions of each status. */
+  counts: Record<string, number>;
+  /** By size. Parts are one lesion where they share 10% of the smaller one, or share nothing and lie within 2 mm. */
+  lesions: LesionCompared[];
+  /** Lesions that are left out: no part of them has 0.01 mL. */
+  specks: number;
+  /** The model's mean absolute volume error that the intervals rest on; null where none was measured: they then rest on the place of the border between voxels. */
+  error_before_ml: number | null;
+  error_after_ml: number | null;
+}
+
 /** A region or class, measured on the native grid. */
 export interface StructureFound {
   name: string;
@@ -351,4 +434,18 @@ export interface Undecided {
   missing: Modality[];
   /** Whether what was found is given all the same, because it was asked for. */
   given: boolean;
+}
+
+/** One of the two times. */
+export interface VisitCompared {
+  /** The series that the mask lies on. */
+  series: Modality;
+  /** That series' digest, as in a result's summary. */
+  digest: string;
+  spacing_mm: [number, number, number];
+  /** Null for a mask made elsewhere. */
+  model: string | null;
+  version: string | null;
+  bundle: string | null;
+  demo: boolean;
 }

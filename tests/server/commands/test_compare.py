@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-import tomllib
 import typer
 from typer.testing import CliRunner, Result
 
@@ -18,6 +18,11 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_server.commands.compare import compare
 from brainmvp_server.commands.local import predict
 from once import Once
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[3]
 WHOLE = ROOT / "examples" / "glioma_study"
@@ -136,7 +141,7 @@ def test_two_studies_are_compared_by_a_model(
             "small.nii.gz: the mask lies on the grid of none of the series",
         ),
         (
-            ("{result}", "{study}", "--study-before", "{other}"),
+            ("{result}", "{result}", "--study-before", "{other}", "--study-after", "{study}"),
             "is not the file that the result was made of",
         ),
         (("{damaged}", "{study}"), "its summary.json is none of a result"),

@@ -21,6 +21,7 @@ CALLS: dict[str, Need] = {
     "/v1/models/{name}": Door.KNOWN,
     "/v1/models/{name}/predict": Scope.PREDICT,
     "/v1/studies/identify": Scope.PREDICT,
+    "/v1/compare": Scope.PREDICT,
     "/v1/models/{name}/jobs": Scope.JOBS,
     "/info/": Door.KNOWN,
     "/auth/": Door.OPEN,

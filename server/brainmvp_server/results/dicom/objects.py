@@ -84,15 +84,16 @@ def object_files(
     outputs = result.outputs
     shows = not isinstance(outputs, ScoreOutputs) and bool(labels_of(outputs))
     if shows:
-        yield _attempt(SEGMENTATION, segment)
-    yield _attempt(REPORT, lambda: measurement_report(result, mask[0] if mask else None))
+        yield attempt(SEGMENTATION, segment)
+    yield attempt(REPORT, lambda: measurement_report(result, mask[0] if mask else None))
     if options.overlay and shows:
         shown = Overlay.of(result)
         for number in range(1, len(shown.slices) + 1):
-            yield _attempt(f"overlay-{number:04d}.dcm", partial(shown.capture, number))
+            yield attempt(f"overlay-{number:04d}.dcm", partial(shown.capture, number))
 
 
-def _attempt(name: str, make: Callable[[], Dataset]) -> ObjectFile | MissingObject:
+def attempt(name: str, make: Callable[[], Dataset]) -> ObjectFile | MissingObject:
+    """An object as a file, or why it cannot be one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom and highdicom would quote names

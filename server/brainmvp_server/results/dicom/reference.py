@@ -39,6 +39,15 @@ def source_of(result: Result) -> DicomSource:
     source = result.study.native.source
     if source is None:
         raise ValueError("the study did not come as DICOM")
+    return referable(source)
+
+
+def referable(source: DicomSource) -> DicomSource:
+    """The series, if objects can refer to it.
+
+    Raises:
+        UnwritableObject: a UID is missing, or no valid one.
+    """
     if source.refused:
         raise UnwritableObject(
             f"series {source.label}: {'; '.join(source.refused)}",

@@ -95,7 +95,7 @@ def _structure(
     number, comments = _segment_number(one, outputs), _expected(result, one.name)
     if segmentation is None or number is None:
         group = hd.sr.MeasurementsAndQualitativeEvaluations(
-            source_images=_sources(headers), **shared
+            source_images=source_images(headers), **shared
         )
         return _commented(group, comments)
     series = str(headers[0].SeriesInstanceUID)
@@ -130,7 +130,7 @@ def _part(
         finding_sites=[site_of(part.side)],
         algorithm_id=algorithm,
         measurements=measurements_of(part, frame),
-        source_images=_sources(headers),
+        source_images=source_images(headers),
     )
     group[0].ContentSequence.append(centroid_of(part.centroid_mm, frame))
     return group
@@ -165,7 +165,7 @@ def _undetermined(
         finding_category=category,
         algorithm_id=algorithm,
         qualitative_evaluations=[hd.sr.QualitativeEvaluation(codes.FINDING, codes.UNDETERMINED)],
-        source_images=_sources(headers),
+        source_images=source_images(headers),
     )
     figures = () if result.scores and one.output == WHOLE else _expected(result, one.output)
     return _commented(group, (one.sentence, *figures))
@@ -198,12 +198,13 @@ def _score(result: Result, score: ClassScore, headers: list[Dataset], algorithm:
         finding_type=codes.code_of(score.name, score.title, None),
         algorithm_id=algorithm,
         measurements=[hd.sr.Measurement(codes.SCORE, round(score.score, 6), codes.NO_UNITS)],
-        source_images=_sources(headers),
+        source_images=source_images(headers),
     )
     return _commented(group, _expected(result, WHOLE))
 
 
-def _sources(headers: list[Dataset]) -> list[Any]:
+def source_images(headers: list[Dataset]) -> list[Any]:
+    """References of a group to objects of the source."""
     return [
         hd.sr.SourceImageForMeasurementGroup(
             referenced_sop_class_uid=str(header.SOPClassUID),
