@@ -37,7 +37,8 @@ def lesion(random: np.random.Generator) -> Array:
         0.7, 1.3, 3
     ).reshape(3, 1, 1, 1)
     inside = np.linalg.norm(away, axis=0) < random.uniform(8, 22) + 2.5 * rough / rough.std()
-    return inside.astype(np.float32)
+    drawn: Array = inside.astype(np.float32)
+    return drawn
 
 
 def sliced(fine: Array, thick: int, begin: int) -> tuple[Array, Grid]:
