@@ -50,7 +50,9 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
 @pytest.fixture(scope="module")
 def guarded(bundles: Path, keys_file: tuple[Path, dict[str, str]]) -> Iterator[Guarded]:
     path, keys = keys_file
-    with running(create_app(Settings.of(models=bundles, keys_file=path, warm_up=False))) as http:
+    with running(
+        create_app(Settings.of(models=bundles, keys_file=path, warm_up=False, monailabel=True))
+    ) as http:
         yield Guarded(http, keys)
 
 
@@ -62,7 +64,7 @@ def _documented(app: FastAPI) -> dict[str, Any]:
 def test_every_call_of_the_service_stands_in_the_table_and_none_else(
     bundles: Path, tmp_path: Path
 ) -> None:
-    app = create_app(Settings.of(models=bundles, jobs_storage=str(tmp_path)))
+    app = create_app(Settings.of(models=bundles, jobs_storage=str(tmp_path), monailabel=True))
     paths = {*_documented(app), "/", "/page/{file}", "/docs", "/openapi.json"}
     assert paths == {path.replace(":path}", "}") for path in CALLS}
 
@@ -88,7 +90,7 @@ def test_each_key_opens_what_its_scope_is_for_and_nothing_else(guarded: Guarded)
         assert call_of(path) == template
         nobody = guarded.get(path)
         if need is Door.OPEN:
-            assert nobody.status_code == 200
+            assert nobody.status_code in (200, 405), path  # 405: open, to another method
             continue
         refused(nobody, 401, "unauthenticated", "Bearer")
         assert nobody.headers["www-authenticate"].startswith("Bearer")
