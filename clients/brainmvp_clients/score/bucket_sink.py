@@ -83,7 +83,7 @@ class BucketSink:
                 f"cannot be written to ({_why(error)})",
                 remedy="Check the address, that the bucket is there, and the credentials",
                 subject="--bucket",
-            ) from None
+            ) from error
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def _answering() -> Iterator[None]:
         raise Unavailable(
             f"the bucket cannot be written ({_why(error)})",
             remedy="Check that it is there, its room and the credentials",
-        ) from None
+        ) from error
 
 
 def _why(error: Exception) -> str:
