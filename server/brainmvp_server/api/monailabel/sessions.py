@@ -84,12 +84,13 @@ class Sessions:
         with self._lock:
             session = self._known(owner, name)
             session.used += 1
+            _stop(session)
         try:
             yield session.files
         finally:
             with self._lock:
                 session.used -= 1
-                if not session.ended:
+                if not session.ended and not session.used:
                     self._wait(owner, name, session)
                 unused = session if session.ended and not session.used else None
             _close(unused)
@@ -129,16 +130,15 @@ class Sessions:
 
     def _wait(self, owner: str, name: str, session: _Session) -> None:
         """Begin the time until the session's end anew."""
-        if session.timer is not None:
-            session.timer.cancel()
+        _stop(session)
         session.timer = threading.Timer(self.keep_s, self._expire, (owner, name, session))
         session.timer.daemon = True
         session.timer.start()
 
     def _expire(self, owner: str, name: str, session: _Session) -> None:
         with self._lock:
-            if self._kept.get((owner, name)) is not session:
-                return
+            if self._kept.get((owner, name)) is not session or session.used:
+                return  # removed, or taken up, as its time was over
             unused = self._ended(self._kept.pop((owner, name)))
         _close(unused)
 
@@ -147,9 +147,13 @@ class Sessions:
         if session is None:
             return None
         session.ended = True
-        if session.timer is not None:
-            session.timer.cancel()
+        _stop(session)
         return None if session.used else session
+
+
+def _stop(session: _Session) -> None:
+    if session.timer is not None:
+        session.timer.cancel()
 
 
 def _close(session: _Session | None) -> None:

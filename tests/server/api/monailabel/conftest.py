@@ -19,7 +19,7 @@ from orthanc import PASSWORD, USER, Orthanc, orthanc
 
 from ..conftest import Service, running
 
-SESSION_S = 2.0
+SESSION_S = 600
 LEAVES_SOCKETS = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -53,7 +53,6 @@ def viewers(
         scratch=scratch,
         monailabel=True,
         monailabel_session_s=SESSION_S,
-        monailabel_sessions=3,
         pacs_url=pacs.dicomweb,
         pacs_user=USER,
         pacs_password=PASSWORD,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -108,28 +107,6 @@ def test_a_broken_image_s_reason_reaches_the_user(client: Any, tmp_path: Path) -
 def test_a_classifier_answers_scores_and_no_image(client: Any, named: Path) -> None:
     file, params = client.infer("grade", "", dict(FILL), file=str(named))
     assert file is None and json.loads(params)["brainmvp"]["scores"]
-
-
-def test_a_session_ends_after_its_time_and_nothing_is_left(
-    client: Any, viewers: Service, named: Path
-) -> None:
-    session = client.create_session(str(named))["session_id"]
-    assert list(viewers.scratch.iterdir())
-    deadline = time.monotonic() + 60
-    while list(viewers.scratch.iterdir()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    with pytest.raises(Exception, match="unknown-image"):
-        client.get_session(session)
-
-
-def test_more_sessions_than_may_be_are_refused(client: Any, named: Path) -> None:
-    kept = [client.create_session(str(named))["session_id"] for _ in range(3)]
-    with pytest.raises(Exception, match="overloaded"):
-        client.create_session(str(named))
-    for session in kept:
-        client.remove_session(session)
-    client.remove_session(client.create_session(str(named))["session_id"])
 
 
 @pytest.mark.parametrize(
