@@ -113,12 +113,13 @@ def test_local_prediction_gets_what_was_asked_and_its_results_move_into_place(
     code, out, err = brainmvp(
         "predict", "bundles/tumour", "--t1", study["t1"], "--version", "2", "--fill", "none",
         "--engine", "onnxruntime", "--probabilities", "--resample", "--json",
-        "--brain", study["flair"],
+        "--cpu-precision", "fp32", "--brain", study["flair"],
         "--out", tmp_path / "o" / "r",
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert json.loads(out)["warnings"] == [
-        f"bundles/tumour/2 none True None auto None {study['flair']} True onnxruntime False ['t1']"
+        f"bundles/tumour/2 none True None auto None {study['flair']} True onnxruntime fp32 False "
+        "['t1']"
     ]
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["r"]
     assert (tmp_path / "o" / "r" / "mask.nii.gz").read_bytes() == b"mask"
