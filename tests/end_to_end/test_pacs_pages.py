@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pytest
 
 from brainmvp_clients.cli import run
@@ -50,7 +51,9 @@ class Machine:
     def command(self, text: str) -> str:
         """A page's command with this machine's model, addresses and ports."""
         text = re.sub(
-            r"brainmvp (score|dicom-listen)", rf"brainmvp \1 --server {self.server}", text
+            r"brainmvp (score(?! merge)|dicom-listen)",
+            rf"brainmvp \1 --server {self.server}",
+            text,
         )
         for old, new in (
             ("http://127.0.0.1:8000", self.server),
@@ -84,10 +87,16 @@ def _lay_out(folder: Path) -> None:
     for contrast in FOUR:
         for path in (
             folder / "0017" / f"{contrast}.nii.gz",
+            folder / "heads" / "one" / f"{contrast}.nii.gz",
             folder / "dataset" / "sub-01" / "anat" / f"sub-01_{bids[contrast]}.nii.gz",
         ):
             path.parent.mkdir(parents=True, exist_ok=True)
             nib.save(study.series[contrast].image, path)
+    t1 = study.series["t1"].image
+    brain = nib.Nifti1Image((np.asarray(t1.dataobj) > 0).astype(np.uint8), t1.affine)
+    nib.save(brain, folder / "heads" / "one" / "t1_brain.nii.gz")
+    nib.save(brain, folder / "0017" / "brain.nii.gz")
+    nib.save(brain, folder / "dataset" / "sub-01" / "anat" / "sub-01_desc-brain_mask.nii.gz")
     with zipfile.ZipFile(folder / "study.zip", "w") as zipped:
         for path in study.files:
             zipped.write(path, path.name)

@@ -117,5 +117,5 @@ def run(
     if as_json:
         typer.echo(json.dumps(asdict(report)))
     elif not quiet:
-        show_report(report, batch.folder.own)
+        show_report(report, batch.folder.own, sharded=batch.shard is not None)
     return report

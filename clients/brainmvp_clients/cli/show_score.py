@@ -16,8 +16,8 @@ from brainmvp_clients.score.run import RunReport
 from brainmvp_clients.score.table_files import CSV
 
 
-def show_report(report: RunReport, out: Path) -> None:
-    """How a run ended, and where its table is."""
+def show_report(report: RunReport, out: Path, *, sharded: bool = False) -> None:
+    """How a run ended, and where its table is; one of several shards may well have no study."""
     parts = [
         f"{report.done} done",
         f"{report.skipped} done before" if report.skipped else "",
@@ -32,6 +32,8 @@ def show_report(report: RunReport, out: Path) -> None:
         console.print(text, soft_wrap=True)
     if not (report.done or report.skipped or report.refused or report.failed or report.stopped):
         text = Text("No study was found; check the source and what it was asked for.", "yellow")
+        if sharded:
+            text = Text("None of the studies found falls to this shard.")
         console.print(text, soft_wrap=True)
     if report.stopped:
         console.print(Text("Stopped early; --resume goes on.", style="yellow"), soft_wrap=True)

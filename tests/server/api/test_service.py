@@ -105,6 +105,7 @@ def test_every_kind_of_error_has_a_status_of_its_own_or_of_its_family() -> None:
         "training-failed",
         "invalid-settings",
         "invalid-datalist",
+        "invalid-population",
         "invalid-rules",
     }
     for kind in family(BrainMVPError):
