@@ -39,6 +39,9 @@ FIND = StudyRootQueryRetrieveInformationModelFind
 GET = StudyRootQueryRetrieveInformationModelGet
 MOVE = StudyRootQueryRetrieveInformationModelMove
 SUCCESS, PENDING = 0x0000, (0xFF00, 0xFF01)
+_FEW = 500
+"""Studies of one answer; after fewer, more days are asked for at once."""
+_MOST_DAYS = 64
 _BUSY = frozenset({0xA700, 0xA701, 0xA702, 0x0122})
 """Out of resources, and storage refused for now."""
 _PEER = re.compile(
@@ -209,12 +212,22 @@ class DimseSource:
         self._pacs, self._query, self._scp = pacs, query, scp
 
     def studies(self) -> Iterator[Study]:
-        """By study date, a day at a time, then by UID."""
+        """By study date, a few days at a time, then by UID."""
         uids: Iterable[str] | None = self._query.uids
         if uids is None:
-            uids = (uid for day in self._query.by_day() for uid in self._of(day))
+            uids = self._by_date()
         for uid in islice(uids, self._query.limit):
             yield Study(uid, uid)
+
+    def _by_date(self) -> Iterator[str]:
+        """C-FIND knows no pages: a day is asked for, then twice as many while few are found."""
+        days = 1
+        rest: Query | None = self._query
+        while rest is not None:
+            part, rest = rest.first_days(days)
+            found = self._of(part)
+            yield from found
+            days = min(2 * days, _MOST_DAYS) if len(found) < _FEW else 1
 
     def _of(self, query: Query) -> list[str]:
         """The UIDs that one C-FIND finds, by date."""

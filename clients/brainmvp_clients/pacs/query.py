@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
@@ -35,22 +34,21 @@ class Query:
         dates = {"StudyDate": f"{start}-{end}"} if start or end else {}
         return {"ModalitiesInStudy": "MR", **dates, **self.match}
 
-    def by_day(self) -> Iterator[Query]:
-        """The same a day at a time, from ``since`` on: C-FIND knows no pages.
+    def first_days(self, days: int) -> tuple[Query, Query | None]:
+        """The same of its first days, and what is left of it; None where that is all.
 
-        What is dated after today comes at the end, at once. Without ``since``, or where the study
-        date itself must match, it is one query.
+        What is dated after today is one part. So is everything without ``since``, or where the
+        study date itself must match.
         """
-        if self.since is None or "StudyDate" in self.match:
-            yield self
-            return
         today = date.today()
         last = min(self.until or today, today)
-        for number in range((last - self.since).days + 1):
-            day = self.since + timedelta(days=number)
-            yield replace(self, since=day, until=day)
-        if self.until is None or self.until > today:
-            yield replace(self, since=max(self.since, today + timedelta(days=1)))
+        if self.since is None or self.since > last or "StudyDate" in self.match:
+            return self, None
+        end = min(self.since + timedelta(days=days - 1), last)
+        first = replace(self, until=end)
+        if end == self.until:
+            return first, None
+        return first, replace(self, since=end + timedelta(days=1))
 
 
 def parse_match(texts: list[str]) -> dict[str, str]:

@@ -6,14 +6,17 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom import Dataset
 from pynetdicom import AE, evt
 
+from brainmvp_clients.pacs import dimse
 from brainmvp_clients.pacs.credentials import Credentials
 from brainmvp_clients.pacs.dicomweb import Dicomweb, DicomwebSource
 from brainmvp_clients.pacs.dimse import FIND, Caller, Dimse, DimseSource, Peer
@@ -101,7 +104,7 @@ def test_shards_list_every_study_of_an_archive_once(
 
 @pytest.fixture
 def archive() -> Iterator[tuple[Peer, list[str]]]:
-    """A PACS with three studies a day, and the dates that it was asked for."""
+    """A PACS with three studies a period, and the dates that it was asked for."""
     dates: list[str] = []
 
     def find(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
@@ -126,29 +129,46 @@ def archive() -> Iterator[tuple[Peer, list[str]]]:
         server.shutdown()
 
 
-def test_a_pacs_is_asked_day_by_day_and_no_day_before_it_is_needed(
+def test_a_pacs_is_asked_a_few_days_at_a_time_and_for_none_before_it_is_needed(
     archive: tuple[Peer, list[str]],
 ) -> None:
     peer, dates = archive
-    query = Query(since=date(2024, 2, 27), until=date(2024, 3, 2))
+    query = Query(since=date(2024, 2, 27), until=date(2024, 3, 9))
     source = DimseSource(Dimse(peer, Caller()), query)
     studies = source.studies()
     assert [study.name for study in islice(studies, 3)] == [f"1.2.20240227.{n}" for n in range(3)]
     assert dates == ["20240227-20240227"]
-    assert len(list(studies)) == 4 * 3
-    days = ("20240227", "20240228", "20240229", "20240301", "20240302")
-    assert dates == [f"{day}-{day}" for day in days]
+    assert len(list(studies)) == 3 * 3
+    assert dates[1:] == ["20240228-20240229", "20240301-20240304", "20240305-20240309"]
 
 
-def test_a_query_by_day_covers_every_date_from_the_first_on() -> None:
+def test_after_many_studies_a_pacs_is_asked_for_one_day_again(
+    archive: tuple[Peer, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer, dates = archive
+    monkeypatch.setattr(dimse, "_FEW", 3)
+    query = Query(since=date(2024, 2, 28), until=date(2024, 3, 1))
+    assert len(list(DimseSource(Dimse(peer, Caller()), query).studies())) == 3 * 3
+    assert dates == [f"{day}-{day}" for day in ("20240228", "20240229", "20240301")]
+
+
+@given(st.integers(-40, 5), st.none() | st.integers(-40, 5), st.integers(1, 64))
+def test_parts_of_a_query_cover_every_date_once(since: int, until: int | None, days: int) -> None:
     today = date.today()
-    open_end = list(Query(since=today - timedelta(days=2)).by_day())
-    assert [query.since for query in open_end] == [
-        today + timedelta(days=n) for n in (-2, -1, 0, 1)
-    ]
-    assert [query.until for query in open_end[:3]] == [query.since for query in open_end[:3]]
-    assert open_end[3].until is None
-    later = Query(since=today + timedelta(days=5), until=today + timedelta(days=9))
-    assert [(q.since, q.until) for q in later.by_day()] == [(later.since, later.until)]
+    first = today + timedelta(days=since)
+    last = None if until is None else max(first, today + timedelta(days=until))
+    parts: list[Query] = []
+    rest: Query | None = Query(since=first, until=last)
+    while rest is not None:
+        part, rest = rest.first_days(days)
+        parts.append(part)
+    assert (parts[0].since, parts[-1].until) == (first, last)
+    for one, following in pairwise(parts):
+        assert one.until is not None and following.since == one.until + timedelta(days=1)
+        assert one.since is not None and (one.until - one.since).days < days
+
+
+def test_what_has_no_first_day_is_asked_for_at_once() -> None:
+    today = date.today()
     for whole in (Query(), Query(until=today), Query(since=today, match={"StudyDate": "2024*"})):
-        assert list(whole.by_day()) == [whole]
+        assert whole.first_days(1) == (whole, None)
