@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from datetime import datetime, timezone
 from functools import cache
-from importlib import resources
 
 import jinja2
 from markupsafe import Markup
@@ -17,7 +16,7 @@ from brainmvp_server.comparison.summary import (
     StructureCompared,
     VisitCompared,
 )
-from brainmvp_server.results.report import capital, modality_name, report_policy, report_style
+from brainmvp_server.results.report import report_policy, report_style, report_template
 
 _MOST_LESIONS = 12
 _BORDER = "the place of a border between voxels, for no error of its volumes was measured"
@@ -43,18 +42,9 @@ def comparison_html(made: ComparisonSummary, picture: bytes) -> str:
 
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    return report_template(
+        "brainmvp_server.comparison", {"basis": _basis, "origin": _origin, "percent": _percent}
     )
-    environment.filters |= {
-        "basis": _basis,
-        "capital": capital,
-        "modality": modality_name,
-        "origin": _origin,
-        "percent": _percent,
-    }
-    text = resources.files(__package__).joinpath("report.html.j2").read_text("utf-8")
-    return environment.from_string(text)
 
 
 def _figures(change: FigureChange, digits: int) -> Markup:

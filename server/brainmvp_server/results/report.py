@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -136,18 +137,19 @@ def report_style() -> str:
 
 @cache
 def _template() -> jinja2.Template:
+    return report_template(
+        "brainmvp_server.results",
+        {"diameters": _diameters, "place": _where, "spacing": _spacing, "times": _times},
+    )
+
+
+def report_template(package: str, filters: Mapping[str, Callable[..., Any]]) -> jinja2.Template:
+    """The template ``report.html.j2`` of a package; filters are ours and its own."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "capital": capital,
-        "diameters": _diameters,
-        "modality": modality_name,
-        "place": _where,
-        "spacing": _spacing,
-        "times": _times,
-    }
-    text = resources.files(__package__).joinpath("report.html.j2").read_text("utf-8")
+    environment.filters |= {"capital": capital, "modality": modality_name, **filters}
+    text = resources.files(package).joinpath("report.html.j2").read_text("utf-8")
     return environment.from_string(text)
 
 
