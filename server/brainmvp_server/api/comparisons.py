@@ -15,7 +15,7 @@ from brainmvp_server.api.answers import Form, preferred
 from brainmvp_server.api.openapi import FILE, PROBLEM
 from brainmvp_server.api.parameters import IntakeAsked
 from brainmvp_server.api.parts import Shelf, UploadLimits
-from brainmvp_server.api.problems import MalformedUpload, UploadTooLarge
+from brainmvp_server.api.problems import MalformedUpload
 from brainmvp_server.api.study_request import StudyRequests
 from brainmvp_server.comparison.compare import TIMES, Comparison
 from brainmvp_server.comparison.files import PICTURE, comparison_json, write_zip
@@ -71,11 +71,7 @@ class _TwoTimes(Shelf[tuple[GivenTime, GivenTime]]):
         self._count = 0
 
     def check_room(self) -> None:
-        if self._count >= self.limits.files:
-            raise UploadTooLarge(
-                f"the request has more than {self.limits.files} files",
-                remedy="Send the series needed and nothing else",
-            )
+        self.check_files(self._count)
 
     def place(self, name: str, filename: str) -> Path:
         if not self.named or name not in _PARTS:

@@ -66,6 +66,18 @@ class Shelf(Generic[T]):
         """
         raise NotImplementedError
 
+    def check_files(self, count: int) -> None:
+        """Return if a request that holds so many files may hold one more.
+
+        Raises:
+            UploadTooLarge: it may not.
+        """
+        if count >= self.limits.files:
+            raise UploadTooLarge(
+                f"the request has more than {self.limits.files} files",
+                remedy="Send the series needed and nothing else",
+            )
+
     def place(self, name: str, filename: str) -> Path:
         """The new file that a part of this name is written to.
 

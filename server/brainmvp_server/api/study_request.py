@@ -21,7 +21,7 @@ from brainmvp_models.errors import ServiceClosing, StudyCancelled
 from brainmvp_server.api.openapi import owner_of
 from brainmvp_server.api.parts import Shelf, UploadLimits, receive
 from brainmvp_server.api.request_resources import resources_of
-from brainmvp_server.api.uploads import PartNames, Upload, receive_study
+from brainmvp_server.api.uploads import Upload, receive_study
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.runtime.scratch import Scratch
 from brainmvp_server.runtime.service import Service
@@ -95,13 +95,13 @@ class StudyRequest:
     _disk: CapacityLimiter
     _workers: CapacityLimiter
 
-    async def upload(self, names: PartNames | None = None) -> Upload:
-        """The study, written into the folder; ``names`` as in :func:`receive_study`.
+    async def upload(self) -> Upload:
+        """The study, written into the folder.
 
         Raises:
             BrainMVPError: see :func:`receive_study`.
         """
-        return await receive_study(self.request, self.folder, self.limits, self._disk, names)
+        return await receive_study(self.request, self.folder, self.limits, self._disk)
 
     async def parts(self, shelf: Callable[[bool], Shelf[T]]) -> T:
         """What came otherwise than as one study, written into the folder.

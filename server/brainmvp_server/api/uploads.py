@@ -6,8 +6,8 @@ A part is named by its modality, or ``files`` for whatever is to be identified; 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from anyio import CapacityLimiter
@@ -31,21 +31,6 @@ _LIKE_FILES = (
 
 
 @dataclass(frozen=True)
-class PartNames:
-    """What a call's parts are called, where they are not a study's.
-
-    Attributes:
-        files: parts that are to be identified.
-        texts: parts that are short texts.
-        studyless: whether the body may hold no file.
-    """
-
-    files: frozenset[str]
-    texts: frozenset[str]
-    studyless: bool = False
-
-
-@dataclass(frozen=True)
 class Upload:
     """A study as it came.
 
@@ -54,26 +39,17 @@ class Upload:
         brain: the part of that name, a brain mask.
         files: those to be identified, each with the name its sender gave it, for telling modalities
             apart; it may name a patient and is not to be logged.
-        texts: the parts that are texts, where the call has such.
     """
 
     parts: dict[Modality, Path]
     files: tuple[Unpacked, ...] = ()
     brain: Path | None = None
-    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 async def receive_study(
-    request: Request,
-    folder: Path,
-    limits: UploadLimits,
-    disk: CapacityLimiter,
-    names: PartNames | None = None,
+    request: Request, folder: Path, limits: UploadLimits, disk: CapacityLimiter
 ) -> Upload:
     """Write the request's parts into ``folder``.
-
-    Args:
-        names: what the parts are called; None for a study's, by modality or ``files``.
 
     Raises:
         UnknownModality, DuplicateModality: a part's name is none, or came before.
@@ -83,7 +59,7 @@ async def receive_study(
     parameters = tuple(declared(request) or ())
 
     def shelf(named: bool) -> _StudyShelf:
-        return _StudyShelf(folder, limits, named=named, parameters=parameters, names=names)
+        return _StudyShelf(folder, limits, named=named, parameters=parameters)
 
     return await receive(request, shelf, limits, disk)
 
@@ -92,17 +68,10 @@ class _StudyShelf(Shelf[Upload]):
     """The parts of one study."""
 
     def __init__(
-        self,
-        folder: Path,
-        limits: UploadLimits,
-        *,
-        named: bool,
-        parameters: Collection[str],
-        names: PartNames | None,
+        self, folder: Path, limits: UploadLimits, *, named: bool, parameters: Collection[str]
     ) -> None:
         super().__init__(folder, limits, named=named)
-        self._parameters, self._names = parameters, names
-        self._texts: dict[str, str] = {}
+        self._parameters = parameters
         self._parts: dict[Modality, Path] = {}
         self._files: list[Unpacked] = []
         self._brain: Path | None = None
@@ -113,14 +82,10 @@ class _StudyShelf(Shelf[Upload]):
                 f"the request has more than {self.limits.parts} parts",
                 remedy="Send one file a modality",
             )
-        if len(self._files) >= self.limits.files:
-            raise UploadTooLarge(
-                f"the request has more than {self.limits.files} files",
-                remedy="Send the series needed and nothing else",
-            )
+        self.check_files(len(self._files))
 
     def place(self, name: str, filename: str) -> Path:
-        if self._is_to_be_identified(name):
+        if name == FILES or not self.named:
             path = self.folder / f"{FILES}-{len(self._files):06d}"
             self._files.append(Unpacked(path, filename))
             return path
@@ -141,29 +106,11 @@ class _StudyShelf(Shelf[Upload]):
         self._parts[modality] = self.folder / modality.value
         return self._parts[modality]
 
-    def _is_to_be_identified(self, name: str) -> bool:
-        if self._names is None:
-            return name == FILES or not self.named
-        if name in self._names.files:
-            return True
-        known = ", ".join(sorted(self._names.files | self._names.texts))
-        raise MalformedUpload(
-            "the request has a part that this call does not take", remedy=f"It takes: {known}"
-        )
-
-    def is_text(self, name: str) -> bool:
-        return self._names is not None and name in self._names.texts
-
-    def take_text(self, name: str, text: str) -> None:
-        self._texts[name] = text
-
     def finished(self) -> Upload:
-        if self._names is not None and self._names.studyless:
-            return Upload(self._parts, tuple(self._files), self._brain, self._texts)
         if not self._parts and not self._files:
             what = "file" if self._brain is None else "series beside the brain mask"
             raise MalformedUpload(f"the request holds no {what}", remedy=self.send)
-        return Upload(self._parts, tuple(self._files), self._brain, self._texts)
+        return Upload(self._parts, tuple(self._files), self._brain)
 
 
 def part_modality(name: str, parameters: Collection[str]) -> Modality:

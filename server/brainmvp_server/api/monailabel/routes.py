@@ -16,6 +16,7 @@ from brainmvp_server.api.monailabel.answers import Output, answer, check_output
 from brainmvp_server.api.monailabel.pacs import FetchLimits, Pacs
 from brainmvp_server.api.monailabel.sessions import Sessions
 from brainmvp_server.api.monailabel.study import Image, study_of
+from brainmvp_server.api.monailabel.upload import PartNames, Sent, receive_sent
 from brainmvp_server.api.monailabel.wire import (
     AppInfo,
     Auth,
@@ -29,16 +30,15 @@ from brainmvp_server.api.openapi import PROBLEM, owner_of
 from brainmvp_server.api.problems import InvalidQuery, UnknownImage
 from brainmvp_server.api.request_resources import resources_of
 from brainmvp_server.api.study_request import StudyRequest, StudyRequests
-from brainmvp_server.api.uploads import PartNames, Upload
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.result import Result
 from brainmvp_server.runtime.received_study import intake_options
 from brainmvp_server.runtime.service import Service
 
 TAG = "monailabel"
-_INFER = PartNames(frozenset({"file"}), frozenset({"params"}), studyless=True)
-_SESSION = PartNames(frozenset({"files"}), frozenset({"params", "client_id"}))
-_ADDED = PartNames(frozenset({"file"}), frozenset({"params", "client_id"}))
+_INFER = PartNames("file", ("params",), needs_file=False)
+_SESSION = PartNames("files", ("params", "client_id"))
+_ADDED = PartNames("file", ("params", "client_id"))
 _FAULTS: dict[int | str, dict[str, Any]] = dict.fromkeys(
     (400, 404, 406, 408, 413, 415, 422, 429, 500, 502, 503, 504, 507), PROBLEM
 )
@@ -93,8 +93,8 @@ def _images(requests: StudyRequests, sessions: Sessions) -> APIRouter:
 
     async def added(request: Request, names: PartNames, name: str | None) -> str:
         incoming = await requests.admit(request)
-        upload = await incoming.upload(names)
-        return sessions.add(owner_of(request), upload.files, name)
+        sent = await receive_sent(incoming, names)
+        return sessions.add(owner_of(request), sent.files, name)
 
     def told(session: str) -> SessionAnswer:
         info = SessionInfo(name=session, expiry=round(sessions.keep_s))
@@ -159,12 +159,12 @@ def _infer(service: Service, requests: StudyRequests, sessions: Sessions) -> API
             access_of(request.scope).about(bundle)
             check_output(output, bundle.task)
             incoming = await requests.admit(request)
-            upload = await incoming.upload(_INFER)
-            asked = InferAsked.of(upload.texts.get("params", ""))
+            sent = await receive_sent(incoming, _INFER)
+            asked = InferAsked.of(sent.texts.get("params", ""))
             wanted = _Wanted(owner_of(request), session_id, image)
 
             def work() -> Response:
-                with wanted.found(upload, sessions, pacs, incoming) as shown:
+                with wanted.found(sent, sessions, pacs, incoming) as shown:
                     done = _predicted(service, bundle, shown, asked, incoming)
                     with done as result:
                         return answer(result, asked, output, incoming.folder)
@@ -184,7 +184,7 @@ class _Wanted:
 
     @contextmanager
     def found(
-        self, upload: Upload, sessions: Sessions, pacs: Pacs | None, incoming: StudyRequest
+        self, sent: Sent, sessions: Sessions, pacs: Pacs | None, incoming: StudyRequest
     ) -> Iterator[Image]:
         """Its files, which stay until the block ends.
 
@@ -193,8 +193,8 @@ class _Wanted:
             UnknownImage: there is none of that name.
             PacsUnavailable: see :meth:`Pacs.study_of`.
         """
-        if upload.files:
-            yield Image(self.image, upload.files)
+        if sent.files:
+            yield Image(self.image, sent.files)
         elif self.session or sessions.has(self.owner, self.image):
             with sessions.files(self.owner, self.session or self.image) as files:
                 yield Image(self.image, files)
