@@ -95,9 +95,9 @@ def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if "service" in request.fixturenames:
         scratch = request.getfixturevalue("service").scratch
         deadline = time.monotonic() + 60
-        while list(scratch.iterdir()) and time.monotonic() < deadline:
+        while (left := list(scratch.iterdir())) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert list(scratch.iterdir()) == []
+        assert left == []
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -234,6 +235,11 @@ def test_a_client_that_leaves_mid_upload_leaves_nothing(service: Service) -> Non
 
         def pieces():  # type: ignore[no-untyped-def]
             yield b'--b\r\nContent-Disposition: form-data; name="t1"\r\n\r\n' + bytes(1 << 16)
+            # A service that has not looked at the request yet has nothing of it that could be left.
+            deadline = time.monotonic() + 60
+            while not list(service.scratch.glob("*/t1")):
+                assert time.monotonic() < deadline, "the upload is not written as it comes"
+                time.sleep(0.01)
             raise KeyError("gone")
 
         with pytest.raises(KeyError):
