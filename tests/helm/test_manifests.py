@@ -23,8 +23,8 @@ from .conftest import CHART, SITES, Manifest, Render, containers, pods, values_o
 from .custom_resources import SCHEMAS
 
 KUBERNETES = ("1.29", "1.33", "1.36")
-SUCCESS_POLICY = '"successPolicy"'
-"""Jobs have it from Kubernetes 1.31 on; an older one would pass over it."""
+LATER = ('"successPolicy"', '"pullPolicy"')
+"""Jobs have the one, volumes the other from Kubernetes 1.31 on; an older one would pass over it."""
 site = pytest.mark.parametrize("site", SITES, ids=lambda path: path.stem)
 
 
@@ -58,7 +58,7 @@ def test_kubernetes_would_take_every_manifest(site: Path, render: Render) -> Non
             jsonschema.validate(one["spec"], schema)
             continue
         text = json.dumps(one, sort_keys=True)
-        for version in KUBERNETES[1:] if SUCCESS_POLICY in text else KUBERNETES:
+        for version in KUBERNETES[1:] if any(word in text for word in LATER) else KUBERNETES:
             kubernetes_takes(text, version)
 
 
@@ -92,7 +92,7 @@ def test_every_pod_is_restricted(site: Path, render: Render) -> None:
         assert pod["securityContext"]["runAsNonRoot"] is True, name
         assert pod["securityContext"]["runAsUser"] > 0, name
         assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", name
-        allowed = {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
+        allowed = {"configMap", "emptyDir", "image", "persistentVolumeClaim", "secret"}
         for volume in pod.get("volumes", []):
             assert set(volume) - {"name"} <= allowed, name
         for container in containers(pod):
@@ -307,6 +307,18 @@ def test_models_are_fetched_only_by_digest(render: Render, source: str) -> None:
     assert any(digest in argument for argument in init["args"])
     (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "models"]
     assert mount["readOnly"] is True
+
+
+def test_models_are_mounted_only_by_digest_and_with_the_secrets_to_pull_them(
+    render: Render,
+) -> None:
+    pod, _ = serving(
+        render(values_of(CHART.parents[1] / "tests/helm/values/19-models-mounted.yaml"))
+    )
+    assert "initContainers" not in pod
+    (volume,) = [one for one in pod["volumes"] if one["name"] == "models"]
+    assert re.search(r"@sha256:[0-9a-f]{64}$", volume["image"]["reference"])
+    assert pod["imagePullSecrets"] == [{"name": "registry"}, {"name": "models-registry"}]
 
 
 def test_a_changed_batch_is_another_job(render: Render) -> None:

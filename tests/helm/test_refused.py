@@ -33,6 +33,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"models": {"source": "url", "url": "https://a/b"}}, "/models/digest"),
     ({"models": {"source": "url", "url": "ftp://a/b", "digest": DIGEST}}, "/models/url"),
     ({"models": {"source": "oci", "reference": "a/b:latest"}}, "/models/reference"),
+    ({"models": {"source": "image", "reference": "a/b:latest"}}, "/models/reference"),
+    ({"models": {"source": "image"}}, "/models/reference"),
     ({"models": {"claim": ""}}, "/models/claim"),
     ({"jobs": {"enabled": True, "size": "lots"}}, "/jobs/size"),
     ({"jobs": {"enabled": True, "size": "1Gi"}, "server": {"replicas": 2}}, "/server/replicas"),

@@ -38,7 +38,8 @@ OWN = (
 KNOWN = (
     Command("serve", "Serve a folder of bundles over HTTP.", "server,cpu"),
     Command("keys", "Make, list and revoke API keys of a server.", "server"),
-    Command("fetch", "Fetch bundles from an archive, checked by its digest.", "server"),
+    Command("fetch", "Fetch bundles from an archive or image, checked by its digest.", "server"),
+    Command("pack", "Pack bundles as an image for a registry, with a digest.", "server"),
     Command("prepare", "Prepare a raw study, without running a model.", "server,cpu"),
     Command("compare", "Tell what changed between two studies of a patient.", "server,cpu"),
     Command("doctor", "Say which engines can run here, and what is missing.", "server"),

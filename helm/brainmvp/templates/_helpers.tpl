@@ -53,7 +53,12 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
-{{- with .Values.image.pullSecrets }}
+{{- $secrets := .Values.image.pullSecrets -}}
+{{- /* The node pulls an image that is mounted with the pod's own secrets. */}}
+{{- if and (eq .Values.models.source "image") .Values.models.pullSecret -}}
+{{- $secrets = append $secrets .Values.models.pullSecret | uniq -}}
+{{- end -}}
+{{- with $secrets }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . }}
@@ -128,6 +133,10 @@ topologySpreadConstraints:
   {{- if eq .Values.models.source "claim" }}
   persistentVolumeClaim:
     claimName: {{ .Values.models.claim }}
+  {{- else if eq .Values.models.source "image" }}
+  image:
+    reference: {{ .Values.models.reference | quote }}
+    pullPolicy: {{ .Values.image.pullPolicy }}
   {{- else }}
   emptyDir:
     sizeLimit: {{ .Values.models.size }}

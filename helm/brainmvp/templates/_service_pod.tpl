@@ -16,7 +16,7 @@ Call with (dict "root" $ "component" $.Values.server "role" "all").
 {{- end }}
 # preStop, then draining, then the studies' grace; the rest is for closing.
 terminationGracePeriodSeconds: {{ add $end.preStopSeconds $end.drainSeconds $end.graceSeconds 15 }}
-{{- if ne $values.models.source "claim" }}
+{{- if has $values.models.source (list "url" "oci") }}
 initContainers:
   {{- include "brainmvp.fetch" (dict "root" $root "image" $image) | nindent 2 }}
 {{- end }}

@@ -1,9 +1,8 @@
-"""``brainmvp fetch``: bundles from an archive elsewhere, refused unless it is the one expected."""
+"""``brainmvp fetch``: bundles from elsewhere, refused unless they are the ones expected."""
 
 from __future__ import annotations
 
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,19 +13,25 @@ from urllib.parse import urlsplit
 import httpx
 import typer
 
-from brainmvp_models.bundle import Bundle, bundle_folders, digest_of
+from brainmvp_models.bundle import Bundle, digest_of
 from brainmvp_models.errors import BrainMVPError, InvalidBundle, InvalidSettings, StorageFailed
+from brainmvp_server.repository.bundle_archive import check_bundles, unpack
+from brainmvp_server.repository.catalogue import DEFAULT
+from brainmvp_server.repository.oci_layout import read_layout
 
+_LAYOUT = "oci:"
 _PIECE = 1 << 20
 _TIMEOUT = httpx.Timeout(30.0, read=120.0)
 
 
 def fetch(
-    url: Annotated[str, typer.Argument(help="https://… or s3://BUCKET/KEY of a .tar.gz.")],
+    url: Annotated[
+        str, typer.Argument(help="https://… or s3://BUCKET/KEY of a .tar.gz, or oci:FOLDER.")
+    ],
     models: Annotated[Path, typer.Argument(help="Model folder; gets NAME/VERSION of each bundle.")],
-    digest: Annotated[str, typer.Option(help="sha256:… that the archive must have.")],
+    digest: Annotated[str, typer.Option(help="sha256:… of the archive, or of the image.")],
 ) -> None:
-    """Fetch bundles from an archive, checked before it is opened.
+    """Fetch bundles from an archive, or an image that brainmvp pack made, checked before use.
 
     A bucket's credentials are the variables AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
     AWS_ENDPOINT_URL.
@@ -40,35 +45,45 @@ def fetch(
 
 
 def fetch_bundles(url: str, models: Path, digest: str) -> list[Path]:
-    """Put the bundles of the archive at ``url`` into the folder ``models``.
+    """Put the bundles of the archive or image at ``url`` into the folder ``models``.
 
-    A bundle that is there already is left as it is.
+    A bundle that is there already is left as it is, and so is the choice of a default version.
 
     Raises:
-        InvalidBundle: another archive than expected, one that cannot be unpacked, or no bundles.
-        InvalidSettings: an address that is neither HTTP nor S3.
+        InvalidBundle: another one than expected, one that cannot be unpacked, or no bundles.
+        InvalidSettings: an address that is none of these.
         StorageFailed: it cannot be read from there, or written here.
     """
     shown = urlsplit(url)._replace(query="", fragment="").geturl().rpartition("@")[2]
     try:
         models.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=models) as aside:
-            archive, folder = Path(aside) / "archive", Path(aside) / "models"
-            _download(url, archive, shown)
-            if (found := digest_of(archive)) != digest:
-                raise InvalidBundle(
-                    f"has another digest than the one asked for: {found}",
-                    remedy="Name the digest of the archive that you mean, or look who changed it",
-                    subject=shown,
-                )
-            _unpack(archive, folder, shown)
-            return [_placed(Bundle.open(root), models) for root in bundle_folders(folder)]
+            folder = Path(aside) / "models"
+            if url.startswith(_LAYOUT):
+                read_layout(Path(url.removeprefix(_LAYOUT)), digest, folder)
+            else:
+                _fetch_archive(url, Path(aside) / "archive", digest, shown)
+                unpack(Path(aside) / "archive", folder, shown)
+            roots = check_bundles(folder, shown)
+            placed = [_placed(Bundle.open(root), models) for root in roots]
+            _place_defaults(folder, models)
+            return placed
     except OSError as error:
         raise StorageFailed(
             f"cannot be written: {error.strerror or type(error).__name__}",
             remedy="Name a folder that can be written and has room",
             subject=str(models),
         ) from None
+
+
+def _fetch_archive(url: str, archive: Path, digest: str, shown: str) -> None:
+    _download(url, archive, shown)
+    if (found := digest_of(archive)) != digest:
+        raise InvalidBundle(
+            f"has another digest than the one asked for: {found}",
+            remedy="Name the digest of the archive that you mean, or look who changed it",
+            subject=shown,
+        )
 
 
 def _download(url: str, target: Path, shown: str) -> None:
@@ -98,7 +113,7 @@ def _pieces(url: str) -> Iterator[Iterator[bytes]]:
     else:
         raise InvalidSettings(
             "is no address that bundles can be fetched from",
-            remedy="Give https://… or s3://BUCKET/KEY",
+            remedy="Give https://…, s3://BUCKET/KEY or oci:FOLDER",
             subject=scheme or "the address",
         )
 
@@ -124,44 +139,6 @@ def _bucket(url: str) -> Iterator[Iterator[bytes]]:
         yield iter(lambda: file.read(_PIECE), b"")
 
 
-def _unpack(archive: Path, folder: Path, shown: str) -> None:
-    """Unpack a tar of folders and files."""
-    try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                _unpack_one(tar, member, folder.resolve())
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise InvalidBundle(
-            f"cannot be unpacked ({type(error).__name__})",
-            remedy="Make it with: tar -czf models.tar.gz -C models .",
-            subject=shown,
-        ) from None
-    if not bundle_folders(folder):
-        raise InvalidBundle(
-            "holds no bundle",
-            remedy="Make it with: tar -czf models.tar.gz -C models .",
-            subject=shown,
-        )
-
-
-def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """One file into the folder; nothing else may be there but folders.
-
-    tarfile's own filter for this is missing in Debian 12's Python.
-
-    Raises:
-        tarfile.TarError: a link, a device, or a path that leads outside.
-    """
-    place = (folder / member.name).resolve()
-    if not place.is_relative_to(folder) or not (member.isfile() or member.isdir()):
-        raise tarfile.TarError("not a file in the folder")
-    content = tar.extractfile(member)
-    if content is not None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with content, place.open("wb") as file:
-            shutil.copyfileobj(content, file)
-
-
 def _placed(bundle: Bundle, models: Path) -> Path:
     """Move a verified bundle to its place; returns the place."""
     place = models / bundle.root.parent.name / bundle.root.name
@@ -176,3 +153,11 @@ def _placed(bundle: Bundle, models: Path) -> Path:
     place.parent.mkdir(exist_ok=True)
     shutil.move(bundle.root, place)
     return place
+
+
+def _place_defaults(folder: Path, models: Path) -> None:
+    """Take over which versions are served by default, for models that say nothing of it."""
+    for marker in folder.glob(f"*/{DEFAULT}"):
+        place = models / marker.parent.name / DEFAULT
+        if place.parent.is_dir() and not place.exists():
+            shutil.move(marker, place)
