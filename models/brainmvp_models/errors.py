@@ -38,6 +38,7 @@
     ├── StorageFailed           a file that cannot be read or written
     ├── Overloaded              the service has enough to do
     │   ├── TooManyRequests     one client asks for more than its share
+    │   │   └── QuotaExceeded   and has used up what it may in a time
     │   └── OutOfMemory         the memory is full
     └── StudyStopped            a study that was not finished, by no fault of its own
         ├── StudyCancelled      whoever asked for it no longer wants it
@@ -314,7 +315,7 @@ class Overloaded(BrainMVPError):
 
     code = "overloaded"
     title = "The service is busy"
-    retry_after_s: ClassVar[int] = 10
+    retry_after_s: int = 10
 
 
 class TooManyRequests(Overloaded):
@@ -322,6 +323,23 @@ class TooManyRequests(Overloaded):
 
     code = "too-many-requests"
     title = "Too many requests at once"
+
+
+class QuotaExceeded(TooManyRequests):
+    """A caller has used up what it may ask for in a time: studies an hour, or bytes a day.
+
+    Args:
+        retry_after_s: seconds until there is room for the same request.
+    """
+
+    code = "quota-exceeded"
+    title = "The quota is used up"
+
+    def __init__(
+        self, problem: str, *, remedy: str, subject: str = "", retry_after_s: int = 3600
+    ) -> None:
+        super().__init__(problem, remedy=remedy, subject=subject)
+        self.retry_after_s = retry_after_s
 
 
 class OutOfMemory(Overloaded):

@@ -31,6 +31,9 @@ RETRYABLE_STATUSES = frozenset(
 """What a service says that can do the same request later."""
 
 
+_QUOTA = "urn:brainmvp:problem:quota-exceeded"
+
+
 class Unavailable(ClientError):
     """Something other than the server cannot answer now, and may later."""
 
@@ -47,6 +50,13 @@ def is_retryable(error: ClientError) -> bool:
         return error.status in RETRYABLE_STATUSES
     # An answer that is cut short looks like one of no known kind.
     return isinstance(error, (ServerUnreachable, Unavailable, UnexpectedAnswer, Unwritable))
+
+
+def quota_wait(error: ClientError) -> float | None:
+    """The seconds until the server's quota has room, where the error is that it is used up."""
+    if isinstance(error, ServerFault) and error.details.type == _QUOTA:
+        return error.retry_after
+    return None
 
 
 @dataclass(frozen=True)

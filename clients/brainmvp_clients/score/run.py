@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import shutil
 import tempfile
 import threading
@@ -28,8 +29,8 @@ from brainmvp_clients.score.ledger import Ledger, StudyState
 from brainmvp_clients.score.output_folder import WORK
 from brainmvp_clients.score.private_files import make_private
 from brainmvp_clients.score.protocols import Sink, Source
-from brainmvp_clients.score.rate_limit import RateLimit
-from brainmvp_clients.score.retry import Backoff, is_retryable
+from brainmvp_clients.score.rate_limit import QuotaPause, RateLimit
+from brainmvp_clients.score.retry import Backoff, is_retryable, quota_wait
 from brainmvp_clients.score.row import Row
 from brainmvp_clients.score.study_files import Study, StudyFiles, UnusableStudy
 from brainmvp_clients.score.table import Table
@@ -93,6 +94,7 @@ class BatchRunner:
     policy: RunPolicy = field(default_factory=RunPolicy)
     on_study: OnStudy | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    _pause: QuotaPause = field(default_factory=QuotaPause)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _running: set[str] = field(default_factory=set)
 
@@ -209,13 +211,26 @@ class BatchRunner:
             with writing(images):
                 images.mkdir()
             study_files = self.source.fetch(study, images)
-            summary = self.predict(study_files, result)
+            summary = self._predicted(study_files, result)
             for sink in self.sinks:
                 if not (sink.dicom and summary.missing):
                     sink.deliver(study, result)
             if any(sink.dicom for sink in self.sinks):
                 _check_objects(summary)
         return summary
+
+    def _predicted(self, study_files: StudyFiles, result: Path) -> Summary:
+        """The result, once the server's quota has room: a wait for that is no attempt."""
+        while True:
+            self._pause.wait(self.stop)
+            try:
+                return self.predict(study_files, result)
+            except ServerFault as error:
+                wait = quota_wait(error)
+                if wait is None or self.stop.is_set():
+                    raise
+                log.warning("the server's quota is used up; on in %.0f s", wait)
+                self._pause.begin(wait + random.uniform(0, min(wait, 1.0)))
 
     def _end(
         self, study: Study, token: str, state: StudyState, attempts: int, reason: str

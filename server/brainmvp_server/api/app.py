@@ -20,6 +20,7 @@ from brainmvp_server.api.no_jobs import build_no_jobs_router
 from brainmvp_server.api.openapi import PROBLEM
 from brainmvp_server.api.page import build_page_router
 from brainmvp_server.api.query import only_declared
+from brainmvp_server.api.quotas import QuotaHeaders, Quotas
 from brainmvp_server.api.request_resources import ReleaseWhenSent
 from brainmvp_server.api.root_path import RootPath
 from brainmvp_server.api.routes import (
@@ -30,6 +31,7 @@ from brainmvp_server.api.routes import (
 from brainmvp_server.api.studies import build_study_router
 from brainmvp_server.api.study_request import StudyRequests
 from brainmvp_server.observability.metrics import Metrics
+from brainmvp_server.runtime.quotas import MemoryLedger
 from brainmvp_server.runtime.service import Service
 from brainmvp_server.settings import Settings
 
@@ -48,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     viewers = settings.viewers
     sessions = Sessions(service.scratch, viewers.monailabel_session_s, viewers.monailabel_sessions)
     metrics.read_from(readings(lifecycle))
+    authenticator = security.Authenticator.of(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -70,26 +73,33 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(build_health_router(service))
     app.include_router(build_metrics_router(metrics))
     if settings.jobs.role != "worker":
-        requests = StudyRequests(service)
+        backend = lifecycle.backend
+        ledger = MemoryLedger() if backend is None else backend.usage
+        requests = StudyRequests(service, Quotas(settings.limits, ledger, metrics))
         app.include_router(build_page_router())
         app.include_router(build_model_router(service.repository))
         app.include_router(build_predict_router(service, requests))
         app.include_router(build_study_router(service, requests))
         app.include_router(build_compare_router(service, requests))
-        if lifecycle.backend is not None:
+        if backend is not None:
             from brainmvp_server.api.jobs import build_job_router
 
-            app.include_router(build_job_router(service, requests, lifecycle.backend.store))
+            app.include_router(build_job_router(service, requests, backend.store))
         else:
             app.include_router(build_no_jobs_router())
         if viewers.monailabel:
             from brainmvp_server.api.monailabel.routes import build_monailabel_router
 
-            app.include_router(build_monailabel_router(service, requests, sessions))
+            app.include_router(
+                build_monailabel_router(
+                    service, requests, sessions, asks_for_keys=authenticator.asks
+                )
+            )
     # The last one added is the first to see a request.
     app.add_middleware(ReleaseWhenSent)
+    app.add_middleware(QuotaHeaders)
     app.add_middleware(HeadLikeGet)
-    security.install(app, settings)
+    security.install(app, settings, authenticator)
     problems.install(app)
     app.add_middleware(AccessLog, metrics=metrics)
     app.add_middleware(RootPath, root_path=settings.service.root_path)

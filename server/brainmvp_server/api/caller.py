@@ -27,6 +27,14 @@ Need = Scope | Door
 
 
 @dataclass(frozen=True)
+class OwnLimits:
+    """What one key may ask for in a time; None is what the service's settings say, 0 no limit."""
+
+    studies_per_hour: int | None = None
+    mb_per_day: int | None = None
+
+
+@dataclass(frozen=True)
 class Caller:
     """Who makes a request.
 
@@ -34,11 +42,13 @@ class Caller:
         name: the key's name, or the token's subject.
         scopes: what they may do; ``admin`` may do everything.
         owner: what their jobs are filed under; no key shares it with a token.
+        limits: the key's own.
     """
 
     name: str
     scopes: frozenset[Scope]
     owner: str = ""
+    limits: OwnLimits = OwnLimits()
 
     def may(self, need: Need) -> bool:
         """Is the need met?"""

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, Response
 from brainmvp_models.errors import InvalidInput
 from brainmvp_server.api.access import access_of
 from brainmvp_server.api.answers import Form, preferred
-from brainmvp_server.api.openapi import FILE, PROBLEM
+from brainmvp_server.api.openapi import FILE, faults_of_upload
 from brainmvp_server.api.parameters import IntakeAsked
 from brainmvp_server.api.parts import Shelf, UploadLimits
 from brainmvp_server.api.problems import MalformedUpload
@@ -117,7 +117,7 @@ def build_compare_router(service: Service, requests: StudyRequests) -> APIRouter
         response_model=ComparisonSummary,
         responses={
             200: {"content": {form.value: _BINARY for form in _FORMS if form is not Form.JSON}},
-            **dict.fromkeys((400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504), PROBLEM),
+            **faults_of_upload(404, 406, 500, 504),
         },
         openapi_extra={"requestBody": UPLOAD},
     )

@@ -15,6 +15,7 @@ PROBLEM: dict[str, Any] = {
     "model": Problem,
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
+_OF_UPLOADS = (400, 408, 413, 415, 422, 429, 503, 507)
 FILE = {"type": "string", "format": "binary"}
 UPLOAD: dict[str, Any] = {
     "required": True,
@@ -56,3 +57,12 @@ def owner_of(request: Request) -> str:
     """Whose request it is; one word for each key and each token's subject."""
     caller = access_of(request.scope).caller
     return caller.owner if caller is not None else ""
+
+
+def faults_of_upload(*more: int) -> dict[int | str, dict[str, Any]]:
+    """The problems of a call that brings files: those of every such call, and some of its own.
+
+    Args:
+        more: their HTTP statuses.
+    """
+    return dict.fromkeys(sorted({*_OF_UPLOADS, *more}), PROBLEM)

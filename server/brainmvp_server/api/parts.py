@@ -108,18 +108,20 @@ async def receive(
     shelf: Callable[[bool], Shelf[T]],
     limits: UploadLimits,
     disk: CapacityLimiter,
+    arrived: Callable[[int], None],
 ) -> T:
     """Write a request's parts to their places, in the order they come, in threads of ``disk``.
 
     Args:
         shelf: makes the places, given whether the parts are named.
+        arrived: told the bytes of each piece; may refuse it.
 
     Raises:
         UnsupportedContentType: the body is not multipart/form-data, or related DICOM.
         UploadTooLarge: the body, or the number of parts, is over the limit.
         MalformedUpload: the body ends early, is not well formed or holds no file.
         UploadTooSlow: the body is not there in time.
-        BrainMVPError: see :meth:`Shelf.place`.
+        BrainMVPError: see :meth:`Shelf.place`, or as ``arrived`` says.
     """
     try:
         with anyio.fail_after(limits.seconds):
@@ -130,6 +132,7 @@ async def receive(
                 received = 0
                 async for piece in _pieces(request):
                     received += len(piece)
+                    arrived(len(piece))
                     if received > limits.bytes:
                         raise _too_large(limits.bytes)
                     await anyio.to_thread.run_sync(receiver.feed, piece, limiter=disk)

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from brainmvp_models.bundle import Bundle
 from brainmvp_server.api.access import access_of
 from brainmvp_server.api.answers import Form, answer, negotiate
-from brainmvp_server.api.openapi import PROBLEM, UPLOAD
+from brainmvp_server.api.openapi import PROBLEM, UPLOAD, faults_of_upload
 from brainmvp_server.api.parameters import IntakeAsked, ObjectsAsked, OptionsAsked
 from brainmvp_server.api.problems import NotLive, NotReady
 from brainmvp_server.api.studies import received
@@ -86,7 +86,7 @@ def build_predict_router(service: Service, requests: StudyRequests) -> APIRouter
         response_model=Summary,
         responses={
             200: {"content": {form.value: _BINARY for form in Form if form is not Form.JSON}},
-            **dict.fromkeys((400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504, 507), PROBLEM),
+            **faults_of_upload(404, 406, 500, 504),
         },
         openapi_extra={"requestBody": UPLOAD},
     )

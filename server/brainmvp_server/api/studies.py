@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from brainmvp_models.errors import NothingIdentified
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Task
-from brainmvp_server.api.openapi import PROBLEM, UPLOAD
+from brainmvp_server.api.openapi import UPLOAD, faults_of_upload
 from brainmvp_server.api.parameters import IntakeAsked
 from brainmvp_server.api.study_request import StudyRequest, StudyRequests
 from brainmvp_server.api.uploads import Upload
@@ -35,12 +35,12 @@ def build_study_router(service: Service, requests: StudyRequests) -> APIRouter:
         "/v1/studies/identify",
         tags=["studies"],
         summary="Tell which series or file is which modality; no model is run",
-        responses=dict.fromkeys((400, 408, 413, 415, 422, 429, 503, 504, 507), PROBLEM),
+        responses=faults_of_upload(504),
         openapi_extra={"requestBody": UPLOAD},
     )
     async def identify(request: Request, asked: IntakeAsked) -> Findings:
         options = asked.options(settings.dicom)
-        incoming = await requests.admit(request)
+        incoming = await requests.admit(request, study=False)
         upload = await incoming.upload()
         named = [*upload.parts, *([BRAIN] if upload.brain else ())]
         if named:

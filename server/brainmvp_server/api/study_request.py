@@ -17,9 +17,10 @@ import anyio
 from anyio import CapacityLimiter
 from fastapi import Request
 
-from brainmvp_models.errors import ServiceClosing, StudyCancelled
+from brainmvp_models.errors import ServiceClosing, StudyCancelled, StudyTimedOut
 from brainmvp_server.api.openapi import owner_of
 from brainmvp_server.api.parts import Shelf, UploadLimits, receive
+from brainmvp_server.api.quotas import Quotas, Share
 from brainmvp_server.api.request_resources import resources_of
 from brainmvp_server.api.uploads import Upload, receive_study
 from brainmvp_server.inference.cancel import CancelToken
@@ -35,9 +36,10 @@ _DISK_THREADS = 8
 class StudyRequests:
     """Lets requests that bring a study in; one for all of a service's calls."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, quotas: Quotas) -> None:
         limits = service.settings.limits
         self._service = service
+        self._quotas = quotas
         self.limits = UploadLimits(
             limits.upload_bytes, limits.upload_parts, limits.upload_files, limits.upload_s
         )
@@ -45,21 +47,27 @@ class StudyRequests:
         # Most of them wait for a place among the studies; more requests are not let in.
         self._workers = CapacityLimiter(limits.requests)
 
-    async def admit(self, request: Request) -> StudyRequest:
+    async def admit(self, request: Request, *, study: bool = True) -> StudyRequest:
         """A request's place, until its answer has been taken.
+
+        Args:
+            study: whether it has a study done; else it only sends one.
 
         Raises:
             ServiceClosing: nothing new is taken.
             Overloaded, TooManyRequests: there are enough requests.
+            QuotaExceeded, UploadTooLarge: see :meth:`Quotas.share`.
         """
         service = self._service
         if service.draining:
             raise ServiceClosing("the service is closing", remedy="Send the study again")
         resources = resources_of(request)
         resources.enter_context(service.admission.request(owner_of(request)))
+        share = await self._quotas.share(request, study=study)
+        resources.push_async_callback(share.close)
         cancel = resources.enter_context(service.study())
         folder = await resources.enter_async_context(self._folder(service.scratch))
-        return StudyRequest(request, folder, cancel, self.limits, self._disk, self._workers)
+        return StudyRequest(request, folder, cancel, share, self.limits, self._disk, self._workers)
 
     async def folder(self, request: Request) -> Path:
         """A folder for an answer that is packed from files, until it has been taken."""
@@ -86,11 +94,13 @@ class StudyRequest:
     Attributes:
         folder: for its files.
         cancel: whether it may go on.
+        share: what it takes of its caller's quotas.
     """
 
     request: Request
     folder: Path
     cancel: CancelToken
+    share: Share
     limits: UploadLimits
     _disk: CapacityLimiter
     _workers: CapacityLimiter
@@ -101,7 +111,12 @@ class StudyRequest:
         Raises:
             BrainMVPError: see :func:`receive_study`.
         """
-        return await receive_study(self.request, self.folder, self.limits, self._disk)
+        try:
+            return await receive_study(
+                self.request, self.folder, self.limits, self._disk, self.share.add
+            )
+        finally:
+            await self.share.body_over()
 
     async def parts(self, shelf: Callable[[bool], Shelf[T]]) -> T:
         """What came otherwise than as one study, written into the folder.
@@ -109,16 +124,26 @@ class StudyRequest:
         Raises:
             BrainMVPError: see :func:`receive`.
         """
-        return await receive(self.request, shelf, self.limits, self._disk)
+        try:
+            return await receive(self.request, shelf, self.limits, self._disk, self.share.add)
+        finally:
+            await self.share.body_over()
 
     async def work(self, work: Callable[[], T]) -> T:
         """What ``work`` gives, in a thread; ``cancel`` is told when the client leaves.
 
-        The upload must have been read: what comes after it is the end of the connection.
+        The study counts where it gives something, and where its client left or its time ran out:
+        what is refused costs nobody a study. The upload must have been read: what comes after it
+        is the end of the connection.
         """
         watch = asyncio.create_task(self._watch())
         try:
-            return await anyio.to_thread.run_sync(work, limiter=self._workers)
+            done = await anyio.to_thread.run_sync(work, limiter=self._workers)
+            self.share.ran()
+            return done
+        except (StudyCancelled, StudyTimedOut):
+            self.share.ran()
+            raise
         finally:
             watch.cancel()
 

@@ -6,7 +6,7 @@ A part is named by its modality, or ``files`` for whatever is to be identified; 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +47,13 @@ class Upload:
 
 
 async def receive_study(
-    request: Request, folder: Path, limits: UploadLimits, disk: CapacityLimiter
+    request: Request,
+    folder: Path,
+    limits: UploadLimits,
+    disk: CapacityLimiter,
+    arrived: Callable[[int], None],
 ) -> Upload:
-    """Write the request's parts into ``folder``.
+    """Write the request's parts into ``folder``; ``arrived`` as :func:`receive` says.
 
     Raises:
         UnknownModality, DuplicateModality: a part's name is none, or came before.
@@ -61,7 +65,7 @@ async def receive_study(
     def shelf(named: bool) -> _StudyShelf:
         return _StudyShelf(folder, limits, named=named, parameters=parameters)
 
-    return await receive(request, shelf, limits, disk)
+    return await receive(request, shelf, limits, disk, arrived)
 
 
 class _StudyShelf(Shelf[Upload]):

@@ -12,16 +12,18 @@ from brainmvp_server.jobs import database
 from brainmvp_server.jobs.files import JobFiles
 from brainmvp_server.jobs.runner import JobRunner
 from brainmvp_server.jobs.store import JobStore
+from brainmvp_server.jobs.usage import DatabaseLedger
 from brainmvp_server.runtime.service import Service
 from brainmvp_server.settings import JobSettings
 
 
 @dataclass(frozen=True)
 class JobBackend:
-    """The store, and a runner where this process works on jobs."""
+    """The store, a runner where this process works on jobs, and the count of quotas."""
 
     store: JobStore
     runner: JobRunner | None
+    usage: DatabaseLedger
 
     def start(self) -> None:
         """Begin to work, where this process does."""
@@ -38,6 +40,7 @@ class JobBackend:
         if self.runner is not None:
             self.runner.close(grace_s)
         self.store.close()
+        self.usage.close()
 
 
 def open_backend(service: Service) -> JobBackend:
@@ -58,7 +61,7 @@ def open_backend(service: Service) -> JobBackend:
         runner = JobRunner(
             service, url, storage, executor=name, keep=keep, lease_s=settings.jobs_lease_s
         )
-    return JobBackend(JobStore(database.connect(url), storage, keep), runner)
+    return JobBackend(JobStore(database.connect(url), storage, keep), runner, DatabaseLedger(url))
 
 
 def _database(settings: JobSettings) -> str:

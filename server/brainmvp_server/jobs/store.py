@@ -40,8 +40,10 @@ class JobStore:
         self._keep = keep
         self.storage = storage
 
-    def post(self, owner: str, asked: JobRequest, study: KeptStudy, key: str | None = None) -> Job:
-        """Accept a job: its study is kept, then its order.
+    def post(
+        self, owner: str, asked: JobRequest, study: KeptStudy, key: str | None = None
+    ) -> tuple[Job, bool]:
+        """Accept a job: its study is kept, then its order. The job, and whether it is a new one.
 
         Args:
             key: the same key with the same study and wishes gives the same job again.
@@ -60,7 +62,8 @@ class JobStore:
             brain=study.brain is not None,
         )
         earlier = self._find(owner, spec.id)
-        if earlier is None:
+        new = earlier is None
+        if new:
             self.storage.put_study(spec, study)
             with database.translated():
                 self._client.enqueue(_options(spec), spec.model_dump(mode="json"))
@@ -71,7 +74,7 @@ class JobStore:
                 "the Idempotency-Key was used for another study or other wishes",
                 remedy="Use a new key for each job",
             )
-        return self._view(earlier)
+        return self._view(earlier), new
 
     def job(self, owner: str, job: str) -> Job:
         """One job.

@@ -171,6 +171,17 @@ JOBS_GIVEN_BACK = Family(
     "counter",
     "Jobs of workers that were gone for good, put into the queue again by this process.",
 )
+QUOTA_REFUSED = Family(
+    "brainmvp_quota_refused",
+    "counter",
+    "Requests refused because their caller's quota is used up: studies, bytes.",
+    ("quota",),
+)
+QUOTA_UNCOUNTED = Family(
+    "brainmvp_quota_uncounted",
+    "counter",
+    "Times that a quota was not counted because the jobs' database was away.",
+)
 BUILD = Family("brainmvp_build_info", "gauge", "The version that runs; always 1.", ("version",))
 
 FAMILIES = (
@@ -178,7 +189,7 @@ FAMILIES = (
     BATCH_FILL, BATCH_SECONDS, ENGINES_REPLACED, ENGINES_HUNG, WAITING, ADMITTED, STUDY_BYTES,
     STUDY_BUDGET, NETWORK_BYTES, NETWORK_LOADS, NETWORK_UNLOADS, MODELS, MODELS_REFUSED, READY,
     JOBS, JOBS_OLDEST, JOBS_GIVEN_BACK, BUILD, PREPARATIONS, PREPARATION_WARNINGS, MOVED_MM,
-    SIMILARITY, BRAIN_ML, BRAIN_AGREEMENT, TURNED_DEGREES,
+    SIMILARITY, BRAIN_ML, BRAIN_AGREEMENT, TURNED_DEGREES, QUOTA_REFUSED, QUOTA_UNCOUNTED,
 )  # fmt: skip
 """Every metric of ours; those of the process come from the Prometheus client."""
 
@@ -210,6 +221,8 @@ class Metrics:
         self._brain_ml = _histogram(BRAIN_ML, registry)
         self._agreement = _histogram(BRAIN_AGREEMENT, registry)
         self._turned = _histogram(TURNED_DEGREES, registry)
+        self._quota_refused = _counter(QUOTA_REFUSED, registry)
+        self._quota_uncounted = _counter(QUOTA_UNCOUNTED, registry)
         build = Gauge(BUILD.name, BUILD.help, BUILD.labels, registry=registry)
         build.labels(__version__).set(1)
 
@@ -234,6 +247,14 @@ class Metrics:
         self._seconds.labels(call).observe(seconds)
         if problem is not None:
             self._problems.labels(problem).inc()
+
+    def quota_refused(self, quota: str) -> None:
+        """A request was refused because its caller's quota of that name is used up."""
+        self._quota_refused.labels(quota).inc()
+
+    def quota_not_counted(self) -> None:
+        """The database that counts quotas did not answer."""
+        self._quota_uncounted.inc()
 
     def batch_done(self, model: str, windows: int, capacity: int, seconds: float) -> None:
         """A batch came back from the engine."""

@@ -5,11 +5,11 @@ from brainmvp_server.settings.model import (
     JobSettings,
     LimitSettings,
     ObservabilitySettings,
-    SecuritySettings,
     ServiceSettings,
     Settings,
     WorkerSettings,
 )
+from brainmvp_server.settings.security import SecuritySettings
 from brainmvp_server.settings.sources import Effective, load
 from brainmvp_server.settings.table import Entry, entries
 

@@ -9,39 +9,16 @@ environment and the docs follow. A ``SecretStr`` gets no flag, but a file: ``--N
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from brainmvp_models.manifest import CpuPrecision
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.observability.logs import Format, Level
-
-_ASYMMETRIC = (
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-)  # fmt: skip
-_SAFE_URL = re.compile(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
-
-_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d+)?")
-_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9.-]+")
-
-
-def _split(value: Any) -> Any:
-    return (
-        [word for word in re.split(r"[,\s]+", value) if word] if isinstance(value, str) else value
-    )
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
-"""Several words; in a flag or a variable with commas between."""
-
-
-class Group(BaseModel):
-    """A table of the TOML file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from brainmvp_server.settings.group import Group
+from brainmvp_server.settings.security import SecuritySettings
 
 
 class ServiceSettings(Group):
@@ -119,6 +96,17 @@ class LimitSettings(Group):
     )
     key_requests: int | None = Field(
         default=None, ge=1, description="The same for one API key; more are answered 429."
+    )
+    key_studies_per_hour: int = Field(
+        default=0,
+        ge=0,
+        description="Studies that one API key may have done in an hour; more are answered 429. 0 "
+        "is no limit. A key may have its own ('brainmvp keys limit').",
+    )
+    key_mb_per_day: int = Field(
+        default=0,
+        ge=0,
+        description="The same of what it sends in a day, in MiB.",
     )
     memory_mb: int | None = Field(
         default=None, ge=1, description="Memory for studies, in MiB; else half of the machine's."
@@ -288,73 +276,6 @@ class JobSettings(Group):
         default=None,
         description="Name of this worker, the same at each of its starts; else the host's name.",
     )
-
-
-class SecuritySettings(Group):
-    """Who may use the service."""
-
-    auth: bool = Field(
-        default=True,
-        description="Ask for a key or token; without any, only this machine may be listened to.",
-    )
-    keys_file: Path | None = Field(
-        default=None, description="File of API keys, made by 'brainmvp keys'."
-    )
-    oidc_issuer: str | None = Field(
-        default=None, description="OpenID Connect issuer whose bearer tokens are accepted."
-    )
-    oidc_audience: str | None = Field(
-        default=None, description="What tokens for this service name as their audience."
-    )
-    oidc_algorithms: Words = Field(
-        default=("RS256", "PS256", "ES256"), description="Signatures accepted on tokens."
-    )
-    oidc_scope_claim: str = Field(
-        default="scope", description="The claim that holds a token's scopes."
-    )
-    oidc_scope_prefix: str = Field(
-        default="", description="What stands before our scopes in that claim."
-    )
-    allowed_hosts: Words = Field(
-        default=(),
-        description="Names that requests may be sent to, such as brainmvp.example.org or "
-        "*.example.org; * for any. Else any where keys or tokens are asked for, and localhost "
-        "where they are not. Addresses always.",
-    )
-    allowed_origins: Words = Field(
-        default=(),
-        description="Origins whose pages may call the service through a browser, such as "
-        "https://viewer.example.org (CORS); else its own page alone.",
-    )
-    metrics_open: bool = Field(
-        default=False, description="Let anyone read /metrics; else it needs the scope admin."
-    )
-    tls_cert: Path | None = Field(
-        default=None, description="Certificate chain (PEM); the service then speaks HTTPS."
-    )
-    tls_key: Path | None = Field(default=None, description="The certificate's private key (PEM).")
-    tls_key_password: SecretStr | None = Field(
-        default=None, description="The password of the private key."
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> SecuritySettings:
-        if (self.oidc_issuer is None) != (self.oidc_audience is None):
-            raise ValueError("oidc_issuer and oidc_audience need each other")
-        if self.oidc_issuer is not None and not _SAFE_URL.match(self.oidc_issuer):
-            raise ValueError("oidc_issuer must be an https address")
-        shared = [name for name in self.oidc_algorithms if name not in _ASYMMETRIC]
-        if shared or not self.oidc_algorithms:
-            raise ValueError(f"oidc_algorithms must be some of {', '.join(_ASYMMETRIC)}")
-        for origin in self.allowed_origins:
-            if not _ORIGIN.fullmatch(origin):
-                raise ValueError(f"'{origin}' is no origin; write https://viewer.example.org")
-        for host in self.allowed_hosts:
-            if not _HOST.fullmatch(host):
-                raise ValueError(f"'{host}' is no name; write brainmvp.example.org, without a port")
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key need each other")
-        return self
 
 
 class ObservabilitySettings(Group):

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from brainmvp_server.settings.model import Group, Settings
+from brainmvp_server.settings.group import Group
+from brainmvp_server.settings.model import Settings
 
 PREFIX = "BRAINMVP_"
 

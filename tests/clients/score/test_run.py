@@ -16,6 +16,7 @@ import pytest
 
 from brainmvp_clients.cli.source_options import day_of
 from brainmvp_clients.score.ledger import Ledger, RunKey
+from brainmvp_clients.score.rate_limit import QuotaPause
 
 Score = Callable[..., tuple[int, str, str]]
 PROBLEM = "application/problem+json"
@@ -190,6 +191,38 @@ def test_a_busy_server_is_asked_again_no_sooner_than_it_says(
     code, said, _ = score("--json", "--concurrency", "1", "--limit", "1")
     assert code == 0 and json.loads(said)["seconds"] >= 1.0
     assert predicted() == 2
+
+
+def test_a_quota_that_is_used_up_is_waited_for_and_costs_no_attempt(
+    score: Score, scoring: Any, reply: Any, predicted: Callable[[], int]
+) -> None:
+    body = b'{"type": "urn:brainmvp:problem:quota-exceeded", "status": 429, "detail": "all used"}'
+    used_up = reply(429, PROBLEM, body, {"Retry-After": "0"})
+    good = scoring.replies["application/zip"]
+    answer, asked = scoring.answer, []
+
+    def used_up_at_first(handler: Any) -> None:
+        if handler.command == "POST":
+            asked.append(handler.path)
+            scoring.says("application/zip", used_up if len(asked) <= 3 else good)
+        answer(handler)
+
+    scoring.answer = used_up_at_first
+    code, said, _ = score("--json", "--attempts", "1", "--concurrency", "1", "--limit", "1")
+    assert (code, json.loads(said)["done"], predicted()) == (0, 1, 4)
+
+
+def test_while_a_quota_is_used_up_no_study_is_sent() -> None:
+    pause, stop = QuotaPause(), threading.Event()
+    pause.begin(3600)
+    pause.begin(1)  # an earlier end does not shorten it
+    waiting = threading.Thread(target=pause.wait, args=(stop,))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    stop.set()
+    waiting.join(10)
+    assert not waiting.is_alive()
 
 
 def test_a_server_that_stays_away_fails_the_study_which_resume_takes_up(

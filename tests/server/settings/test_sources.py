@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from brainmvp_models.errors import InvalidSettings
 from brainmvp_server.settings import Settings, entries, load
-from brainmvp_server.settings.model import Group
+from brainmvp_server.settings.group import Group
 from brainmvp_server.settings.shown import as_toml
 
 FILE = """

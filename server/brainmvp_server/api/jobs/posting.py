@@ -12,7 +12,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import Overloaded
 from brainmvp_server.api.access import access_of
 from brainmvp_server.api.jobs.asking import AskedStore
-from brainmvp_server.api.openapi import PROBLEM, UPLOAD, owner_of
+from brainmvp_server.api.openapi import UPLOAD, faults_of_upload, owner_of
 from brainmvp_server.api.parameters import IntakeAsked, ObjectsAsked, OptionsAsked
 from brainmvp_server.api.studies import parts_of, received
 from brainmvp_server.api.study_request import StudyRequest, StudyRequests
@@ -82,7 +82,7 @@ def build_posting_router(service: Service, requests: StudyRequests, asked: Asked
         summary="Post a study as a job",
         status_code=status.HTTP_202_ACCEPTED,
         response_model=Job,
-        responses=dict.fromkeys((400, 404, 408, 413, 415, 422, 429, 503, 507), PROBLEM),
+        responses=faults_of_upload(404),
         openapi_extra={"requestBody": UPLOAD},
     )
     async def post(
@@ -104,12 +104,14 @@ def build_posting_router(service: Service, requests: StudyRequests, asked: Asked
             )
         upload = await incoming.upload()
 
-        def accept() -> Job:
+        def accept() -> tuple[Job, bool]:
             study = study_kept(upload, incoming, told_apart, bundle, wanted.options)
             order = JobRequest.of(bundle, wanted.options, objects, wanted.priority)
             return store.post(owner_of(request), order, study, wanted.key)
 
-        job = await asked.run(accept)
+        job, new = await asked.run(accept)
+        if new:
+            incoming.share.ran()
         return JSONResponse(
             job.model_dump(mode="json"),
             status_code=status.HTTP_202_ACCEPTED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import FileResponse, Response
@@ -26,7 +26,7 @@ from brainmvp_server.api.monailabel.wire import (
     SessionInfo,
     Token,
 )
-from brainmvp_server.api.openapi import PROBLEM, owner_of
+from brainmvp_server.api.openapi import PROBLEM, faults_of_upload, owner_of
 from brainmvp_server.api.problems import InvalidQuery, UnknownImage
 from brainmvp_server.api.request_resources import resources_of
 from brainmvp_server.api.study_request import StudyRequest, StudyRequests
@@ -39,27 +39,23 @@ TAG = "monailabel"
 _INFER = PartNames("file", ("params",), needs_file=False)
 _SESSION = PartNames("files", ("params", "client_id"))
 _ADDED = PartNames("file", ("params", "client_id"))
-_FAULTS: dict[int | str, dict[str, Any]] = dict.fromkeys(
-    (400, 404, 406, 408, 413, 415, 422, 429, 500, 502, 503, 504, 507), PROBLEM
-)
+_FAULTS = faults_of_upload(404, 406, 500, 502, 504)
 
 
 def build_monailabel_router(
-    service: Service, requests: StudyRequests, sessions: Sessions
+    service: Service, requests: StudyRequests, sessions: Sessions, *, asks_for_keys: bool
 ) -> APIRouter:
     """Everything that a viewer asks for."""
     router = APIRouter(tags=[TAG])
-    router.include_router(_about(service))
+    router.include_router(_about(service, asks=asks_for_keys))
     router.include_router(_images(requests, sessions))
     router.include_router(_infer(service, requests, sessions))
     return router
 
 
-def _about(service: Service) -> APIRouter:
+def _about(service: Service, *, asks: bool) -> APIRouter:
     """What there is, and who may use it."""
     router = APIRouter()
-    security = service.settings.security
-    asks = security.auth and (security.keys_file is not None or security.oidc_issuer is not None)
 
     @router.get("/info/", summary="The models, as MONAI Label names them")
     def info() -> AppInfo:
@@ -92,7 +88,7 @@ def _images(requests: StudyRequests, sessions: Sessions) -> APIRouter:
     router = APIRouter()
 
     async def added(request: Request, names: PartNames, name: str | None) -> str:
-        incoming = await requests.admit(request)
+        incoming = await requests.admit(request, study=False)
         sent = await receive_sent(incoming, names)
         return sessions.add(owner_of(request), sent.files, name)
 

@@ -9,15 +9,11 @@ from brainmvp_server.api.security.openapi import describe
 from brainmvp_server.api.security.origins import Origins, Reachable
 from brainmvp_server.settings import Settings
 
+__all__ = ["Authenticator", "install"]
 
-def install(app: FastAPI, settings: Settings) -> None:
-    """Put the door before every route of ``app``.
 
-    Raises:
-        InvalidSettings: others could reach the service, and nothing tells who they are; or the keys
-            cannot be read.
-    """
-    authenticator = Authenticator.of(settings)
+def install(app: FastAPI, settings: Settings, authenticator: Authenticator) -> None:
+    """Put the door before every route of ``app``."""
     app.add_middleware(
         Guard,
         authenticator=authenticator,
@@ -31,7 +27,14 @@ def install(app: FastAPI, settings: Settings) -> None:
             allow_origins=settings.security.allowed_origins,
             allow_methods=("GET", "HEAD", "POST", "DELETE"),
             allow_headers=("authorization", "idempotency-key", "traceparent", "x-request-id"),
-            expose_headers=("content-disposition", "location", "retry-after", "x-request-id"),
+            expose_headers=(
+                "content-disposition",
+                "location",
+                "ratelimit",
+                "ratelimit-policy",
+                "retry-after",
+                "x-request-id",
+            ),
         )
     app.add_middleware(Origins, reachable=Reachable.of(settings, asks_for_keys=authenticator.asks))
     app.add_middleware(SecurityHeaders, tls=settings.security.tls_cert is not None)

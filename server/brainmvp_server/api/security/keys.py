@@ -22,7 +22,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from brainmvp_models.durable import sync_folder
 from brainmvp_models.errors import InvalidSettings
-from brainmvp_server.api.caller import Caller, Scope
+from brainmvp_server.api.caller import Caller, OwnLimits, Scope
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class KeyRecord(BaseModel):
-    """What is kept of a key: everything but its secret."""
+    """What is kept of a key: everything but its secret.
+
+    Attributes:
+        studies_per_hour, mb_per_day: its own quotas, 0 for none; None is the service's settings.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,6 +46,13 @@ class KeyRecord(BaseModel):
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     created: AwareDatetime
     expires: AwareDatetime | None = None
+    studies_per_hour: Annotated[int, Field(ge=0)] | None = None
+    mb_per_day: Annotated[int, Field(ge=0)] | None = None
+
+    @property
+    def limits(self) -> OwnLimits:
+        """Its own quotas."""
+        return OwnLimits(self.studies_per_hour, self.mb_per_day)
 
     def expired(self, now: datetime) -> bool:
         """Is its time over?"""
@@ -157,7 +168,10 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def new_key(
-    name: str, scopes: tuple[Scope, ...], lifetime: timedelta | None = None
+    name: str,
+    scopes: tuple[Scope, ...],
+    lifetime: timedelta | None = None,
+    limits: OwnLimits | None = None,
 ) -> tuple[str, KeyRecord]:
     """A new key, and what is kept of it.
 
@@ -174,6 +188,8 @@ def new_key(
         digest=_digest(secret, salt).hex(),
         created=now,
         expires=now + lifetime if lifetime is not None else None,
+        studies_per_hour=limits.studies_per_hour if limits else None,
+        mb_per_day=limits.mb_per_day if limits else None,
     )
     return f"{PREFIX}{number}_{secret}", record
 
@@ -200,7 +216,7 @@ class KeyRing:
         right = hmac.compare_digest(digest, bytes.fromhex(record.digest))
         if not right or record is _NOBODY or record.expired(datetime.now(timezone.utc)):
             return None
-        return Caller(record.name, frozenset(record.scopes), f"key:{record.name}")
+        return Caller(record.name, frozenset(record.scopes), f"key:{record.name}", record.limits)
 
     def _follow(self) -> None:
         seen = _signature(self._path)

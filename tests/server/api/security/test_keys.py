@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from brainmvp_models.errors import InvalidSettings
-from brainmvp_server.api.caller import Caller, Scope
+from brainmvp_server.api.caller import Caller, OwnLimits, Scope
 from brainmvp_server.api.security.keys import KeyFile, KeyRing, new_key
+from brainmvp_server.commands.keys import limited
 
 PREDICT = (Scope.PREDICT,)
 
@@ -148,10 +149,33 @@ def test_the_command_makes_lists_and_revokes_keys(path: Path) -> None:
     assert KeyRing(path).caller(key) is None
 
 
+def test_a_key_s_quotas_are_made_shown_changed_and_taken_back(path: Path) -> None:
+    made = command("new", "pacs", "--studies-per-hour", 20, "--keys-file", path)
+    assert made.returncode == 0, made.stderr
+    ring = KeyRing(path)
+
+    def limits() -> OwnLimits:
+        caller = ring.caller(made.stdout.strip())
+        assert caller is not None
+        return caller.limits
+
+    assert limits() == OwnLimits(20, None)
+    done = command("limit", "pacs", "--studies-per-hour", 0, "--mb-per-day", 512,
+                   "--keys-file", path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert limits() == OwnLimits(0, 512)
+    shown = command("list", "--keys-file", path).stdout
+    assert "any number of studies an hour  512 MiB a day" in shown
+    KeyFile.change(path, lambda file: limited(file, "pacs", OwnLimits()))
+    assert limits() == OwnLimits()
+    assert "per_" not in path.read_text()  # a release before this one reads the file too
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["new"], "which key?"),
+        (["limit", "nobody"], "no key of that name"),
         (["new", "a b"], "Choose another name"),
         (["revoke", "nobody"], "no key of that name"),
     ],
