@@ -46,12 +46,18 @@ COPY --from=wheel /wheels /wheels
 RUN /opt/brainmvp/bin/pip install --no-deps /wheels/*.whl \
  && /opt/brainmvp/bin/pip uninstall --yes pip setuptools
 
-# The CUDA image has no Python; its own Ubuntu's is taken, in both stages the same.
-FROM ${CUDA_IMAGE} AS gpu-packages
+# The CUDA image has no Python; its own Ubuntu's is taken.
+FROM ${CUDA_IMAGE} AS gpu-base
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends python3 \
+ && rm -rf /var/lib/apt/lists/*
+
+FROM gpu-base AS gpu-packages
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends python3 python3-venv \
+ && apt-get install --yes --no-install-recommends python3-venv \
  && rm -rf /var/lib/apt/lists/*
 ARG GPU_PACKAGES
 COPY locks/${GPU_PACKAGES}.txt /locks/gpu.txt
@@ -62,26 +68,51 @@ RUN /opt/brainmvp/bin/pip install --no-deps /wheels/*.whl \
  && /opt/brainmvp/bin/pip uninstall --yes pip setuptools \
  && python3 -m compileall -q /opt/brainmvp/lib
 
+# What each image is made of: /usr/share/brainmvp/sbom.cdx.json and licences.txt.
+FROM cpu-packages AS cpu-sbom
+COPY locks/sbom.txt /locks/sbom.txt
+RUN python3 -m venv /sbom && /sbom/bin/pip install --require-hashes -r /locks/sbom.txt
+COPY containers /containers
+RUN /sbom/bin/python /containers/sbom.py --image cpu --packages /opt/brainmvp \
+      --lock /locks/cpu.txt --system / --out /usr/share/brainmvp
+
+FROM export-packages AS export-sbom
+COPY locks/sbom.txt /locks/sbom.txt
+RUN python3 -m venv /sbom && /sbom/bin/pip install --require-hashes -r /locks/sbom.txt
+COPY containers /containers
+RUN /sbom/bin/python /containers/sbom.py --image export --packages /opt/brainmvp \
+      --lock /locks/export.txt --system / --out /usr/share/brainmvp
+
+# The system's packages are those of gpu-base, without what the stage of the packages added.
+FROM gpu-packages AS gpu-sbom
+COPY locks/sbom.txt /locks/sbom.txt
+RUN python3 -m venv /sbom && /sbom/bin/pip install --require-hashes -r /locks/sbom.txt
+COPY containers /containers
+COPY --from=gpu-base /var/lib/dpkg/status /system/var/lib/dpkg/status
+COPY --from=gpu-base /usr/share/doc /system/usr/share/doc
+COPY --from=gpu-base /usr/lib/os-release /system/usr/lib/os-release
+ARG GPU_PACKAGES
+RUN /sbom/bin/python /containers/sbom.py --image "${GPU_PACKAGES}" --packages /opt/brainmvp \
+      --lock /locks/gpu.txt --system /system --out /usr/share/brainmvp
+
 FROM ${PYTHON_IMAGE} AS export
 LABEL org.opencontainers.image.title="BrainMVP Server, export" \
       org.opencontainers.image.description="Turns finetuned BrainMVP checkpoints into bundles" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=export-packages /opt/brainmvp /opt/brainmvp
+COPY --from=export-sbom /usr/share/brainmvp /usr/share/brainmvp
 ENV PATH=/opt/brainmvp/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /work
 ENTRYPOINT ["brainmvp"]
 CMD ["export", "--help"]
 
-FROM ${CUDA_IMAGE} AS gpu
+FROM gpu-base AS gpu
 LABEL org.opencontainers.image.title="BrainMVP Server, GPU" \
       org.opencontainers.image.description="Serves BrainMVP brain-MRI models over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0"
-# hadolint ignore=DL3008
-RUN apt-get update \
- && apt-get install --yes --no-install-recommends python3 \
- && rm -rf /var/lib/apt/lists/*
 COPY --from=gpu-packages /opt/brainmvp /opt/brainmvp
+COPY --from=gpu-sbom /usr/share/brainmvp /usr/share/brainmvp
 ENV PATH=/opt/brainmvp/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     BRAINMVP_HOST=0.0.0.0 BRAINMVP_MODELS=/models BRAINMVP_LOG_FORMAT=json
 USER 65532:65532
@@ -98,6 +129,7 @@ LABEL org.opencontainers.image.title="BrainMVP Server, CPU" \
       org.opencontainers.image.description="Serves BrainMVP brain-MRI models over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=cpu-packages /opt/brainmvp /opt/brainmvp
+COPY --from=cpu-sbom /usr/share/brainmvp /usr/share/brainmvp
 ENV PATH=/opt/brainmvp/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     BRAINMVP_HOST=0.0.0.0 BRAINMVP_MODELS=/models BRAINMVP_LOG_FORMAT=json
 USER 65532:65532

@@ -14,7 +14,7 @@ SIDE_BY_SIDE := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesse
 # For long trials, whose tests take longer than others may.
 LONG := --timeout 7200 -o faulthandler_timeout=7500
 
-.PHONY: demo serve system test test-slow faults fuzz mutants load container-test check page docs pictures site lock format demo-models bench clean
+.PHONY: demo serve sbom system test test-slow faults fuzz mutants load container-test check page docs pictures site lock format demo-models bench clean
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python examples/demo.py
@@ -52,6 +52,17 @@ check: $(DEV)/.ready
 # Build the image and run the demo in it; as root, with Debian's buildah and debootstrap.
 container-test:
 	tests/container/run.sh
+
+# What the image IMAGE is made of, in build/sbom/IMAGE, without building it: its packages are installed
+# from its lock file as the build does it. Debian's are in the list that the build makes.
+IMAGE ?= cpu
+sbom: $(DEV)/.ready
+	$(PYTHON) -m venv --clear build/sbom/venv
+	build/sbom/venv/bin/pip install --quiet --require-hashes -r locks/$(IMAGE).txt
+	build/sbom/venv/bin/pip install --quiet --no-deps .
+	build/sbom/venv/bin/pip uninstall --quiet --yes pip setuptools
+	$(DEV)/bin/python containers/sbom.py --image $(IMAGE) --packages build/sbom/venv \
+	  --lock locks/$(IMAGE).txt --out build/sbom/$(IMAGE)
 
 # The page at /, from server/page into the package; needs Node 20 or later. What is built is
 # committed, and a test holds it against its source. Its types come from the service.

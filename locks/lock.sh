@@ -21,9 +21,9 @@ lock() { # NAME EXTRA…
     --output-file "locks/$name.txt"
 }
 
-lock cpu server cpu otel pacs s3
-lock gpu server gpu otel pacs s3
-lock gpu-torch server gpu-torch otel pacs s3
+lock cpu server cpu otel pacs parquet s3
+lock gpu server gpu otel pacs parquet s3
+lock gpu-torch server gpu-torch otel pacs parquet s3
 lock export export cpu
 # What the tests run with: versions alone, since torch's build for the machine has other digests.
 uv pip compile --quiet pyproject.toml --extra dev --extra cpu --universal --python-version 3.10 \
@@ -32,3 +32,7 @@ uv pip compile --quiet pyproject.toml --extra dev --extra cpu --universal --pyth
 printf 'setuptools>=77\nwheel\n' | uv pip compile --quiet - --universal --python-version 3.11 \
   --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade \
   --output-file locks/build.txt
+# What lists the packages of an image, in a stage of its build.
+printf 'cyclonedx-python-lib[json-validation]>=11\n' | uv pip compile --quiet - --universal \
+  --python-version 3.11 --constraints locks/dev.txt --generate-hashes --no-emit-index-url --no-header \
+  --no-annotate --upgrade --output-file locks/sbom.txt

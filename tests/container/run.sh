@@ -46,6 +46,8 @@ say "The demo in it, as user 65532 on a read-only root"
   root=$(buildah $storage mount "$container")
 }
 du -sh "$root"
+head -n 3 "$root/usr/share/brainmvp/licences.txt"
+wc "$root/usr/share/brainmvp/sbom.cdx.json" "$root/usr/share/brainmvp/licences.txt"
 mkdir -p "$root/examples"
 unshare --mount sh -eu -c '
   mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"

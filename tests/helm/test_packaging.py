@@ -95,7 +95,19 @@ def test_an_image_runs_as_nobody_and_its_process_is_the_first(target: str) -> No
 def test_every_base_image_can_be_given() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
-    assert set(bases) == {"${PYTHON_IMAGE}", "${CUDA_IMAGE}"}
+    assert set(bases) - set(stages()) == {"${PYTHON_IMAGE}", "${CUDA_IMAGE}"}
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu", "export"])
+def test_an_image_says_what_it_is_made_of_but_holds_not_what_says_it(target: str) -> None:
+    parts = stages()
+    assert f"COPY --from={target}-sbom /usr/share/brainmvp /usr/share/brainmvp\n" in parts[target]
+    assert "/sbom/" not in parts[target].replace("-sbom /usr/share", "")
+    made = parts[f"{target}-sbom"]
+    assert f"--lock /locks/{target}.txt" in made and "--out /usr/share/brainmvp" in made
+    assert "--require-hashes -r /locks/sbom.txt" in made
+    base = "/system" if target == "gpu" else "/"
+    assert f"--system {base} " in made, "what the build added to the base is not in the image"
 
 
 def test_the_tests_versions_are_exact_and_leave_torch_to_the_makefile() -> None:
@@ -120,9 +132,9 @@ def test_every_locked_package_has_a_digest_and_no_address(lock: Path) -> None:
 @pytest.mark.parametrize(
     ("lock", "extras"),
     [
-        ("cpu", ("server", "cpu", "otel", "pacs", "s3")),
-        ("gpu", ("server", "gpu", "otel", "pacs", "s3")),
-        ("gpu-torch", ("server", "gpu-torch", "otel", "pacs", "s3")),
+        ("cpu", ("server", "cpu", "otel", "pacs", "parquet", "s3")),
+        ("gpu", ("server", "gpu", "otel", "pacs", "parquet", "s3")),
+        ("gpu-torch", ("server", "gpu-torch", "otel", "pacs", "parquet", "s3")),
         ("export", ("server", "export", "cpu")),
     ],
 )
