@@ -90,6 +90,30 @@ def tiny_bundle(once: Once, tiny_checkpoint: Path) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def coarse_bundle(once: Once, tiny_bundle: Bundle) -> Bundle:
+    """The tiny bundle with voxels of 2 mm, and without small parts.
+
+    A whole head is two windows instead of thirty, and the noise that a network of random weights
+    answers with is a few parts: for tests of what is around the network.
+    """
+
+    def make(folder: Path) -> None:
+        root = folder / "tiny" / "1"
+        shutil.copytree(tiny_bundle.root, root)
+        preprocessing = tiny_bundle.task.preprocessing.model_copy(
+            update={"spacing_mm": (2.0, 2.0, 2.0)}
+        )
+        outputs = tiny_bundle.task.outputs.model_copy(update={"smallest_ml": 5.0})
+        task = tiny_bundle.task.model_copy(
+            update={"preprocessing": preprocessing, "outputs": outputs}
+        )
+        manifest = tiny_bundle.manifest.model_copy(update={"task": task})
+        (root / "manifest.json").write_text(manifest.model_dump_json())
+
+    return Bundle.open(once("coarse-bundle", make) / "tiny" / "1")
+
+
+@pytest.fixture(scope="session")
 def grade_bundle(once: Once, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A tiny classification network with golden weights, exported for task brats18-grade."""
 

@@ -12,8 +12,8 @@ from serving import serving
 
 
 @pytest.fixture(scope="module")
-def tiny_server(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def tiny_server(coarse_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that has the tiny bundle."""
     folder: Path = tmp_path_factory.mktemp("server")
-    with serving(tiny_bundle.root.parents[1], folder) as url:
+    with serving(coarse_bundle.root.parents[1], folder) as url:
         yield url

@@ -33,10 +33,10 @@ def scan(colin27: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_predict_writes_all_files_and_prints_json_for_scripts(
-    tiny_bundle: Bundle, scan: Path, tmp_path: Path
+    coarse_bundle: Bundle, scan: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = run("predict", tiny_bundle.root, "--t1", scan, "--out", out, "--fill", "zeros",
+    done = run("predict", coarse_bundle.root, "--t1", scan, "--out", out, "--fill", "zeros",
                "--probabilities", "--json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["structures"]
@@ -55,12 +55,12 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_file_is_one_line_and_exit_code_2_and_leaves_nothing(
-    tiny_bundle: Bundle, tmp_path: Path, name: str
+    coarse_bundle: Bundle, tmp_path: Path, name: str
 ) -> None:
     content, reason = BAD[name]
     path = tmp_path / f"{name}.nii"
     path.write_bytes(content)
-    done = run("predict", tiny_bundle.root, "--t1", path, "--out", tmp_path / "out")
+    done = run("predict", coarse_bundle.root, "--t1", path, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert reason in done.stderr and path.name in done.stderr
@@ -79,11 +79,11 @@ def test_a_bad_file_is_one_line_and_exit_code_2_and_leaves_nothing(
     ],
 )
 def test_wrong_words_are_one_line_and_exit_code_2(
-    tiny_bundle: Bundle, scan: Path, tmp_path: Path, arguments: list[str], reason: str
+    coarse_bundle: Bundle, scan: Path, tmp_path: Path, arguments: list[str], reason: str
 ) -> None:
     words = [str(scan) if word == "SCAN" else word for word in arguments]
     done = subprocess.run(
-        [*COMMAND, "predict", str(tiny_bundle.root), *words],
+        [*COMMAND, "predict", str(coarse_bundle.root), *words],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -96,11 +96,11 @@ def test_wrong_words_are_one_line_and_exit_code_2(
 
 
 def test_a_bundle_whose_network_was_changed_is_refused(
-    tiny_bundle: Bundle, scan: Path, tmp_path: Path
+    coarse_bundle: Bundle, scan: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "tiny" / "1"
     copy.mkdir(parents=True)
-    for path in tiny_bundle.root.iterdir():
+    for path in coarse_bundle.root.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
     with (copy / "model.onnx").open("r+b") as file:
         file.seek(1000)
@@ -113,10 +113,10 @@ def test_a_bundle_whose_network_was_changed_is_refused(
 
 
 def test_a_kill_half_way_leaves_no_result_that_looks_whole(
-    tiny_bundle: Bundle, colin27: Path, tmp_path: Path
+    coarse_bundle: Bundle, colin27: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = [*COMMAND, "predict", str(tiny_bundle.root), "--t1", str(colin27)]
+    command = [*COMMAND, "predict", str(coarse_bundle.root), "--t1", str(colin27)]
     with subprocess.Popen(
         [*command, "--out", str(out), "--fill", "zeros", "--quiet"], stderr=subprocess.DEVNULL
     ) as process:

@@ -50,11 +50,11 @@ def elsewhere() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def server(
-    tiny_bundle: Bundle, elsewhere: int, tmp_path_factory: pytest.TempPathFactory
+    coarse_bundle: Bundle, elsewhere: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("attacked")
     with serving(
-        tiny_bundle.root.parents[1],
+        coarse_bundle.root.parents[1],
         folder,
         "--jobs-storage",
         folder / "jobs",

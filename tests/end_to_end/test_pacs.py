@@ -58,7 +58,8 @@ def _score(
     sink = ("--send-dicomweb", pacs.dicomweb) if to == "stow" else ("--send-dimse", pacs.peer)
     command = [
         sys.executable, "-m", "brainmvp_clients.cli", "score", "tiny", "--out", out,
-        "--server", server, "--json", "--resume", "--fill", "zeros", *sink, *arguments,
+        "--server", server, "--json", "--resume", "--fill", "zeros", "--prepare", "none",
+        *sink, *arguments,
     ]  # fmt: skip
     return list(map(str, command))
 

@@ -67,7 +67,7 @@ def browser(program: Callable[[str], Path]) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def models(
-    tiny_bundle: Bundle, grade_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+    coarse_bundle: Bundle, grade_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A segmentation, which the page shows first, and a classification."""
     folder = tmp_path_factory.mktemp("page-models")
@@ -75,7 +75,7 @@ def models(
     shutil.copytree(grade_bundle.root, grade)
     manifest = grade_bundle.manifest.model_copy(update={"name": GRADE})
     (grade / "manifest.json").write_text(manifest.model_dump_json())
-    return write_page_bundle(tiny_bundle, folder)
+    return write_page_bundle(coarse_bundle, folder)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,12 @@ def job(server: str, scan: Path) -> str:
         answer = http.post(
             "/v1/models/tiny/jobs",
             files=dict.fromkeys(("t1", "t1c", "t2"), scan.read_bytes()),
-            params={"fill": "center", "channels": "true", "probabilities": "true"},
+            params={
+                "fill": "center",
+                "channels": "true",
+                "probabilities": "true",
+                "prepare": "none",
+            },
         )
         assert answer.status_code == 202, answer.text
         found = str(answer.json()["id"])

@@ -21,14 +21,14 @@ WAIT_MS = 180_000
 
 
 @pytest.fixture(scope="module")
-def server(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(coarse_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server whose model cannot tell an enhancing tumour without a T1c."""
     folder = tmp_path_factory.mktemp("limited-page")
     line = SubsetQuality(
         real=(Modality.T1,), fill="zeros", output="WT", metric="dice",
         value=0.42, low=0.3, high=0.5, studies=12,
     )  # fmt: skip
-    needy = needing(tiny_bundle, folder / "needy", {"ET": Modality.T1C})
+    needy = needing(coarse_bundle, folder / "needy", {"ET": Modality.T1C})
     measured(needy, folder / "models", line)
     with serving(folder / "models", folder, "--jobs-storage", folder / "jobs") as url:
         yield url

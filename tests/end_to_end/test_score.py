@@ -20,7 +20,8 @@ STUDIES = 4
 def _command(out: Path, server: str, *arguments: object) -> list[str]:
     command = [
         sys.executable, "-m", "brainmvp_clients.cli", "score", "tiny", "--out", out,
-        "--server", server, "--json", "--resume", "--fill", "zeros", *arguments,
+        "--server", server, "--json", "--resume", "--fill", "zeros", "--prepare", "none",
+        *arguments,
     ]  # fmt: skip
     return list(map(str, command))
 

@@ -27,6 +27,8 @@ from brainmvp_models.task import Task
 
 Start = Callable[..., "Serving"]
 WAIT_S = 180
+AS_IT_IS = {"fill": "zeros", "prepare": "none"}
+"""How a study is sent where serving is tested: looking for its brain costs more than all else."""
 
 
 @dataclass(eq=False)
@@ -64,7 +66,7 @@ class Serving:
         """Post a job of one T1; its id."""
         with study.open("rb") as file:
             answer = self.http.post(
-                "/v1/models/swift/jobs", files={"t1": file}, params={"fill": "zeros", **query}
+                "/v1/models/swift/jobs", files={"t1": file}, params={**AS_IT_IS, **query}
             )
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
@@ -95,7 +97,7 @@ class Serving:
             answer = self.http.post(
                 "/v1/models/swift/predict",
                 files={"t1": file},
-                params={"fill": "zeros"},
+                params=AS_IT_IS,
                 headers={"accept": "application/gzip"},
             )
         assert answer.status_code == 200, answer.text

@@ -56,13 +56,13 @@ def running(app: FastAPI) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def model_folder(
-    tiny_bundle: Bundle, grade_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+    coarse_bundle: Bundle, grade_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    shutil.copytree(tiny_bundle.root, folder / "tiny" / "1")
+    shutil.copytree(coarse_bundle.root, folder / "tiny" / "1")
     shutil.copytree(grade_bundle.root, folder / "grade" / "1")
     broken = folder / "broken" / "1"
-    shutil.copytree(tiny_bundle.root, broken)
+    shutil.copytree(coarse_bundle.root, broken)
     with (broken / "model.onnx").open("ab") as file:
         file.write(b"x")
     return folder

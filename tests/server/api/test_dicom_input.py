@@ -24,7 +24,7 @@ from dicom_studies import PLANTED, Study, write_study
 
 from .conftest import Service
 
-FILL = {"fill": "zeros"}
+FILL = {"fill": "zeros", "prepare": "none"}
 NIFTI = {"accept": "application/x-nifti"}
 
 
@@ -280,7 +280,7 @@ def test_the_sender_may_say_what_a_nifti_file_is(service: Service, scan: Path) -
 
     assert found() == [("t1", True, "medium"), (None, False, "none")]
     assert found("file 1:none", "file 2:flair") == [(None, False, "none"), ("flair", True, "high")]
-    answer = service.predict(files=files, params={"fill": "zeros", "assign": "file 2:t2"})
+    answer = service.predict(files=files, params={**FILL, "assign": "file 2:t2"})
     assert [real["modality"] for real in answer.json()["real"]] == ["t1", "t2"]
-    refused = service.predict(files=files, params={"fill": "zeros", "assign": "file 3:t2"})
+    refused = service.predict(files=files, params={**FILL, "assign": "file 3:t2"})
     assert refused.status_code == 422

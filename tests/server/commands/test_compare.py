@@ -49,12 +49,12 @@ def study(once: Once) -> Path:
 
 
 @pytest.fixture(scope="module")
-def result(once: Once, tiny_bundle: Bundle, study: Path) -> Path:
+def result(once: Once, coarse_bundle: Bundle, study: Path) -> Path:
     """A result as predict writes it."""
 
     def make(folder: Path) -> None:
         files = {path.name.split(".")[0]: path for path in sorted(study.iterdir())}
-        predict(tiny_bundle.root, files, folder)
+        predict(coarse_bundle.root, files, folder)
 
     return once("compare-result", make)
 
@@ -116,13 +116,13 @@ def test_results_are_compared_with_the_studies_they_were_made_of(
 
 
 def test_two_studies_are_compared_by_a_model(
-    tiny_bundle: Bundle, study: Path, tmp_path: Path
+    coarse_bundle: Bundle, study: Path, tmp_path: Path
 ) -> None:
     done = command(
-        study, study, "--model", tiny_bundle.root, "--out", tmp_path / "out", "--json"
+        study, study, "--model", coarse_bundle.root, "--out", tmp_path / "out", "--json"
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["before"]["model"] == tiny_bundle.manifest.name
+    assert json.loads(done.stdout)["before"]["model"] == coarse_bundle.manifest.name
 
 
 @pytest.mark.parametrize(

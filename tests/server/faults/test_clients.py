@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ..conftest import Serving, Start
+from ..conftest import AS_IT_IS, Serving, Start
 
 
 def head(length: int, path: str = "/v1/models/swift/predict") -> bytes:
     return (
-        f"POST {path}?fill=zeros HTTP/1.1\r\nhost: localhost\r\n"
+        f"POST {path}?fill=zeros&prepare=none HTTP/1.1\r\nhost: localhost\r\n"
         f"content-type: multipart/form-data; boundary=b\r\ncontent-length: {length}\r\n\r\n"
     ).encode()
 
@@ -122,7 +122,7 @@ def test_more_requests_than_are_taken_are_told_when_to_come_back(
                 http.post(
                     "/v1/models/swift/predict",
                     files={"t1": large_study.read_bytes()},
-                    params={"fill": "zeros"},
+                    params=AS_IT_IS,
                 )
             )
 
@@ -142,9 +142,7 @@ def test_a_study_over_its_time_is_answered_504(
 ) -> None:
     service = serve(steady_models, study_s=0.2)
     with large_study.open("rb") as file:
-        answer = service.http.post(
-            "/v1/models/swift/predict", files={"t1": file}, params={"fill": "zeros"}
-        )
+        answer = service.http.post("/v1/models/swift/predict", files={"t1": file}, params=AS_IT_IS)
     assert answer.status_code == 504
     assert answer.json()["type"] == "urn:brainmvp:problem:study-timed-out"
 
@@ -169,7 +167,7 @@ def test_answers_that_nobody_reads_count_until_their_clients_are_sent_away(
         assert service.metric("brainmvp_study_memory_bytes") == 0
         with colin27.open("rb") as file:
             refused = service.http.post(
-                "/v1/models/swift/predict", files={"t1": file}, params={"fill": "zeros"}
+                "/v1/models/swift/predict", files={"t1": file}, params=AS_IT_IS
             )
         assert refused.status_code == 503
         # Nobody waits for them for ever.

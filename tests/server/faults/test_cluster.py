@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from ..conftest import WAIT_S, Serving, Start
+from ..conftest import AS_IT_IS, WAIT_S, Serving, Start
 from .conftest import Postgres
 
 
@@ -66,7 +66,7 @@ def test_a_database_restarted_under_load_loses_no_job_and_is_answered_as_busy(
                 answer = http.post(
                     "/v1/models/swift/jobs",
                     files={"t1": small_study.read_bytes()},
-                    params={"fill": "zeros"},
+                    params=AS_IT_IS,
                 )
                 answers.add(answer.status_code)
                 if answer.status_code == 202:

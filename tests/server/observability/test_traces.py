@@ -77,7 +77,7 @@ def test_a_service_sends_the_stages_of_a_prediction_and_no_words_of_its_client(
         answer = service.http.post(
             "/v1/models/swift/predict",
             files={"t1": ("Doe^Jane.nii.gz", file)},
-            params={"fill": "zeros"},
+            params={"fill": "zeros", "prepare": "none"},
             headers={"traceparent": parent, "user-agent": "Doe^Jane"},
         )
         refused = service.http.post(

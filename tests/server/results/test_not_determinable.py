@@ -41,9 +41,9 @@ WHOM = "measured on 12 patient studies"
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(coarse_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("limited")
-    return measured(needing(tiny_bundle, folder / "needing", NEEDS), folder / "measured", *CARD)
+    return measured(needing(coarse_bundle, folder / "needing", NEEDS), folder / "measured", *CARD)
 
 
 @pytest.fixture(scope="module")

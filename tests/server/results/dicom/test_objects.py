@@ -41,13 +41,13 @@ def predicted(bundle: Bundle, files: tuple[Path, ...], folder: Path) -> Result:
 
 @pytest.fixture(scope="module")
 def studies(
-    tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+    coarse_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Study, Result]]:
     found = {}
     for kind, vendor in (("classic", "ge"), ("enhanced", "philips")):
         folder = tmp_path_factory.mktemp(kind)
         study = write_study(folder, vendor, ("t1", "flair"), enhanced=kind == "enhanced", part=True)
-        found[kind] = study, predicted(tiny_bundle, study.files, folder)
+        found[kind] = study, predicted(coarse_bundle, study.files, folder)
     return found
 
 
@@ -111,11 +111,11 @@ def test_the_segmentation_is_the_mask_voxel_for_voxel(
 @pytest.mark.parametrize("plane", ["coronal", "oblique"])
 @pytest.mark.parametrize("reverse", [False, True], ids=["forth", "back"])
 def test_it_lies_right_in_other_planes_and_slice_orders(
-    tiny_bundle: Bundle, tmp_path: Path, plane: str, reverse: bool
+    coarse_bundle: Bundle, tmp_path: Path, plane: str, reverse: bool
 ) -> None:
     image = contrast_image("t1", plane, reverse=reverse, part=True)  # type: ignore[arg-type]
     files = write_series(tmp_path, [image], header_of("siemens", "t1"), "siemens").files
-    one = predicted(tiny_bundle, files, tmp_path)
+    one = predicted(coarse_bundle, files, tmp_path)
     one = with_mask(one, sparse_mask(one))
     np.testing.assert_array_equal(read_back(written(one)["segmentation.dcm"], one), one.mask)
 
