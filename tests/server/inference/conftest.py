@@ -25,6 +25,9 @@ from monai.transforms import (
 
 from brainmvp_models.task import load_task
 from brainmvp_training.checkpoint import load_network, read_checkpoint
+from small_bundle import small_bundle, small_task
+
+__all__ = ["small_bundle", "small_task"]
 
 
 @dataclass(frozen=True)

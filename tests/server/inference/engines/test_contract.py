@@ -19,7 +19,8 @@ from brainmvp_server.inference.engines import (
     load_engine,
 )
 
-WINDOW = (4, 96, 96, 96)
+BOX = (32, 48, 64)
+WINDOW = (4, *BOX)
 
 
 def _lacking(name: str) -> str | None:
@@ -42,10 +43,10 @@ def _engine(name: str) -> object:
 
 @pytest.fixture(scope="module", params=[_engine(name) for name in ENGINES])
 def engine(
-    request: pytest.FixtureRequest, tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Engine]:
     options = EngineOptions(cache=tmp_path_factory.mktemp("cache"), windows=2)
-    loaded = load_engine(tiny_bundle.forms, request.param, options)
+    loaded = load_engine(small_bundle.forms, request.param, options)
     yield loaded
     loaded.close()
 
@@ -61,7 +62,7 @@ def test_every_engine_of_cpus_is_installed_where_tests_run() -> None:
 
 def test_a_batch_gives_what_its_windows_give_alone(engine: Engine, windows: np.ndarray) -> None:
     together = engine.infer(windows).copy()
-    assert together.shape == (2, 3, 96, 96, 96)
+    assert together.shape == (2, 3, *BOX)
     assert together.dtype == np.float32
     for window, logits in zip(windows, together, strict=True):
         alone = engine.infer(window[np.newaxis])[0]
@@ -81,7 +82,7 @@ def test_an_engine_says_what_it_is(engine: Engine) -> None:
 
 def test_more_windows_than_fit_are_taken_all_the_same(engine: Engine, windows: np.ndarray) -> None:
     three = np.concatenate([windows, windows[:1]])
-    assert engine.infer(three).shape == (3, 3, 96, 96, 96)
+    assert engine.infer(three).shape == (3, 3, *BOX)
 
 
 @pytest.mark.parametrize("name", [_engine(name) for name in ENGINES])
@@ -95,14 +96,14 @@ def test_a_damaged_network_is_refused_in_plain_words(
         load_engine(path, name)
 
 
-def test_an_unknown_engine_is_refused_with_those_there_are(tiny_bundle: Bundle) -> None:
+def test_an_unknown_engine_is_refused_with_those_there_are(small_bundle: Bundle) -> None:
     with pytest.raises(EngineUnavailable, match="openvino, onnxruntime"):
-        load_engine(tiny_bundle.forms, "abacus")
+        load_engine(small_bundle.forms, "abacus")
 
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if _lacking(name)])
 def test_an_engine_without_its_gpu_is_refused_and_the_cpu_does_not_stand_in(
-    tiny_bundle: Bundle, name: str
+    small_bundle: Bundle, name: str
 ) -> None:
     with pytest.raises(EngineUnavailable, match=r"not installed.*brainmvp\[gpu\]|NVIDIA GPU"):
-        load_engine(tiny_bundle.forms, name)
+        load_engine(small_bundle.forms, name)
