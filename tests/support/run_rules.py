@@ -37,7 +37,7 @@ TRIED_AGAIN = {
 
 MEASURED = ("tests/server/imaging/", "tests/server/inference/", "tests/server/api/")
 """The tests of the rooms whose coverage has a bound. Only these are traced, line by line, which
-costs half as much again as they do."""
+costs as much again as they do; and of these no property tests, which go the same lines often."""
 
 _LEFT = pytest.StashKey[dict[str, str]]()
 _FOLDER = pytest.StashKey[Path]()
@@ -63,7 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(tuple(TRIED_AGAIN)):
             item.add_marker(pytest.mark.flaky(reruns=1))
-        if not item.nodeid.startswith(MEASURED):
+        repeats = hypothesis.is_hypothesis_test(getattr(item, "obj", None))
+        if repeats or not item.nodeid.startswith(MEASURED):
             item.add_marker(pytest.mark.no_cover)
 
 
