@@ -20,6 +20,22 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
+{{/*
+Labels of the pods of a Job, which cannot be changed: those of a release of the chart would have an
+upgrade refused. Call with (dict "root" $ "component" "export").
+*/}}
+{{- define "brainmvp.jobPodLabels" -}}
+{{ include "brainmvp.selector" .root }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/*
+What tells a Job from others of its name. Call with (dict "labels" … "job" … "pod" …).
+*/}}
+{{- define "brainmvp.jobDigest" -}}
+{{- print .labels .job .pod | sha256sum | trunc 8 -}}
+{{- end -}}
+
 {{- define "brainmvp.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- .Values.serviceAccount.name | default (include "brainmvp.fullname" .) -}}

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import sqlalchemy
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
+from dbos import _migration as dbos_migration
 from dbos import error as dbos_error
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from brainmvp_models.errors import JobsUnavailable
@@ -36,8 +38,11 @@ def sqlite_url(file: Path) -> str:
 def prepare(url: str) -> None:
     """Make the tables, or bring them up to date; a damaged SQLite file is left as it is.
 
+    Tables are only ever brought forward: in SQLite in one transaction, in PostgreSQL in one a step,
+    under a lock, so that several processes may begin at once and one that dies is gone on from.
+
     Raises:
-        JobsUnavailable: the database is damaged, or not there.
+        JobsUnavailable: the database is damaged, not there, or of a newer release.
     """
     try:
         parsed = sqlalchemy.make_url(url)
@@ -47,6 +52,23 @@ def prepare(url: str) -> None:
         _check_sqlite(Path(parsed.database or ""))
     with translated():
         DBOS.migrate(url)
+    _check_not_newer(url)
+
+
+def engine(url: str, wait_s: int = 5) -> Engine:
+    """Connections to the database beside DBOS's own.
+
+    Args:
+        wait_s: seconds for a connection, or for another process' write.
+    """
+    parsed = sqlalchemy.make_url(url)
+    if parsed.drivername.startswith("sqlite"):
+        return sqlalchemy.create_engine(parsed, connect_args={"timeout": wait_s})
+    return sqlalchemy.create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        connect_args={"connect_timeout": wait_s},
+        pool_pre_ping=True,
+    )
 
 
 def connect(url: str) -> DBOSClient:
@@ -129,6 +151,37 @@ def translated() -> Iterator[None]:
         raise _unavailable(
             f"it does not answer ({type(error).__name__})", "Look at it, then try again"
         ) from error
+
+
+def _check_not_newer(url: str) -> None:
+    """Refuse a database that a newer release has written: what it says may mean something else.
+
+    DBOS goes on with tables that are newer than its own, and leaves jobs of another version of
+    ours where they are, so that they would wait for ever.
+    """
+    connections = engine(url)
+    sqlite = connections.dialect.name == "sqlite"
+    table = "application_versions" if sqlite else "dbos.application_versions"
+    try:
+        with translated():
+            if sqlite:
+                found, known = dbos_migration.get_sqlite_migration_versions(connections)
+            else:
+                found, known = dbos_migration.get_migration_versions(connections, "dbos", True)
+            with connections.begin() as connection:
+                names = connection.execute(
+                    text(f"SELECT version_name FROM {table} WHERE application_name = :name"),
+                    {"name": APPLICATION},
+                ).scalars()
+                newest = max((int(name) for name in names if name.isdigit()), default=0)
+    finally:
+        connections.dispose()
+    if found > known or newest > int(VERSION):
+        raise _unavailable(
+            f"it was written by a newer release (tables {found}, jobs {newest}; this release knows "
+            f"{known} and {VERSION})",
+            "Start that release, or restore the copy that was made before the upgrade",
+        )
 
 
 def _check_sqlite(file: Path) -> None:

@@ -11,14 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import sqlalchemy
 from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from brainmvp_server.jobs.database import translated
+from brainmvp_server.jobs import database
 from brainmvp_server.runtime.quotas import Ask, Taken, decided
 
-_WAIT_S = 5
-"""Seconds for a connection, or for another process' write."""
 _COLUMNS = (
     "owner TEXT NOT NULL, quota TEXT NOT NULL, slot BIGINT NOT NULL, used BIGINT NOT NULL, "
     "PRIMARY KEY (owner, quota, slot)"
@@ -39,18 +37,11 @@ class DatabaseLedger:
     """
 
     def __init__(self, url: str, clock: Callable[[], float] | None = None) -> None:
-        parsed = sqlalchemy.make_url(url)
-        self._postgres = not parsed.drivername.startswith("sqlite")
+        self._engine = database.engine(url)
+        self._postgres = self._engine.dialect.name != "sqlite"
         self._clock = clock
         self._table = "brainmvp.usage" if self._postgres else "brainmvp_usage"
-        if self._postgres:
-            self._engine = sqlalchemy.create_engine(
-                parsed.set(drivername="postgresql+psycopg"),
-                connect_args={"connect_timeout": _WAIT_S},
-                pool_pre_ping=True,
-            )
-        else:
-            self._engine = sqlalchemy.create_engine(url, connect_args={"timeout": _WAIT_S})
+        if not self._postgres:
             _write_at_once(self._engine)
         self._making = threading.Lock()
         self._made = False
@@ -84,7 +75,7 @@ class DatabaseLedger:
     @contextmanager
     def _changing(self, owner: str) -> Iterator[Connection]:
         """A transaction that no other of the same owner runs beside."""
-        with translated():
+        with database.translated():
             self._make()
             with self._engine.begin() as connection:
                 if self._postgres:
@@ -155,9 +146,7 @@ def _write_at_once(engine: Engine) -> None:
     """Have SQLite's transactions take the lock for writing when they begin."""
 
     @event.listens_for(engine, "connect")
-    def leave_beginning_to_us(
-        connection: sqlalchemy.engine.interfaces.DBAPIConnection, _: object
-    ) -> None:
+    def leave_beginning_to_us(connection: DBAPIConnection, _: object) -> None:
         connection.isolation_level = None
 
     @event.listens_for(engine, "begin")
