@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,15 @@ from rich.console import Console
 from rich.text import Text
 
 from brainmvp_clients.cli import batch_options as o
-from brainmvp_clients.score.merge import DOUBLED, MISSING, Merged, merge
+from brainmvp_clients.cli.problems import MissingExtra
+from brainmvp_clients.score.merge import (
+    DOUBLED,
+    MISSING,
+    InBucket,
+    Merged,
+    merge,
+    taken_as_there,
+)
 from brainmvp_clients.score.table_files import CSV
 
 NOT_WHOLE = 1
@@ -29,6 +39,9 @@ def score_merge(
     tables_only: Annotated[
         bool, o.option(None, "Do not look for the studies' files.", o.RUN, "--tables-only")
     ] = False,
+    bucket: Annotated[
+        str | None, o.option("URL", "Look for files there; what was --bucket.", o.RUN)
+    ] = None,
     parquet: o.Parquet = False,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
@@ -39,13 +52,35 @@ def score_merge(
     doubled; 2 bad usage or no run.
     """
     formats = o.table_formats("brainmvp score merge", parquet=parquet)
-    merged, into = merge(outs, out, worklist=worklist, files=not tables_only, formats=formats)
+    with _results_in(None if tables_only else bucket) as in_bucket:
+        merged, into = merge(
+            outs,
+            out,
+            worklist=worklist,
+            files=not tables_only,
+            in_bucket=in_bucket,
+            formats=formats,
+        )
     if as_json:
         typer.echo(merged.model_dump_json())
     elif not quiet:
         _show(merged, into)
     if not merged.whole:
         raise typer.Exit(NOT_WHOLE)
+
+
+@contextmanager
+def _results_in(bucket: str | None) -> Iterator[InBucket]:
+    """What tells whether a result is in the bucket; without one, it is taken as there."""
+    if bucket is None:
+        yield taken_as_there
+        return
+    try:
+        from brainmvp_clients.score.bucket_results import BucketResults
+    except ModuleNotFoundError as error:
+        raise MissingExtra("--bucket", "s3", f"there is no {error.name}") from None
+    with closing(BucketResults(bucket)) as results:
+        yield results.has
 
 
 def _show(merged: Merged, into: Path) -> None:

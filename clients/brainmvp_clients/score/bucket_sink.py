@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from fsspec.core import url_to_fs
 
@@ -36,15 +37,7 @@ class BucketSink:
     def __init__(self, url: str, place: Callable[[str], PurePosixPath] = PurePosixPath) -> None:
         self._place = place
         self.label = "bucket"
-        try:
-            self._fs, root = url_to_fs(url)
-        except (ValueError, ImportError) as error:
-            raise ClientError(
-                f"is no address of a bucket that can be used ({type(error).__name__})",
-                remedy="Write it as s3://BUCKET/PREFIX, and install what fsspec needs for it",
-                subject="--bucket",
-            ) from None
-        self._root = f"{root.rstrip('/')}/{STUDIES}"
+        self._fs, self._root = file_system(url)
         self._try()
 
     def deliver(self, study: Study, result: Path) -> None:
@@ -80,7 +73,7 @@ class BucketSink:
             self._fs.rm_file(probe)
         except Exception as error:  # whatever the file system's library raises
             raise ClientError(
-                f"cannot be written to ({_why(error)})",
+                f"cannot be written to ({why(error)})",
                 remedy="Check the address, that the bucket is there, and the credentials",
                 subject="--bucket",
             ) from error
@@ -97,11 +90,28 @@ def _answering() -> Iterator[None]:
         yield
     except Exception as error:  # each file system has errors of its own
         raise Unavailable(
-            f"the bucket cannot be written ({_why(error)})",
+            f"the bucket cannot be written ({why(error)})",
             remedy="Check that it is there, its room and the credentials",
         ) from error
 
 
-def _why(error: Exception) -> str:
+def file_system(url: str) -> tuple[Any, str]:
+    """The file system of an address, and the path there below which results lie.
+
+    Raises:
+        ClientError: it is no address of a bucket, or needs a package that is missing.
+    """
+    try:
+        fs, root = url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise ClientError(
+            f"is no address of a bucket that can be used ({type(error).__name__})",
+            remedy="Write it as s3://BUCKET/PREFIX, and install what fsspec needs for it",
+            subject="--bucket",
+        ) from None
+    return fs, f"{root.rstrip('/')}/{STUDIES}"
+
+
+def why(error: Exception) -> str:
     """The kind of error alone: its words can name the study's place."""
     return one_line(type(error).__name__)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict
@@ -22,6 +22,9 @@ from brainmvp_clients.score.row_index import RowIndex
 from brainmvp_clients.score.run_record import RunRecord
 from brainmvp_clients.score.table_files import JSONL, WriteTables, as_text, write_csv, write_lines
 from brainmvp_clients.score.worklist import read_names
+
+InBucket = Callable[[PurePosixPath], bool]
+"""Whether the bucket has the result at a place below ``studies``."""
 
 MERGED, MISSING, DOUBLED = "merged.json", "missing.csv", "doubled.csv"
 _REASONS = 20
@@ -73,11 +76,12 @@ class Part:
         """Its lines."""
         return self.folder.own / JSONL
 
-    def has_files(self, study: str) -> bool:
-        """Whether a study has a folder of results; those in a bucket are not looked for."""
+    def has_files(self, study: str, in_bucket: InBucket) -> bool:
+        """Whether a study has its results, in the folder or the bucket of the run."""
+        place = self.folder.place(study)
         if self.record is not None and self.record.in_bucket:
-            return True
-        return (self.folder.studies / self.folder.place(study)).is_dir()
+            return in_bucket(place)
+        return (self.folder.studies / place).is_dir()
 
 
 @dataclass
@@ -99,19 +103,25 @@ class _Count:
             self.reasons[row.reason] += 1
 
 
+def taken_as_there(_: PurePosixPath) -> bool:
+    """Nobody said where the bucket is."""
+    return True
+
+
 def merge(
     roots: list[Path],
     out: Path | None,
     *,
     worklist: Path | None = None,
     files: bool = True,
+    in_bucket: InBucket = taken_as_there,
     formats: tuple[WriteTables, ...] = (write_csv,),
 ) -> tuple[Merged, Path]:
     """Merge runs, or shards of them, into the tables of ``out``; that folder, too.
 
     Without ``out`` they go beside the shards of the first root. ``worklist`` names the studies that
-    there should be; ``files`` looks whether each study that is done has its folder; ``formats`` are
-    those of the tables.
+    there should be; ``files`` looks whether each study that is done has its files, those that a run
+    kept in a bucket by ``in_bucket``; ``formats`` are those of the tables.
 
     Raises:
         LocalFileError: a root holds no run, or cannot be read.
@@ -126,7 +136,7 @@ def merge(
         for write in formats:
             write(index, into)
         with replacing_private(into / MISSING) as file:
-            count = _count(index, parts, file, worklist, files=files)
+            count = _count(index, parts, file, worklist, in_bucket if files else None)
         with replacing_private(into / DOUBLED) as file:
             doubled = _write_doubled(index, file)
         merged = _merged(parts, count, doubled)
@@ -166,9 +176,14 @@ def _place(root: Path, out: Path | None) -> Path:
 
 
 def _count(
-    index: RowIndex, parts: list[Part], file: TextIO, worklist: Path | None, *, files: bool
+    index: RowIndex,
+    parts: list[Part],
+    file: TextIO,
+    worklist: Path | None,
+    in_bucket: InBucket | None,
 ) -> _Count:
-    """Count, and write a line for each study that is missing."""
+    """Count, and write a line for each study that is missing; without ``in_bucket`` no file is
+    looked for."""
     count, by_table = _Count(), {part.table: part for part in parts}
     writer = csv.writer(file)
     writer.writerow(("study", "why"))
@@ -176,7 +191,11 @@ def _count(
         count.add(row)
         if row.state is StudyState.FAILED:
             writer.writerow((as_text(row.study), "failed"))
-        elif files and row.state is StudyState.DONE and not by_table[table].has_files(row.study):
+        elif (
+            in_bucket is not None
+            and row.state is StudyState.DONE
+            and not by_table[table].has_files(row.study, in_bucket)
+        ):
             count.without_files += 1
             writer.writerow((as_text(row.study), "done, but its files are gone"))
     for name in read_names(worklist) if worklist else ():

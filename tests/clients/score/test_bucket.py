@@ -59,6 +59,16 @@ def test_a_run_into_a_bucket_keeps_the_files_there_and_ledger_and_tables_here(
     assert predicted() == before
     code, said, _ = brainmvp("score", "merge", out, "--json")
     assert (code, json.loads(said)["done"]) == (0, 5)
+    merge = ("score", "merge", out, "--bucket", bucket, "--json")
+    code, said, _ = brainmvp(*merge)
+    assert (code, json.loads(said)["without_files"]) == (0, 0)
+    gone = sorted(names)[0]
+    fsspec.filesystem("s3").rm_file(f"{bucket}/{names[gone]}/summary.json")
+    code, said, _ = brainmvp(*merge)
+    assert (code, json.loads(said)["without_files"]) == (1, 1)
+    assert f'{gone},"done, but its files are gone"' in (out / "missing.csv").read_text()
+    code, _, err = brainmvp("score", "merge", out, "--bucket", "s3://nobodys/run")
+    assert code == 2 and err.count("\n") == 1 and "cannot be listed" in err
 
 
 def test_an_earlier_result_is_replaced_its_summary_first_and_no_file_of_it_stays(
