@@ -114,6 +114,7 @@ class AsyncClient:
         prepare: str | None = None,
         space: str | None = None,
         not_determinable: bool = False,
+        profile: str | None = None,
         brain: StudyPath | None = None,
         on_upload: OnUpload | None = None,
     ) -> Summary:
@@ -127,6 +128,7 @@ class AsyncClient:
             prepare=prepare,
             space=space,
             not_determinable=not_determinable,
+            profile=profile,
         )
         with open_upload(study, on_upload, brain) as upload:
             return parse(Summary, await self._text(call, upload), subject=self.server)
@@ -144,6 +146,7 @@ class AsyncClient:
         prepare: str | None = None,
         space: str | None = None,
         not_determinable: bool = False,
+        profile: str | None = None,
         brain: StudyPath | None = None,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -159,6 +162,7 @@ class AsyncClient:
             prepare=prepare,
             space=space,
             not_determinable=not_determinable,
+            profile=profile,
         )
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
@@ -184,6 +188,7 @@ class AsyncClient:
         prepare: str | None = None,
         space: str | None = None,
         not_determinable: bool = False,
+        profile: str | None = None,
         brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
@@ -205,6 +210,7 @@ class AsyncClient:
             prepare=prepare,
             space=space,
             not_determinable=not_determinable,
+            profile=profile,
             dicom=dicom,
         )
         with (
@@ -266,6 +272,7 @@ class AsyncClient:
         prepare: str | None = None,
         space: str | None = None,
         not_determinable: bool = False,
+        profile: str | None = None,
         brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
@@ -284,6 +291,7 @@ class AsyncClient:
             prepare=prepare,
             space=space,
             not_determinable=not_determinable,
+            profile=profile,
             interactive=interactive,
             key=key,
             dicom=dicom,

@@ -108,6 +108,7 @@ class Model(Answer):
     channels: tuple[Channel, ...]
     outputs: tuple[Output, ...]
     fill: str = ""
+    profiles: tuple[str, ...] = ("reference",)
     intended_use: str = ""
     digest: str = ""
     subset_card: tuple[SubsetQuality, ...] = ()
@@ -303,6 +304,7 @@ class Summary(Answer):
     demo: bool = False
     bundle: str = ""
     engine: Engine
+    profile: str = "reference"
     real: tuple[RealModality, ...]
     filled: tuple[FilledModality, ...] = ()
     identified: tuple[Finding, ...] = ()

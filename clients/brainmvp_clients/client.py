@@ -40,7 +40,8 @@ class Client:
     places them where their headers disagree, ``sform`` or ``qform``. ``prepare`` is ``auto``, which
     prepares raw heads, or ``none``; ``space`` the modality whose grid their result lies on;
     ``brain`` a NIfTI mask of the brain on one series' grid, taken instead of one looked for;
-    ``not_determinable`` asks for what was found of outputs that the modalities cannot decide.
+    ``not_determinable`` asks for what was found of outputs that the modalities cannot decide;
+    ``profile`` is ``reference``, or ``speed`` for fewer windows where the bundle has a proof.
 
     Example::
 
@@ -123,6 +124,7 @@ class Client:
         prepare: str | None = None,
         space: str | None = None,
         not_determinable: bool = False,
+        profile: str | None = None,
         brain: StudyPath | None = None,
         on_upload: OnUpload | None = None,
     ) -> Summary:
@@ -136,6 +138,7 @@ class Client:
             prepare=prepare,
             space=space,
             not_determinable=not_determinable,
+            profile=profile,
         )
         with open_upload(study, on_upload, brain) as upload:
             return parse(Summary, self._text(call, upload), subject=self.server)
@@ -153,6 +156,7 @@ class Client:
         prepare: str | None = None,
         space: str | None = None,
         not_determinable: bool = False,
+        profile: str | None = None,
         brain: StudyPath | None = None,
         overwrite: bool = False,
         on_upload: OnUpload | None = None,
@@ -168,6 +172,7 @@ class Client:
             prepare=prepare,
             space=space,
             not_determinable=not_determinable,
+            profile=profile,
         )
         target = Path(to)
         with staged_file(target, overwrite=overwrite) as file:
@@ -194,6 +199,7 @@ class Client:
         prepare: str | None = None,
         space: str | None = None,
         not_determinable: bool = False,
+        profile: str | None = None,
         brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         overwrite: bool = False,
@@ -215,6 +221,7 @@ class Client:
             prepare=prepare,
             space=space,
             not_determinable=not_determinable,
+            profile=profile,
             dicom=dicom,
         )
         with (
@@ -274,6 +281,7 @@ class Client:
         prepare: str | None = None,
         space: str | None = None,
         not_determinable: bool = False,
+        profile: str | None = None,
         brain: StudyPath | None = None,
         dicom: DicomOptions = AS_SERVED,
         on_upload: OnUpload | None = None,
@@ -292,6 +300,7 @@ class Client:
             prepare=prepare,
             space=space,
             not_determinable=not_determinable,
+            profile=profile,
             interactive=interactive,
             key=key,
             dicom=dicom,

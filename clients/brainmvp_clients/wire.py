@@ -82,6 +82,7 @@ def predict_call(
     prepare: str | None = None,
     space: str | None = None,
     not_determinable: bool = False,
+    profile: str | None = None,
     dicom: DicomOptions = AS_SERVED,
 ) -> Call:
     """Asks for one study's result."""
@@ -94,6 +95,7 @@ def predict_call(
         prepare=prepare,
         space=space,
         not_determinable=not_determinable,
+        profile=profile,
     )
     path = f"/v1/models/{quote(model, safe='')}/predict"
     return Call(path, {**params, **dicom.query}, accept, "POST")
@@ -123,6 +125,7 @@ def job_post(
     prepare: str | None,
     space: str | None,
     not_determinable: bool,
+    profile: str | None,
     interactive: bool,
     key: str | None,
     dicom: DicomOptions,
@@ -138,6 +141,7 @@ def job_post(
             prepare=prepare,
             space=space,
             not_determinable=not_determinable,
+            profile=profile,
         ),
         **_given(priority="interactive" if interactive else None),
     }
@@ -323,6 +327,7 @@ def _wanted(
     prepare: str | None,
     space: str | None,
     not_determinable: bool,
+    profile: str | None,
 ) -> dict[str, str]:
     """What is asked of a study, whether its client waits or not."""
     return _given(
@@ -334,6 +339,7 @@ def _wanted(
         prepare=prepare if prepare != "auto" else None,  # an older server knows no such word
         space=space,
         not_determinable=_set(not_determinable),
+        profile=profile,
     )
 
 

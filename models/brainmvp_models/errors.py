@@ -19,6 +19,7 @@
     │   ├── NoBrain             a series in which no brain can be found
     │   ├── ImplausibleBrain    a brain that is too small, too large or cut off
     │   ├── RegistrationFailed  a series that does not fit the study's other series
+    │   ├── NotProved           a profile that the bundle has no proof of
     │   └── UnwritableObject    a DICOM object that cannot be made for the study
     ├── InvalidTask             a task file does not validate
     ├── InvalidPopulation       whom the studies are of is not said as it must be
@@ -196,6 +197,13 @@ class UnwritableObject(InvalidInput):
 
     code = "unwritable-object"
     title = "A DICOM object cannot be written"
+
+
+class NotProved(InvalidInput):
+    """A profile was asked for that the bundle has no proof of."""
+
+    code = "not-proved"
+    title = "The bundle may not be run this way"
 
 
 class InvalidTask(BrainMVPError):

@@ -25,6 +25,13 @@ CpuKind = Literal["amx", "avx512_bf16"]
 """The instructions with which a CPU multiplies in bfloat16."""
 
 
+Profile = Literal["reference", "speed"]
+"""How a study is cut into windows: as published, or into fewer that are spread evenly."""
+
+UsualProfile = Literal["reference", "auto"]
+"""What it is where nothing is asked of the study; ``auto`` is speed where that is proved."""
+
+
 class BundleFile(Frozen):
     """One file of the bundle, beside the manifest."""
 
@@ -87,7 +94,9 @@ class Parity(Frozen):
 
 
 class OutputAgreement(Frozen):
-    """How one output in bfloat16 agrees with itself in float32, where these modalities are real.
+    """How one output agrees with itself served exactly, where these modalities are real.
+
+    What is compared is bfloat16 with float32, or the profile speed with reference.
 
     The worst of all studies; null where none shows enough of the output to judge it.
     """
@@ -97,7 +106,7 @@ class OutputAgreement(Frozen):
     studies: int = Field(ge=0, description="Studies that show enough of it.")
     dice: float | None = Field(default=None, ge=0, le=1, description="Lowest Dice of the masks.")
     volume_error: float | None = Field(
-        default=None, ge=0, description="Largest difference of volumes, over that in float32."
+        default=None, ge=0, description="Largest difference of volumes, over the exact one."
     )
     score_error: float | None = Field(
         default=None, ge=0, description="Largest difference of a score, of a classification."
@@ -122,6 +131,20 @@ class CpuProof(Frozen):
     def gain(self) -> float:
         """How many times faster than float32."""
         return self.fp32_window_s / self.window_s
+
+
+class SpeedProof(Frozen):
+    """That the profile speed agrees with reference, and what it saves."""
+
+    profile: Literal["speed"] = "speed"
+    runtime: str = Field(description="The engine and its version, in float32.")
+    scans: Literal["given", "packaged"]
+    studies: int = Field(gt=0)
+    agreement: tuple[OutputAgreement, ...] = Field(min_length=1)
+    reference_windows: int = Field(gt=0, description="Of all that was compared, in reference.")
+    windows: int = Field(gt=0, description="The same in speed.")
+    command: str
+    created: str = Field(description="UTC, ISO 8601.")
 
 
 Metric = Literal["dice", "hd95_mm", "volume_error_ml", "accuracy", "balanced_accuracy", "auc"]
@@ -183,6 +206,7 @@ class Manifest(Frozen):
     cpu_proofs: tuple[CpuProof, ...] = Field(
         default=(), description="At most one for each kind of CPU."
     )
+    speed_proof: SpeedProof | None = None
     demo: bool = False
 
     def expected(self, real: Collection[Modality], fill: FillPolicy) -> tuple[SubsetQuality, ...]:

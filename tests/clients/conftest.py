@@ -333,7 +333,7 @@ class DomainError(Exception):
 
 def predict(
     bundle, study, out, *, fill, resample, form, prepare, space, brain, not_determinable,
-    probabilities, engine, cpu_precision, progress,
+    profile, probabilities, engine, cpu_precision, progress,
 ):
     mode = bundle.name
     (out / "mask.nii.gz").write_bytes(b"mask")
@@ -352,7 +352,7 @@ def predict(
     summary = json.loads(Path(os.environ["SUMMARY"]).read_text())
     summary["warnings"] = [
         f"{bundle} {fill} {resample} {form} {prepare} {space} {brain} {probabilities} {engine} "
-        f"{cpu_precision} {not_determinable} {sorted(study)}"
+        f"{cpu_precision} {not_determinable} {profile} {sorted(study)}"
     ]
     text = json.dumps(summary)
     (out / "summary.json").write_text(text)

@@ -113,13 +113,13 @@ def test_local_prediction_gets_what_was_asked_and_its_results_move_into_place(
     code, out, err = brainmvp(
         "predict", "bundles/tumour", "--t1", study["t1"], "--version", "2", "--fill", "none",
         "--engine", "onnxruntime", "--probabilities", "--resample", "--json",
-        "--cpu-precision", "fp32", "--brain", study["flair"],
+        "--cpu-precision", "fp32", "--brain", study["flair"], "--profile", "speed",
         "--out", tmp_path / "o" / "r",
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert json.loads(out)["warnings"] == [
         f"bundles/tumour/2 none True None auto None {study['flair']} True onnxruntime fp32 False "
-        "['t1']"
+        "speed ['t1']"
     ]
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["r"]
     assert (tmp_path / "o" / "r" / "mask.nii.gz").read_bytes() == b"mask"
@@ -262,8 +262,11 @@ def test_an_output_that_cannot_be_told_is_said_and_ends_with_a_code_of_its_own(
         code, _, _ = brainmvp(*arguments, "--out", tmp_path / flag, flag)
         assert code == 3
     assert "not_determinable" not in peer.requests[-1].query
-    code, _, _ = brainmvp(*arguments, "--out", tmp_path / "b", "--not-determinable")
-    assert code == 3 and peer.requests[-1].query["not_determinable"] == ["true"]
+    code, _, _ = brainmvp(
+        *arguments, "--out", tmp_path / "b", "--not-determinable", "--profile", "speed"
+    )
+    asked = peer.requests[-1].query
+    assert code == 3 and (asked["not_determinable"], asked["profile"]) == (["true"], ["speed"])
 
 
 def test_a_figure_is_shown_with_whom_it_is_of(

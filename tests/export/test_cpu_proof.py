@@ -11,15 +11,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from brainmvp_export.cpu_proof import (
+from brainmvp_export.agreement import (
     Comparison,
     check_agreement,
-    prove_on_cpu,
     served_in,
     subsets_of,
 )
+from brainmvp_export.cpu_proof import GATE, prove_on_cpu
 from brainmvp_export.parity import packaged_study
-from brainmvp_export.prove import Scans, add_proof, with_proof
+from brainmvp_export.proof_card import with_proof
+from brainmvp_export.prove import Scans, add_proof
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import ParityFailed
 from brainmvp_models.manifest import CpuKind, CpuProof, OutputAgreement
@@ -58,12 +59,12 @@ def test_an_output_that_differs_or_is_never_seen_is_refused_by_name(
     found: OutputAgreement, problem: str
 ) -> None:
     with pytest.raises(ParityFailed, match=problem):
-        check_agreement([agreed("TC", 1.0, 0.0), found])
+        check_agreement([agreed("TC", 1.0, 0.0), found], GATE)
 
 
 def test_what_keeps_to_the_limits_passes_and_what_one_subset_lacks_another_shows() -> None:
-    check_agreement([agreed("WT", 0.995, 0.01), agreed("HGG", score=0.01)])
-    check_agreement([agreed("ET"), agreed("ET", 0.999, 0.0)])
+    check_agreement([agreed("WT", 0.995, 0.01), agreed("HGG", score=0.01)], GATE)
+    check_agreement([agreed("ET"), agreed("ET", 0.999, 0.0)], GATE)
 
 
 def test_every_subset_has_what_the_task_requires(small_task: Task) -> None:
@@ -147,10 +148,9 @@ def test_named_studies_that_all_lack_a_modality_are_refused_before_any_work(
 
 @with_bfloat16
 def test_studies_that_all_lack_a_modality_prove_nothing(demo: Bundle, crop: Study) -> None:
-    assert HERE is not None
     alone = Study.of([crop.volumes[1]])
     with pytest.raises(ParityFailed, match="no study has all of t1, t1c, t2, flair"):
-        prove_on_cpu(demo, [alone], HERE)
+        prove_on_cpu(demo, [alone])
 
 
 @with_bfloat16

@@ -93,6 +93,10 @@ class PredictionOptions:
         bool,
         option(None, "Give what cannot be decided too, marked.", RUN, "--not-determinable"),
     ] = False
+    profile: Annotated[
+        Literal["reference", "speed"] | None,
+        option(None, "Windows as published, or fewer, where proved.", RUN, "--profile"),
+    ] = None
 
 
 @dataclass(frozen=True)

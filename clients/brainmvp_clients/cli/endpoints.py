@@ -42,6 +42,7 @@ class Endpoints:
             prediction.prepare if prediction.prepare != "auto" else None,
             prediction.space,
             not_determinable=prediction.not_determinable,
+            profile=prediction.profile,
         )
 
     def open_bucket(self) -> OpenBucket | None:

@@ -132,6 +132,10 @@ class PredictOptions:
         bool,
         typer.Option("--not-determinable", help="Give what cannot be decided too, marked as such."),
     ] = False
+    profile: Annotated[
+        Literal["reference", "speed"] | None,
+        typer.Option("--profile", help="Windows as published, or fewer, where that is proved."),
+    ] = None
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False
 
     def __post_init__(self) -> None:
@@ -208,6 +212,7 @@ def _on_server(request: PredictRequest, client: Client, bars: ProgressDisplay) -
         prepare=request.options.prepare,
         space=request.options.space,
         not_determinable=request.options.not_determinable,
+        profile=request.options.profile,
         brain=request.options.brain,
         overwrite=request.options.overwrite,
         on_upload=bars.upload,
@@ -228,6 +233,7 @@ def _as_job(request: PredictRequest, client: Client, bars: ProgressDisplay) -> S
         prepare=request.options.prepare,
         space=request.options.space,
         not_determinable=request.options.not_determinable,
+        profile=request.options.profile,
         brain=request.options.brain,
         on_upload=bars.upload,
     )
@@ -266,6 +272,7 @@ def _locally(request: PredictRequest, bars: ProgressDisplay) -> tuple[Summary, s
             prepare=request.options.prepare,
             space=request.options.space,
             not_determinable=request.options.not_determinable,
+            profile=request.options.profile,
             brain=request.options.brain,
             probabilities=request.options.probabilities,
             engine=request.options.engine,

@@ -60,7 +60,8 @@ def show_summary(summary: Summary, folder: Path, console: Console | None = None)
     if summary.preparation is not None:
         _line(console, "Prepared", _prepared(summary.preparation))
     engine = summary.engine
-    _line(console, "Engine", " ".join(filter(None, (engine.name, engine.device, engine.precision))))
+    run_by = engine.name, engine.device, engine.precision, f"profile {summary.profile}"
+    _line(console, "Engine", " ".join(filter(None, run_by)))
     said = {f"{one.title} is not determinable: {one.reason}" for one in summary.not_determinable}
     for warning in (text for text in summary.warnings if text not in said):
         _line(console, "Warning", warning, style="yellow")

@@ -32,6 +32,7 @@ class ResultSettings:
     space: str | None = None
     brain: str | None = None
     not_determinable: bool = False
+    profile: str | None = None
 
     @property
     def digest(self) -> str:
@@ -44,6 +45,7 @@ class ResultSettings:
             "space",
             "brain",
             "not_determinable",
+            "profile",
         ):  # runs begun before there was the choice go on
             if not chosen[later]:
                 del chosen[later]
@@ -89,6 +91,7 @@ class ServedModel:
             space=self._settings.space,
             brain=study_files.brain,
             not_determinable=self._settings.not_determinable,
+            profile=self._settings.profile,
             dicom=self._settings.dicom,
         )
         if self.model.digest and summary.bundle and summary.bundle != self.model.digest:

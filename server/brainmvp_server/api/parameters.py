@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Query
 
 from brainmvp_models.errors import UnknownModality
+from brainmvp_models.manifest import Profile
 from brainmvp_models.modality import Modality, parse_modality, printable
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.api.problems import InvalidQuery
@@ -100,6 +101,14 @@ def shared_options(
         bool,
         Query(description="Also give what was found of outputs that are not determinable."),
     ] = False,
+    profile: Annotated[
+        Profile | None,
+        Query(
+            description="How the study is cut into windows: reference as published, speed into "
+            "fewer, which is refused where the bundle has no proof of it; else what the service "
+            "is set to."
+        ),
+    ] = None,
 ) -> PredictOptions:
     """What a prediction and a job can be asked for alike; a call adds what is its own."""
     return PredictOptions(
@@ -109,6 +118,7 @@ def shared_options(
         prepare=prepare,
         space=space,
         not_determinable=not_determinable,
+        profile=profile,
     )
 
 

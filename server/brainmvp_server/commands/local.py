@@ -8,7 +8,7 @@ from typing import get_args
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import InvalidBundle, TemplateMismatch
-from brainmvp_models.manifest import CpuPrecision
+from brainmvp_models.manifest import CpuPrecision, Profile
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.imaging.nifti_space import Form
 from brainmvp_server.inference.options import Prepare
@@ -31,6 +31,7 @@ def predict(
     probabilities: bool = False,
     not_determinable: bool = False,
     engine: str | None = None,
+    profile: Profile | None = None,
     cpu_precision: CpuPrecision = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> str:
@@ -46,6 +47,7 @@ def predict(
             fill=policy,
             probabilities=probabilities,
             not_determinable=not_determinable,
+            profile=profile,
             resample=resample,
             form=form or "sform",
             prepare=prepare,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from brainmvp_models.manifest import Profile
 from brainmvp_models.task import FillPolicy, Task
 from brainmvp_server.imaging.nifti_space import Form
 
@@ -27,6 +28,7 @@ class PredictOptions:
         space: whose grid the result of a prepared study lies on: a modality of it, or ``model``;
             None for the series that the others were brought to.
         not_determinable: also give what was found of outputs that are not determinable.
+        profile: how it is cut into windows; None for reference.
     """
 
     fill: FillPolicy | None = None
@@ -38,6 +40,7 @@ class PredictOptions:
     prepare: Prepare = "auto"
     space: str | None = None
     not_determinable: bool = False
+    profile: Profile | None = None
 
     @property
     def as_it_is(self) -> bool:

@@ -28,11 +28,11 @@ from brainmvp_server.inference.measure import Structure, measure
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.postprocess import Segmentation, restored, softmax
 from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
+from brainmvp_server.inference.profile import planned
 from brainmvp_server.inference.result import ClassScore, Result
 from brainmvp_server.inference.result_space import ResultSpace, WorkedOn
 from brainmvp_server.inference.stopwatch import Stopwatch
 from brainmvp_server.inference.study_run import StudyRun
-from brainmvp_server.inference.windows import Blend, ScoreMean, WindowPlan
 from brainmvp_server.inference.worker import Worker
 
 ProgressCallback = Callable[[str, int, int], None]
@@ -87,7 +87,7 @@ class StudyPipeline:
         prepared = self._do("preprocess", lambda: prepare(study, task.preprocessing, self.limits))
         space = prepared.space
         image, channels, templates = self._fill(study, prepared, onto)
-        logits, windows, engine = self._infer(image)
+        logits, windows, engine = self._infer(image, channels.real)
         del image  # a study's largest array; what follows needs the room
         open_questions = self._not_determinable(channels)
         left_out = () if self.options.not_determinable else open_questions
@@ -95,11 +95,13 @@ class StudyPipeline:
         manifest = self.bundle.manifest
         expected = manifest.expected(channels.real, self.options.policy(task))
         seconds = self.stopwatch.seconds
-        self.worker.study_done(manifest.name, seconds, engine.precision)
+        profile = self.options.profile or "reference"
+        self.worker.study_done(manifest.name, seconds, engine.precision, profile)
         return Result(
             manifest=manifest,
             bundle_digest=self.bundle.digest,
             engine=engine,
+            profile=profile,
             study=onto.shown if onto else study,
             filled=channels.filled,
             segmentation=segmentation,
@@ -159,12 +161,10 @@ class StudyPipeline:
                 templates = self._part(lambda: _stood_in(image, channels, task, space, onto))
         return image, channels, templates
 
-    def _infer(self, image: Array) -> tuple[Array, int, EngineInfo]:
+    def _infer(self, image: Array, real: tuple[Modality, ...]) -> tuple[Array, int, EngineInfo]:
         """Logits (O, X, Y, Z), or (O,) of a classification; how many windows; by what engine."""
-        task = self.bundle.task
-        plan = WindowPlan.of(image.shape[1:], task.window)
-        kind = ScoreMean if task.kind == "classification" else Blend
-        stitching = kind(plan, task.outputs.count)
+        profile = self.options.profile or "reference"
+        plan, stitching = self._part(lambda: planned(image, real, self.bundle.task, profile))
         networks, interactive = self.worker.networks, self.options.interactive
         with self.stage("infer"), networks.acquire(self.bundle, self.cancel) as network:
             padded = self._part(lambda: plan.pad(image))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import DuplicateModality, InvalidBundle
-from brainmvp_models.manifest import CpuPrecision
+from brainmvp_models.manifest import CpuPrecision, Profile
 from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_models.task import FillPolicy, Task
 from brainmvp_models.templates import TemplateBank, minmax_scaled
@@ -27,6 +27,7 @@ from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.options import PredictOptions, Prepare
 from brainmvp_server.inference.pipeline import ProgressCallback, StudyPipeline
+from brainmvp_server.inference.profile import chosen_profile
 from brainmvp_server.inference.result import Result
 from brainmvp_server.inference.result_space import WorkedOn
 from brainmvp_server.inference.worker import Worker
@@ -143,6 +144,7 @@ class Predictor:
         space: str | None = None,
         brain: str | Path | None = None,
         not_determinable: bool = False,
+        profile: Profile | None = None,
         limits: Limits = Limits(),
         progress: ProgressCallback | None = None,
         cancel: CancelToken | None = None,
@@ -157,7 +159,7 @@ class Predictor:
         Args:
             files: one NIfTI file, or stack of a DICOM series, a modality.
             fill, probabilities, templates, resample, form, prepare, space, not_determinable,
-                interactive: see :class:`PredictOptions`.
+                profile, interactive: see :class:`PredictOptions`.
             brain: a brain mask on one series' grid (NIfTI), taken instead of one looked for.
             limits: what a volume may hold.
             progress: told the stage, and how much of it is done.
@@ -165,6 +167,7 @@ class Predictor:
             notes: what a reader should know about the files; they are among the warnings.
 
         Raises:
+            NotProved: the bundle has no proof of the profile.
             InvalidInput: one of its kinds, naming the modality, the problem and the remedy.
             EngineFailed: the engine failed twice on the study.
             StudyStopped: ``cancel`` said so.
@@ -179,6 +182,7 @@ class Predictor:
             prepare=prepare,
             space=space,
             not_determinable=not_determinable,
+            profile=chosen_profile(self.bundle.manifest, profile),
         )
         mask = None if brain is None else Path(brain)
         study = check_study(by_modality(files), self.bundle.task, options, limits, mask)
@@ -217,14 +221,18 @@ class Predictor:
         *,
         fill: FillPolicy | None = None,
         not_determinable: bool = False,
+        profile: Profile | None = None,
         progress: ProgressCallback | None = None,
     ) -> Result:
         """The same for a study that is read already, for example to use a part of it.
 
+        Args:
+            profile: also one that is not proved: this is how it is.
+
         Raises:
             InvalidInput: as for :meth:`predict`.
         """
-        options = PredictOptions(fill, not_determinable=not_determinable)
+        options = PredictOptions(fill, not_determinable=not_determinable, profile=profile)
         task = self.bundle.task
         check_modalities(tuple(v.modality for v in study.volumes), task, options.policy(task))
         pipeline = self._pipeline(options, Limits(), None, progress, preparation=self.preparation)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.determinable import NotDeterminable, without
-from brainmvp_models.manifest import Manifest, SubsetQuality
+from brainmvp_models.manifest import Manifest, Profile, SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_models.population import Population
 from brainmvp_models.task import Outputs
@@ -54,6 +54,7 @@ class Result:
         brain: where it is known, in the world of the result's grid.
         not_determinable: what the study's modalities cannot decide.
         left_out: whether mask, structures and scores are without it, or show it all the same.
+        profile: how the study was cut into windows.
     """
 
     manifest: Manifest
@@ -75,6 +76,7 @@ class Result:
     brain: Brain | None = None
     not_determinable: tuple[NotDeterminable, ...] = ()
     left_out: bool = True
+    profile: Profile = "reference"
 
     @property
     def outputs(self) -> Outputs:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,11 @@ from brainmvp_models.task import Window
 from brainmvp_server.imaging.grid import Shape
 
 Array = NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 WindowSlices = tuple[slice, ...]
 """A window as an index into the padded volume."""
+Starts = tuple[int, int, int]
+"""A window's first voxel along each axis, in the padded volume."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class WindowPlan:
         size: voxels of a window.
         before: zeros before the volume along each axis, where it is smaller than a window.
         starts: the windows' first voxels along each axis, in the padded volume.
+        skipped: the windows that no network is to see.
     """
 
     shape: Shape
     size: Shape
     before: Shape
     starts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    skipped: frozenset[Starts] = frozenset()
 
     @classmethod
     def of(cls, shape: Shape, window: Window) -> WindowPlan:
@@ -40,13 +45,15 @@ class WindowPlan:
 
         A volume smaller than the window is padded by zeros on both sides, the odd one at the end.
         """
-        axes = [_axis(n, size, window.overlap) for n, size in zip(shape, window.size, strict=True)]
+        axes = [
+            axis_starts(n, size, window.overlap) for n, size in zip(shape, window.size, strict=True)
+        ]
         x, y, z = (max(size - n, 0) // 2 for n, size in zip(shape, window.size, strict=True))
         return cls(shape, window.size, (x, y, z), (axes[0], axes[1], axes[2]))
 
     def __len__(self) -> int:
         x, y, z = map(len, self.starts)
-        return x * y * z
+        return x * y * z - len(self.skipped)
 
     @property
     def padded(self) -> Shape:
@@ -55,11 +62,20 @@ class WindowPlan:
         return x, y, z
 
     def slices(self) -> Iterator[WindowSlices]:
-        """The windows' places, in the published order."""
+        """The places of the windows that are not skipped, in the published order."""
         for start in product(*self.starts):
-            yield tuple(slice(a, a + n) for a, n in zip(start, self.size, strict=True))
+            if start not in self.skipped:
+                yield self._place(start)
 
-    def pad(self, image: Array) -> Array:
+    def skipped_slices(self) -> Iterator[WindowSlices]:
+        """The places of those that are."""
+        yield from map(self._place, sorted(self.skipped))
+
+    def without(self, skipped: frozenset[Starts]) -> WindowPlan:
+        """The same with some windows skipped."""
+        return replace(self, skipped=skipped)
+
+    def pad(self, image: NDArray[Number]) -> NDArray[Number]:
         """``image`` (C, X, Y, Z) with its zeros around it; itself where none are needed."""
         if self.padded == self.shape:
             return image
@@ -70,6 +86,9 @@ class WindowPlan:
     def unpad(self, image: Array) -> Array:
         """The part of (O, X, Y, Z) that is the volume."""
         return image[(slice(None), *self._inside())]
+
+    def _place(self, start: tuple[int, ...]) -> WindowSlices:
+        return tuple(slice(a, a + n) for a, n in zip(start, self.size, strict=True))
 
     def _inside(self) -> tuple[slice, ...]:
         return tuple(slice(a, a + n) for a, n in zip(self.before, self.shape, strict=True))
@@ -129,7 +148,8 @@ class ScoreMean:
         return self._sum
 
 
-def _axis(length: int, size: int, overlap: float) -> tuple[int, ...]:
+def axis_starts(length: int, size: int, overlap: float) -> tuple[int, ...]:
+    """The published layout along one axis of so many voxels."""
     if length <= size:
         return (0,)
     step = max(int(size * (1 - overlap)), 1)

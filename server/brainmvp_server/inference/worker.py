@@ -50,10 +50,12 @@ class WorkerObserver(Protocol):
         """An engine failed, and a fresh one took its place."""
         ...
 
-    def study_done(self, model: str, seconds: Mapping[str, float], precision: str) -> None:
+    def study_done(
+        self, model: str, seconds: Mapping[str, float], precision: str, profile: str
+    ) -> None:
         """A study was brought through all stages, which took so many seconds.
 
-        Its network was computed in ``precision``.
+        Its network was computed in ``precision``, on the windows of ``profile``.
         """
         ...
 
@@ -119,10 +121,12 @@ class Worker:
             with self._changed:
                 self._queue.remove(run)
 
-    def study_done(self, model: str, seconds: Mapping[str, float], precision: str) -> None:
+    def study_done(
+        self, model: str, seconds: Mapping[str, float], precision: str, profile: str
+    ) -> None:
         """Tell the observer, if there is one."""
         if self._observer is not None:
-            self._observer.study_done(model, seconds, precision)
+            self._observer.study_done(model, seconds, precision, profile)
 
     def close(self, patience_s: float = 5.0) -> None:
         """End, and free the networks; studies under way end with :class:`ServiceClosing`.

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import Field
 
 from brainmvp_models.bundle import Bundle, digest_of
+from brainmvp_models.manifest import Profile
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import FillPolicy
 from brainmvp_server.imaging.nifti_space import Form
@@ -57,6 +58,7 @@ class JobRequest(Wire):
     prepare: Prepare = "auto"
     space: str | None = None
     not_determinable: bool = False
+    profile: Profile | None = None
     objects: ObjectOptions = ObjectOptions()
     priority: Priority = Priority.BATCH
 
@@ -76,6 +78,7 @@ class JobRequest(Wire):
             prepare=options.prepare,
             space=options.space,
             not_determinable=options.not_determinable,
+            profile=options.profile,
             objects=objects,
             priority=priority,
         )
@@ -93,6 +96,7 @@ class JobRequest(Wire):
             prepare=self.prepare,
             space=self.space,
             not_determinable=self.not_determinable,
+            profile=self.profile,
         )
 
 

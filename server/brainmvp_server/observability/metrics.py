@@ -74,6 +74,12 @@ STUDIES_IN = Family(
     "Studies done, by what their network was computed in.",
     ("model", "precision"),
 )
+STUDIES_OF = Family(
+    "brainmvp_studies_by_profile",
+    "counter",
+    "Studies done, by how they were cut into windows.",
+    ("model", "profile"),
+)
 STAGE_SECONDS = Family(
     "brainmvp_stage_seconds",
     "histogram",
@@ -185,11 +191,12 @@ QUOTA_UNCOUNTED = Family(
 BUILD = Family("brainmvp_build_info", "gauge", "The version that runs; always 1.", ("version",))
 
 FAMILIES = (
-    REQUESTS, REQUEST_SECONDS, IN_FLIGHT, PROBLEMS, STUDIES, STUDIES_IN, STAGE_SECONDS, WINDOWS,
-    BATCH_FILL, BATCH_SECONDS, ENGINES_REPLACED, ENGINES_HUNG, WAITING, ADMITTED, STUDY_BYTES,
-    STUDY_BUDGET, NETWORK_BYTES, NETWORK_LOADS, NETWORK_UNLOADS, MODELS, MODELS_REFUSED, READY,
-    JOBS, JOBS_OLDEST, JOBS_GIVEN_BACK, BUILD, PREPARATIONS, PREPARATION_WARNINGS, MOVED_MM,
-    SIMILARITY, BRAIN_ML, BRAIN_AGREEMENT, TURNED_DEGREES, QUOTA_REFUSED, QUOTA_UNCOUNTED,
+    REQUESTS, REQUEST_SECONDS, IN_FLIGHT, PROBLEMS, STUDIES, STUDIES_IN, STUDIES_OF, STAGE_SECONDS,
+    WINDOWS, BATCH_FILL, BATCH_SECONDS, ENGINES_REPLACED, ENGINES_HUNG, WAITING, ADMITTED,
+    STUDY_BYTES, STUDY_BUDGET, NETWORK_BYTES, NETWORK_LOADS, NETWORK_UNLOADS, MODELS,
+    MODELS_REFUSED, READY, JOBS, JOBS_OLDEST, JOBS_GIVEN_BACK, BUILD, PREPARATIONS,
+    PREPARATION_WARNINGS, MOVED_MM, SIMILARITY, BRAIN_ML, BRAIN_AGREEMENT, TURNED_DEGREES,
+    QUOTA_REFUSED, QUOTA_UNCOUNTED,
 )  # fmt: skip
 """Every metric of ours; those of the process come from the Prometheus client."""
 
@@ -209,6 +216,7 @@ class Metrics:
         self._problems = _counter(PROBLEMS, registry)
         self._studies = _counter(STUDIES, registry)
         self._studies_in = _counter(STUDIES_IN, registry)
+        self._studies_of = _counter(STUDIES_OF, registry)
         self._stages = _histogram(STAGE_SECONDS, registry)
         self._windows = _counter(WINDOWS, registry)
         self._fill = _histogram(BATCH_FILL, registry)
@@ -266,10 +274,13 @@ class Metrics:
         """An engine failed, and a fresh one took its place."""
         self._replaced.labels(model).inc()
 
-    def study_done(self, model: str, seconds: Mapping[str, float], precision: str) -> None:
-        """A study was brought through all stages, its network in ``precision``."""
+    def study_done(
+        self, model: str, seconds: Mapping[str, float], precision: str, profile: str
+    ) -> None:
+        """A study was brought through all stages: its network in ``precision``, by ``profile``."""
         self._studies.labels(model).inc()
         self._studies_in.labels(model, precision).inc()
+        self._studies_of.labels(model, profile).inc()
         for stage, spent in seconds.items():
             self._stages.labels(model, stage).observe(spent)
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.manifest import SubsetQuality
+from brainmvp_models.manifest import Profile, SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_models.population import Population, measured_on
 from brainmvp_models.space import Space
@@ -168,6 +168,10 @@ class Summary(Wire):
     demo: bool
     bundle: str
     engine: EngineUsed
+    profile: Profile = Field(
+        default="reference",
+        description="How the study was cut into windows: reference as published, speed into fewer.",
+    )
     real: tuple[RealModality, ...]
     filled: tuple[FilledModality, ...]
     identified: tuple[Finding, ...] = Field(
@@ -211,6 +215,7 @@ class Summary(Wire):
             demo=manifest.demo,
             bundle=result.bundle_digest,
             engine=EngineUsed(**vars(result.engine)),
+            profile=result.profile,
             real=tuple(
                 RealModality(
                     modality=volume.modality,
@@ -272,6 +277,9 @@ class Model(Wire):
     channels: tuple[ChannelTaken, ...]
     outputs: tuple[OutputGiven, ...]
     fill: FillPolicy
+    profiles: tuple[Profile, ...] = Field(
+        default=("reference",), description="How studies may be cut into windows."
+    )
     intended_use: str
     digest: str
     subset_card: tuple[SubsetQuality, ...] = Field(
@@ -302,6 +310,7 @@ class Model(Wire):
             ),
             outputs=_outputs(bundle),
             fill=task.filling.policy,
+            profiles=("reference", "speed") if manifest.speed_proof else ("reference",),
             intended_use=task.intended_use,
             digest=bundle.digest,
             subset_card=manifest.subset_card if card else (),

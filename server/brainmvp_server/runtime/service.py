@@ -25,6 +25,7 @@ from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.pipeline import ProgressCallback
 from brainmvp_server.inference.predictor import Predictor
+from brainmvp_server.inference.profile import chosen_profile
 from brainmvp_server.inference.result import Result
 from brainmvp_server.inference.worker import Batching, Worker, WorkerObserver
 from brainmvp_server.preparation.atlas import site_atlas
@@ -125,9 +126,12 @@ class Service:
         Asked when a job is posted, and before every prediction.
 
         Raises:
+            NotProved: a profile was asked for that the bundle has no proof of.
             InvalidInput: one of its kinds; see :meth:`ReceivedStudy.sources`, :func:`check_study`.
             StudyTooLarge: there will never be enough memory for it.
         """
+        usual = self.settings.worker.profile
+        options = replace(options, profile=chosen_profile(bundle.manifest, options.profile, usual))
         sources = study.sources(bundle.task)
         limits = self.settings.limits.volume
         checked = check_study(sources, bundle.task, options, limits, study.brain)

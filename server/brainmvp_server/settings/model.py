@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
-from brainmvp_models.manifest import CpuPrecision
+from brainmvp_models.manifest import CpuPrecision, UsualProfile
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.observability.logs import Format, Level
 from brainmvp_server.settings.group import Group
@@ -150,6 +150,11 @@ class WorkerSettings(Group):
         description="What networks are computed in on CPUs: fp32; auto, which is bf16 where a "
         "bundle has a proof for this kind of CPU by which it is faster; or bf16, which is refused "
         "where a bundle has no proof or the CPU no instructions for it.",
+    )
+    profile: UsualProfile = Field(
+        default="reference",
+        description="How studies are cut into windows of which no profile is asked: reference, as "
+        "published; or auto, which is speed where a bundle has a proof of it, else reference.",
     )
     studies: int = Field(default=4, ge=1, description="Studies worked on at once.")
     batch: int | None = Field(

@@ -361,7 +361,12 @@ function provenance(summary: Summary): HTMLElement {
   const seconds = Object.values(summary.seconds).reduce((sum, one) => sum + one, 0);
   return section(
     "Where it comes from",
-    h("p", {}, `${engine.name} on ${engine.device}, ${engine.precision}; ${duration(seconds)}.`),
+    h(
+      "p",
+      {},
+      `${engine.name} on ${engine.device}, ${engine.precision}, profile ${summary.profile ?? "reference"}; ` +
+        `${duration(seconds)}.`,
+    ),
     h("p", {}, h("code", {}, summary.bundle)),
     h("p", { class: "hint" }, summary.intended_use),
   );

@@ -192,6 +192,8 @@ export interface Model {
   channels: ChannelTaken[];
   outputs: OutputGiven[];
   fill: "grid" | "center" | "register" | "zeros" | "none";
+  /** How studies may be cut into windows. */
+  profiles: ("reference" | "speed")[];
   intended_use: string;
   digest: string;
   /** Quality measured with only some of the modalities real. */
@@ -404,6 +406,8 @@ export interface Summary {
   demo: boolean;
   bundle: string;
   engine: EngineUsed;
+  /** How the study was cut into windows: reference as published, speed into fewer. */
+  profile: "reference" | "speed";
   real: RealModality[];
   filled: FilledModality[];
   /** Every volume that came without a name: what it was taken for, on what evidence, and whether it was used. */

@@ -155,6 +155,15 @@ def test_a_missing_template_is_refused_with_the_remedy(service: Service) -> None
     refused(answer, 422, "template-mismatch", "no template for t1c", "zeros")
 
 
+def test_a_profile_without_a_proof_is_refused_with_the_command_that_makes_one(
+    service: Service,
+) -> None:
+    answer = service.predict(params={"profile": "speed"}, files={"t1": image().to_bytes()})
+    refused(answer, 422, "not-proved", "tiny/1", "brainmvp prove --profile speed")
+    unknown = service.predict(params={"profile": "fast"}, files={"t1": image().to_bytes()})
+    refused(unknown, 422, "invalid-query", "profile", "speed")
+
+
 def test_unknown_models_and_versions_are_not_found(service: Service) -> None:
     files = {"t1": image().to_bytes()}
     refused(service.predict("nope", files=files), 404, "unknown-model", "nope", "tiny")

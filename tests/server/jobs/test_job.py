@@ -21,6 +21,7 @@ def test_a_worker_does_what_was_asked_and_written_down(
         resample=True,
         form="qform",
         interactive=priority is Priority.INTERACTIVE,
+        profile="speed",
     )
     order = JobRequest.of(tiny_bundle, asked, ObjectOptions(overlay=True), priority)
     read = JobRequest.model_validate_json(order.model_dump_json())

@@ -30,7 +30,7 @@ def test_what_happens_is_counted_where_it_belongs() -> None:
     metrics.request_done("/v1/models", "GET", 401, "unauthenticated", 0.01)
     metrics.batch_done("demo", 3, 4, 0.5)
     metrics.engine_replaced("demo")
-    metrics.study_done("demo", {"read": 0.1, "infer": 2.0}, "bf16")
+    metrics.study_done("demo", {"read": 0.1, "infer": 2.0}, "bf16", "speed")
     metrics.read_from({WAITING: lambda: 7})
     seen = samples(metrics)
     assert seen["brainmvp_requests_in_flight",] == 0
@@ -43,7 +43,8 @@ def test_what_happens_is_counted_where_it_belongs() -> None:
     assert seen["brainmvp_engines_replaced_total", "model=demo"] == 1
     assert seen["brainmvp_studies_total", "model=demo"] == 1
     by_precision = "brainmvp_studies_by_precision_total", "model=demo", "precision=bf16"
-    assert seen[by_precision] == 1
+    by_profile = "brainmvp_studies_by_profile_total", "model=demo", "profile=speed"
+    assert seen[by_precision] == seen[by_profile] == 1
     assert seen["brainmvp_windows_waiting",] == 7
     assert seen["process_resident_memory_bytes",] > 1e6
 
@@ -78,7 +79,7 @@ def test_every_metric_has_a_name_of_its_own_and_says_what_it_is() -> None:
 
 def test_two_services_in_one_process_do_not_share_their_numbers() -> None:
     first, second = Metrics(), Metrics()
-    first.study_done("demo", {}, "fp32")
+    first.study_done("demo", {}, "fp32", "reference")
     assert ("brainmvp_studies_total", "model=demo") not in samples(second)
 
 
