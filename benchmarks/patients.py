@@ -13,7 +13,7 @@ import argparse
 import itertools
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,9 +72,16 @@ def dice(found: Labels, truth: Labels, region: str) -> float:
     return 2 * int((one & other).sum()) / total if total else 1.0
 
 
-def glioma_patient(folder: Path, scratch: Path) -> Patient:
-    """A patient whose series are brought to the atlas grid by the matrices beside them."""
-    reference, matrices, raw = folder / "reference", matrices_of(folder), series_folder(folder)
+def glioma_patient(
+    folder: Path, scratch: Path, matrices: Mapping[str, NDArray[np.float64]] | None = None
+) -> Patient:
+    """A patient whose series are brought to the atlas grid, by the matrices beside them or others.
+
+    Args:
+        matrices: as those of :func:`matrices_of`.
+    """
+    reference, raw = folder / "reference", series_folder(folder)
+    matrices = matrices or matrices_of(folder)
     brain = _volume(reference / "brain_sri24.nii.gz") > 0
     series = {}
     for name in SERIES:

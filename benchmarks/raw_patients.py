@@ -4,14 +4,16 @@ Two patients with gliomas, each from the four grids of the scanner, prepared by 
 code, against the consensus of the pipeline that segmented them, on the grid of the T1 and on that
 of the FLAIR; and the two answers against each other. The consensus is brought to a series' grid by
 that pipeline's own matrices, to the nearest voxel, and so is what the bundle finds in the series as
-that pipeline prepared them. How far the place of the consensus is uncertain shows what it has in
-common with itself, brought there by our registration with T1c. Nothing may be chosen by these.
+that pipeline prepared them, and with our matrices between the series in the place of theirs. How
+far the place of the consensus is uncertain shows what it has in common with itself, brought there
+by our registration with T1c. Nothing may be chosen by these.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,8 @@ def rows(predictor: brainmvp.Predictor, folder: Path) -> list[str]:
     consensus: Any = nib.load(folder / "reference" / "tumour_consensus_sri24.nii.gz")
     to_t1 = {name: np.linalg.inv(matrices[f"t1_to_{name}"]) for name in ("t1c", "flair")}
     to_t1["t1"], to_atlas_of_t1 = np.eye(4), np.linalg.inv(matrices["sri24_to_t1"])
-    prepared_by_others = _as_they_prepared(predictor, folder)
+    prepared_by_others = _on_the_atlas(predictor, folder, matrices)
+    by_our_ways = _on_the_atlas(predictor, folder, _with_ours(raw, matrices))
     lines, found = [], {}
     for space in GRIDS:
         files = {name: raw / f"{name}.nii.gz" for name in SERIES}
@@ -59,10 +62,14 @@ def rows(predictor: brainmvp.Predictor, folder: Path) -> list[str]:
         truth = at_nearest(consensus, grid.shape, grid.affine, to_atlas)
         by_ours: Matrix = to_atlas_of_t1 @ to_t1["t1c"] @ _to_t1c(raw, space)
         moved = at_nearest(consensus, grid.shape, grid.affine, by_ours)
-        theirs = at_nearest(prepared_by_others, grid.shape, grid.affine, to_atlas)
+        theirs, between = (
+            at_nearest(found_there, grid.shape, grid.affine, to_atlas)
+            for found_there in (prepared_by_others, by_our_ways)
+        )
         for name, one in (
             (space, mask),
             (f"{space}, prepared by others", theirs),
+            (f"{space}, the same but for our matrices", between),
             (f"{space}, the consensus by our matrices", moved),
         ):
             ml = float(np.prod(grid.spacing)) * int((one > 0).sum()) / 1000
@@ -82,10 +89,22 @@ def _to_t1c(raw: Path, name: str) -> Matrix:
     return register(moving, reference).to_moving.inverse.matrix
 
 
-def _as_they_prepared(predictor: brainmvp.Predictor, folder: Path) -> Any:
-    """What is found in the series by the other pipeline's matrices and brain, on the atlas grid."""
+def _with_ours(raw: Path, matrices: Mapping[str, Matrix]) -> dict[str, Matrix]:
+    """Their place of the T1c on the atlas grid, and our ways from there to the other series."""
+    t1c = matrices["t1_to_t1c"] @ matrices["sri24_to_t1"]
+    to_t1 = np.linalg.inv(_to_t1c(raw, "t1")) @ t1c
+    back = np.linalg.inv(to_t1)
+    others = {name: np.linalg.inv(_to_t1c(raw, name)) @ t1c @ back for name in ("t2", "flair")}
+    ways = {f"t1_to_{name}": way for name, way in others.items()}
+    return {"sri24_to_t1": to_t1, "t1_to_t1c": t1c @ back, **ways}
+
+
+def _on_the_atlas(
+    predictor: brainmvp.Predictor, folder: Path, matrices: Mapping[str, Matrix]
+) -> Any:
+    """What is found in the series with the other pipeline's brain, on the atlas grid."""
     with tempfile.TemporaryDirectory() as scratch:
-        series = glioma_patient(folder, Path(scratch)).series
+        series = glioma_patient(folder, Path(scratch), matrices).series
         result = predictor.predict(series)
     return nib.Nifti1Image(np.asarray(result.mask, np.uint8), result.study.native.grid.affine)
 

@@ -289,6 +289,7 @@ class PreparationDone(Answer):
     reference: str
     space: str
     turned_degrees: float | None = None
+    atlas_covered: float | None = None
     moved: tuple[MovedSeries, ...] = ()
     brain_ml: float | None = None
     brain_series: tuple[str, ...] = ()

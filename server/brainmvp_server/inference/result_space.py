@@ -68,6 +68,7 @@ class PreparationReport:
         space: the frame that the network was given it in.
         turned_degrees: by how much that frame is turned against the reference; None where it is
             the reference's own.
+        atlas_covered: share of the atlas's brain that every series shows; None without an atlas.
         brain_ml: None where the series came without their skulls.
         brain_series: those that the brain was looked for in.
         brain_agreement: Dice of the brains of the first two.
@@ -77,6 +78,7 @@ class PreparationReport:
     reference: Modality
     space: Space
     turned_degrees: float | None
+    atlas_covered: float | None
     moved: tuple[SeriesMoved, ...]
     brain_ml: float | None
     brain_series: tuple[Modality, ...]

@@ -131,6 +131,13 @@ TURNED_DEGREES = Family(
     (),
     _DEGREES,
 )
+ATLAS_COVERED = Family(
+    "brainmvp_preparation_atlas_covered",
+    "histogram",
+    "Share of the atlas's brain that every series of a study shows.",
+    (),
+    _DICE,
+)
 WINDOWS = Family("brainmvp_windows", "counter", "Windows that the engine has done.", ("model",))
 BATCH_FILL = Family(
     "brainmvp_batch_fill",
@@ -196,7 +203,7 @@ FAMILIES = (
     STUDY_BYTES, STUDY_BUDGET, NETWORK_BYTES, NETWORK_LOADS, NETWORK_UNLOADS, MODELS,
     MODELS_REFUSED, READY, JOBS, JOBS_OLDEST, JOBS_GIVEN_BACK, BUILD, PREPARATIONS,
     PREPARATION_WARNINGS, MOVED_MM, SIMILARITY, BRAIN_ML, BRAIN_AGREEMENT, TURNED_DEGREES,
-    QUOTA_REFUSED, QUOTA_UNCOUNTED,
+    ATLAS_COVERED, QUOTA_REFUSED, QUOTA_UNCOUNTED,
 )  # fmt: skip
 """Every metric of ours; those of the process come from the Prometheus client."""
 
@@ -231,6 +238,7 @@ class Metrics:
         self._turned = _histogram(TURNED_DEGREES, registry)
         self._quota_refused = _counter(QUOTA_REFUSED, registry)
         self._quota_uncounted = _counter(QUOTA_UNCOUNTED, registry)
+        self._covered = _histogram(ATLAS_COVERED, registry)
         build = Gauge(BUILD.name, BUILD.help, BUILD.labels, registry=registry)
         build.labels(__version__).set(1)
 
@@ -306,6 +314,10 @@ class Metrics:
     def head_turned(self, degrees: float) -> None:
         """A head was turned so far, to lie as the atlas does."""
         self._turned.observe(degrees)
+
+    def atlas_covered(self, share: float) -> None:
+        """Every series shows so much of the atlas's brain, 0 to 1."""
+        self._covered.observe(share)
 
 
 class _Readings(Collector):

@@ -37,6 +37,10 @@ class PreparationObserver(Protocol):
         """A head was turned so far, to lie as the atlas does."""
         ...
 
+    def atlas_covered(self, share: float) -> None:
+        """Every series shows so much of the atlas's brain, 0 to 1."""
+        ...
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -76,3 +80,5 @@ def _tell_figures(observer: PreparationObserver, report: PreparationReport) -> N
         observer.brain_measured(report.brain_ml, report.brain_agreement)
     if report.turned_degrees is not None:
         observer.head_turned(report.turned_degrees)
+    if report.atlas_covered is not None:
+        observer.atlas_covered(report.atlas_covered)

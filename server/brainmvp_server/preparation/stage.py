@@ -33,7 +33,7 @@ from brainmvp_server.inference.result_space import (
     SeriesMoved,
     WorkedOn,
 )
-from brainmvp_server.preparation.atlas import Atlas, atlas_of, to_atlas
+from brainmvp_server.preparation.atlas import Atlas, atlas_of, part_covered, to_atlas
 from brainmvp_server.preparation.belonging import check_belongs
 from brainmvp_server.preparation.brain import BrainMask, extract_brain
 from brainmvp_server.preparation.brain_frame import BrainFrame
@@ -225,12 +225,21 @@ def prepare_study(
         study = _study_on(grid, volumes, frame, to_reference)
         ways = {modality: way.after(to_reference) for modality, way in to_series.items()}
         outlines = Outlines.of(study, volumes, ways)
-    report = _report(reference, registrations, brain, placed, rules.space, outlines)
+        covered = None if atlas is None else part_covered(atlas, _fields(volumes, ways))
+    report = _report(reference, registrations, brain, placed, rules.space, covered, outlines)
     warnings = (*findings.warnings, *(brain.warnings if brain else ()))
     to_worked = to_reference.inverse
     return PreparedStudy(
         study, reference, tuple(volumes), to_series, to_worked, brain, report, warnings
     )
+
+
+def _fields(volumes: Sequence[Volume], ways: Mapping[Modality, RigidTransform]) -> list[Grid]:
+    """The series' fields of view in the world that all share."""
+    return [
+        Grid(volume.grid.shape, ways[volume.modality].inverse.matrix @ volume.grid.affine)
+        for volume in volumes
+    ]
 
 
 def _study_on(
@@ -315,12 +324,14 @@ def _report(
     brain: BrainMask | None,
     placed: Registration | None,
     space: Space,
+    covered: float | None,
     outlines: Outlines,
 ) -> PreparationReport:
     return PreparationReport(
         reference=reference.modality,
         space=space,
         turned_degrees=placed.to_moving.degrees if placed else None,
+        atlas_covered=covered,
         moved=tuple(
             SeriesMoved(modality, found.moved_mm, found.before, found.after, found.start)
             for modality, found in registrations.items()

@@ -118,6 +118,9 @@ class PreparationDone(Wire):
     reference: Modality = Field(description="The series the others were brought to.")
     space: Space
     turned_degrees: float | None = None
+    atlas_covered: float | None = Field(
+        default=None, description="Share of the atlas's brain that every series shows, 0 to 1."
+    )
     moved: tuple[MovedSeries, ...]
     brain_ml: float | None = Field(
         default=None, description="Null where the series came without their skulls."
@@ -144,6 +147,7 @@ class PreparationDone(Wire):
             reference=report.reference,
             space=report.space,
             turned_degrees=report.turned_degrees,
+            atlas_covered=report.atlas_covered,
             moved=moved,
             brain_ml=report.brain_ml,
             brain_series=report.brain_series,

@@ -30,6 +30,8 @@ export function preparation(
     done.brain_agreement !== null &&
       `brains of two series agree to a Dice of ${number(done.brain_agreement)}`,
     done.turned_degrees !== null && `turned by ${done.turned_degrees.toFixed(1)}° to the atlas`,
+    done.atlas_covered !== null &&
+      `every series shows ${(100 * done.atlas_covered).toFixed(1)} % of the atlas's brain`,
   ].filter(Boolean);
   const heads = [
     h("th", { scope: "col" }, `Onto ${modality(done.reference)}`),

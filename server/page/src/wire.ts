@@ -266,6 +266,8 @@ export interface PreparationDone {
   reference: Modality;
   space: Space;
   turned_degrees: number | null;
+  /** Share of the atlas's brain that every series shows, 0 to 1. */
+  atlas_covered: number | null;
   moved: MovedSeries[];
   /** Null where the series came without their skulls. */
   brain_ml: number | null;

@@ -57,6 +57,7 @@ def test_what_became_of_preparations_is_counted_and_their_figures_are_kept() -> 
     metrics.brain_measured(1450.0, None)
     metrics.brain_measured(1350.0, 0.94)
     metrics.head_turned(12.0)
+    metrics.atlas_covered(0.985)
     seen = samples(metrics)
     name = "brainmvp_preparation"
     assert seen[f"{name}s_total", "outcome=refused", "reason=no-brain"] == 1
@@ -67,6 +68,8 @@ def test_what_became_of_preparations_is_counted_and_their_figures_are_kept() -> 
     assert seen[f"{name}_brain_ml_count",] == 2 and seen[f"{name}_brain_ml_sum",] == 2800
     assert seen[f"{name}_brain_agreement_count",] == 1
     assert seen[f"{name}_turned_degrees_bucket", "le=15.0"] == 1
+    assert seen[f"{name}_atlas_covered_bucket", "le=0.98"] == 0
+    assert seen[f"{name}_atlas_covered_sum",] == 0.985
 
 
 def test_every_metric_has_a_name_of_its_own_and_says_what_it_is() -> None:

@@ -17,12 +17,14 @@ from brainmvp_models.errors import InvalidSettings, RegistrationFailed
 from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_server.imaging.align import interpolated
+from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.nifti import read_nifti
 from brainmvp_server.preparation.atlas import (
     MNI152_FILE,
     Atlas,
     atlas_of,
     mni152_to_sri24,
+    part_covered,
     site_atlas,
     to_atlas,
 )
@@ -41,7 +43,7 @@ def _atlas(space: Space) -> Atlas:
 
 def _turned(degrees: float) -> RigidTransform:
     """From the MNI152's world to SRI24's, if the turn were another."""
-    centre, there = np.array([0, -22.1, 9.5]), np.array([-118, 103, 74])
+    centre, there = np.array([0, -22.1, 9.5]), np.array([-118.6, 103, 72])
     return RigidTransform.of_rotation(np.array([degrees, 0, 0]), there - centre, centre)
 
 
@@ -71,6 +73,21 @@ def test_the_whole_brain_lies_on_the_space_s_grid(space: Space) -> None:
     whole = atlas.brain.stored.sum(dtype=np.float64) * atlas.brain.grid.voxel_ml
     # The SRI24 grid ends a few millimetres above the end of the stem.
     assert there == pytest.approx(whole, rel=0.01)
+
+
+@pytest.mark.parametrize("space", [Space.MNI152, Space.SRI24])
+def test_the_part_of_the_atlas_that_all_fields_of_view_hold_is_told(space: Space) -> None:
+    atlas = _atlas(space)
+    whole, middle = atlas.grid, round(atlas.grid.shape[0] / 2)
+    step = np.eye(4)
+    step[0, 3] = middle
+    one = Grid((middle, *whole.shape[1:]), whole.affine)
+    other = Grid((whole.shape[0] - middle, *whole.shape[1:]), whole.affine @ step)
+    assert part_covered(atlas, [whole]) > 0.99
+    halves = [part_covered(atlas, [half]) for half in (one, other)]
+    assert halves == pytest.approx([0.5, 0.5], abs=0.05)
+    assert part_covered(atlas, [whole, one]) == pytest.approx(halves[0], abs=0.01)
+    assert part_covered(atlas, [one, other]) < 0.03
 
 
 def test_sri24_is_turned_and_not_bent() -> None:

@@ -49,6 +49,7 @@ def test_every_figure_of_a_prepared_study_is_told(study: Study) -> None:
         reference=Modality.T1,
         space=Space.SRI24,
         turned_degrees=9.5,
+        atlas_covered=0.875,
         moved=(SeriesMoved(Modality.T2, 3.0, 1.05, 1.25, "headers"),),
         brain_ml=1400.0,
         brain_series=(Modality.T1, Modality.T2),
@@ -71,6 +72,8 @@ def test_every_figure_of_a_prepared_study_is_told(study: Study) -> None:
         "_brain_agreement_sum": 0.75,
         "_turned_degrees_count": 1,
         "_turned_degrees_sum": 9.5,
+        "_atlas_covered_count": 1,
+        "_atlas_covered_sum": 0.875,
     }
 
 

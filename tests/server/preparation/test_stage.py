@@ -9,29 +9,46 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import GridMismatch, ImplausibleBrain, NoBrain, StudyTimedOut
 from brainmvp_models.modality import Modality
+from brainmvp_models.space import Space
 from brainmvp_models.task import load_task
 from brainmvp_server.imaging.align import interpolated
-from brainmvp_server.imaging.grid import Grid
-from brainmvp_server.imaging.nifti import encode_nifti
-from brainmvp_server.imaging.study import read_volumes
+from brainmvp_server.imaging.grid import Box, Grid
+from brainmvp_server.imaging.nifti import encode_nifti, spatial_header
+from brainmvp_server.imaging.study import Study, read_volumes
+from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.checked_study import check_study
 from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.predictor import Predictor
+from brainmvp_server.inference.preprocess import ModelSpace
+from brainmvp_server.inference.result_space import PreparationReport
 from brainmvp_server.inference.study_run import StudyRun
 from brainmvp_server.inference.worker import Worker
+from brainmvp_server.preparation.atlas import atlas_of
 from brainmvp_server.preparation.brain_network import BrainNetworks, dice
 from brainmvp_server.preparation.inspect import is_plainly_ready
-from brainmvp_server.preparation.stage import Means, StudyPreparation, prepare_study, reference_of
+from brainmvp_server.preparation.rigid import RigidTransform
+from brainmvp_server.preparation.stage import (
+    Means,
+    PreparedStudy,
+    StudyPreparation,
+    grid_around,
+    prepare_study,
+    reference_of,
+)
+from dicom_studies import affine_for
 from drawn_head import draw_head
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("t1", "t1c", "t2", "flair")
+STILL = RigidTransform.identity()
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +233,85 @@ def test_one_brain_is_looked_for_at_a_time_and_who_waits_can_be_stopped() -> Non
         pass
     with means.finding_a_brain(CancelToken()):
         pass
+
+
+ANGLES = st.tuples(*[st.floats(-30, 30)] * 3)
+SHIFTS = st.tuples(*[st.floats(-15, 15)] * 3)
+PLANES = st.sampled_from(["axial", "coronal", "sagittal", "oblique"])
+CENTRE = np.array([3.0, -7.0, 11.0])
+RADIUS = 12.0
+
+
+def _series(modality: Modality, plane: str, flip: bool) -> Volume:
+    shape, spacing = (40, 40, 20), (1.5, 1.5, 4.0)
+    affine = affine_for(plane, spacing, shape, reverse=flip, centre=tuple(CENTRE))  # type: ignore[arg-type]
+    grid, header = Grid(shape, affine), spatial_header(affine)
+    return Volume(modality, np.zeros(shape, np.int16), 1.0, 0.0, grid, header, "sha256:0")
+
+
+def _frame(space: Space, turn: tuple[float, ...]) -> tuple[Grid, RigidTransform]:
+    """A model's grid, and the way there from the reference's world."""
+    atlas = atlas_of(space)
+    if atlas is None:
+        return grid_around(CENTRE + 40 * np.array([[-1.0] * 3, [1.0] * 3]), (1, 1, 1)), STILL
+    middle = np.array([*np.array(atlas.grid.shape) / 2, 1.0])
+    there = (atlas.grid.affine @ middle)[:3]
+    return atlas.grid, RigidTransform.of_rotation(np.array(turn), there - CENTRE, CENTRE)
+
+
+def _ball(affine: np.ndarray, shape: tuple[int, ...], centre: np.ndarray) -> np.ndarray:
+    """Shares of the voxels that a ball fills, about."""
+    index = np.indices(shape).reshape(3, -1)
+    places = (affine[:3, :3] @ index + affine[:3, 3:]).T
+    away = np.linalg.norm(places - centre, axis=1).reshape(shape)
+    return np.clip(RADIUS - away + 0.5, 0, 1).astype(np.float32)
+
+
+@given(
+    space=st.sampled_from(Space),
+    planes=st.tuples(PLANES, PLANES),
+    flip=st.booleans(),
+    wanted=st.sampled_from([Modality.T1C, Modality.FLAIR]),
+    turn=ANGLES,
+    brought=ANGLES,
+    shift=SHIFTS,
+)
+@settings(deadline=None, max_examples=40)
+def test_a_lesion_in_any_frame_comes_home_to_its_millimetres_on_the_grid_of_any_series(
+    space: Space,
+    planes: tuple[str, str],
+    flip: bool,
+    wanted: Modality,
+    turn: tuple[float, ...],
+    brought: tuple[float, ...],
+    shift: tuple[float, ...],
+) -> None:
+    t1c, flair = (
+        _series(modality, plane, flip)
+        for modality, plane in zip((Modality.T1C, Modality.FLAIR), planes, strict=True)
+    )
+    grid, to_worked = _frame(space, turn)
+    to_flair = RigidTransform.of_rotation(np.array(brought), np.array(shift), CENTRE)
+    to_series = {Modality.T1C: STILL, Modality.FLAIR: to_flair}
+    report = PreparationReport(Modality.T1C, space, None, None, (), None, (), None, bytes)
+    prepared = PreparedStudy(
+        Study((t1c,)), t1c, (t1c, flair), to_series, to_worked, None, report, ()
+    )
+    lesion = to_flair.inverse.apply(CENTRE) + np.array([2.0, -3.0, 1.0])
+    canonical = grid.canonical()
+    around = np.linalg.inv(canonical.affine) @ [*to_worked.apply(lesion), 1]
+    x, y, z = (int(n) for n in np.floor(around[:3]))
+    box = Box((x - 15, y - 15, z - 15), (x + 17, y + 17, z + 17))
+    model = ModelSpace(grid, canonical.shape, canonical.shape, (1.0, 1.0, 1.0), box)
+    found = _ball(model.affine, model.shape, to_worked.apply(lesion))
+    target = t1c if wanted is Modality.T1C else flair
+    back = prepared.onto(target).lookup(found, model) > 0.5
+    home = to_series[wanted].apply(lesion)
+    truth = _ball(target.grid.affine, target.grid.shape, home) > 0.5
+    affine = target.grid.affine
+    centre = np.argwhere(back).mean(axis=0), np.argwhere(truth).mean(axis=0)
+    assert np.linalg.norm(affine[:3, :3] @ (centre[0] - centre[1])) < 0.5
+    inside = np.argwhere(truth)
+    wrong = [np.abs(inside - voxel).max(axis=1).min() for voxel in np.argwhere(back != truth)]
+    assert max(wrong, default=0) <= 1
+    assert dice(back, truth) > 0.9

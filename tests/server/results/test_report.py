@@ -61,6 +61,7 @@ def test_the_report_says_how_a_raw_study_was_prepared(result: Result) -> None:
         reference=Modality.T1C,
         space=Space.SRI24,
         turned_degrees=5.31,
+        atlas_covered=0.983,
         moved=(SeriesMoved(Modality.FLAIR, 12.34, 1.0512, 1.1299, "headers"),),
         brain_ml=1402.2,
         brain_series=(Modality.T1C, Modality.FLAIR),
@@ -68,7 +69,7 @@ def test_the_report_says_how_a_raw_study_was_prepared(result: Result) -> None:
         picture=lambda: b"a picture",
     )
     html = report_html(replace(result, preparation=done))
-    for figure in ("12.3", "1.051", "1.130", "1402 mL", "0.971", "5.3°"):
+    for figure in ("12.3", "1.051", "1.130", "1402 mL", "0.971", "5.3°", "98.3 %"):
         assert figure in html, figure
     assert base64.b64encode(b"a picture").decode() in html
     nowhere = replace(done, moved=(), brain_ml=None, brain_agreement=None, turned_degrees=None)
