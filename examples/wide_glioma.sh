@@ -39,5 +39,5 @@ brainmvp export "$runs/glioma/finetuned.pt" "$runs/bundles" --task examples/demo
   --templates "$runs/templates" --demo --card examples/demo_glioma/card.md
 python examples/choose_threshold.py "$runs/bundles/demo-glioma" "$runs/studies/datalist.json"
 brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/studies/datalist.json" \
-  --out "$runs/evaluation" --subsets missing-one --write-card
+  --out "$runs/evaluation" --subsets missing-one --fill center --fill register --write-card
 python benchmarks/patients.py "$runs/bundles/demo-glioma"
