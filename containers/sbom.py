@@ -39,6 +39,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 UNKNOWN = "unknown"
+UNNAMED = "as its copyright file says"
+"""Of a package of Debian whose copyright file is prose."""
 OWN = "brainmvp"
 CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
@@ -163,7 +165,7 @@ def _debian_licences(copyright_file: Path) -> tuple[str, ...]:
     named = re.findall(r"^License: *(\S.*?) *$", text, re.MULTILINE)
     if not named:
         named = re.findall(r"/usr/share/common-licenses/([A-Za-z0-9.+-]*[A-Za-z0-9+])", text)
-    return tuple(sorted(set(named))) or (UNKNOWN,)
+    return tuple(sorted(set(named))) or (UNNAMED,)
 
 
 def python_itself(root: Path) -> Package | None:
@@ -182,6 +184,7 @@ def bom_of(image: str, packages: list[Package]) -> Bom:
     bom.metadata.component = Component(
         type=ComponentType.CONTAINER, name=f"{OWN}-server-{image}", version=own, bom_ref="image"
     )
+    bom.register_dependency(bom.metadata.component, bom.components)
     content = "\n".join(sorted(str(one) for one in packages))
     bom.serial_number = uuid5(NAMESPACE_URL, f"{image}\n{content}")
     return bom

@@ -36,6 +36,11 @@ Version: 5.2.15-2+b7
 Description: GNU Bourne Again SHell
  Status: is told in a line that goes on
 
+Package: libcrypt1
+Status: install ok installed
+Architecture: amd64
+Version: 1:4.4.33-2
+
 Package: gone
 Status: deinstall ok config-files
 Architecture: amd64
@@ -90,7 +95,11 @@ def made(once: Once) -> Path:
 
     def make(folder: Path) -> None:
         system = folder / "system"
-        for name, text in (("zlib1g", ZLIB), ("bash", "see /usr/share/common-licenses/GPL-3.\n")):
+        for name, text in (
+            ("zlib1g", ZLIB),
+            ("bash", "see /usr/share/common-licenses/GPL-3.\n"),
+            ("libcrypt1", "Permission to use, copy, modify and distribute is granted.\n"),
+        ):
             place = system / "usr" / "share" / "doc" / name
             place.mkdir(parents=True)
             (place / "copyright").write_text(text)
@@ -155,6 +164,8 @@ def test_packages_of_debian_and_python_itself_are_in_it(components: dict[str, An
     assert [one["license"]["name"] for one in zlib["licenses"] if "name" in one["license"]] == [
         "GPL-2+"
     ]
+    (told,) = components["libcrypt1"]["licenses"]
+    assert told["license"]["name"] == "as its copyright file says"
     assert bash["version"] == "5.2.15-2+b7" and "gone" not in components
     assert components["python"]["purl"] == "pkg:generic/python@3.11.7"
 
