@@ -73,28 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(build_health_router(service))
     app.include_router(build_metrics_router(metrics))
     if settings.jobs.role != "worker":
-        backend = lifecycle.backend
-        ledger = MemoryLedger() if backend is None else backend.usage
-        requests = StudyRequests(service, Quotas(settings.limits, ledger, metrics))
-        app.include_router(build_page_router())
-        app.include_router(build_model_router(service.repository))
-        app.include_router(build_predict_router(service, requests))
-        app.include_router(build_study_router(service, requests))
-        app.include_router(build_compare_router(service, requests))
-        if backend is not None:
-            from brainmvp_server.api.jobs import build_job_router
-
-            app.include_router(build_job_router(service, requests, backend.store))
-        else:
-            app.include_router(build_no_jobs_router())
-        if viewers.monailabel:
-            from brainmvp_server.api.monailabel.routes import build_monailabel_router
-
-            app.include_router(
-                build_monailabel_router(
-                    service, requests, sessions, asks_for_keys=authenticator.asks
-                )
-            )
+        _take_studies(app, lifecycle, service, metrics, sessions, asks_for_keys=authenticator.asks)
     # The last one added is the first to see a request.
     app.add_middleware(ReleaseWhenSent)
     app.add_middleware(QuotaHeaders)
@@ -104,3 +83,35 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(AccessLog, metrics=metrics)
     app.add_middleware(RootPath, root_path=settings.service.root_path)
     return app
+
+
+def _take_studies(
+    app: FastAPI,
+    lifecycle: Lifecycle,
+    service: Service,
+    metrics: Metrics,
+    sessions: Sessions,
+    *,
+    asks_for_keys: bool,
+) -> None:
+    """The page and every call that takes a study or tells of a model."""
+    settings, backend = service.settings, lifecycle.backend
+    ledger = MemoryLedger() if backend is None else backend.usage
+    requests = StudyRequests(service, Quotas(settings.limits, ledger, metrics))
+    app.include_router(build_page_router())
+    app.include_router(build_model_router(service.repository))
+    app.include_router(build_predict_router(service, requests))
+    app.include_router(build_study_router(service, requests))
+    app.include_router(build_compare_router(service, requests))
+    if backend is not None:
+        from brainmvp_server.api.jobs import build_job_router
+
+        app.include_router(build_job_router(service, requests, backend.store))
+    else:
+        app.include_router(build_no_jobs_router())
+    if settings.viewers.monailabel:
+        from brainmvp_server.api.monailabel.routes import build_monailabel_router
+
+        app.include_router(
+            build_monailabel_router(service, requests, sessions, asks_for_keys=asks_for_keys)
+        )

@@ -112,10 +112,15 @@ def build_posting_router(service: Service, requests: StudyRequests, asked: Asked
         job, new = await asked.run(accept)
         if new:
             incoming.share.ran()
-        return JSONResponse(
-            job.model_dump(mode="json"),
-            status_code=status.HTTP_202_ACCEPTED,
-            headers={"location": f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"},
-        )
+        return _accepted(job, request)
 
     return router
+
+
+def _accepted(job: Job, request: Request) -> Response:
+    """The job, and where it can be asked for."""
+    return JSONResponse(
+        job.model_dump(mode="json"),
+        status_code=status.HTTP_202_ACCEPTED,
+        headers={"location": f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"},
+    )
