@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import httpx
 from anyio import sleep, to_thread
 
 from brainmvp_clients import wire
 from brainmvp_clients.answers import Catalogue, Findings, Job, JobList, Model, Summary, parse
-from brainmvp_clients.archive import unpack, unpack_comparison
+from brainmvp_clients.archive import Unpack, unpack, unpack_comparison
 from brainmvp_clients.comparisons import Comparison
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import ServerUnreachable
@@ -29,6 +30,8 @@ from brainmvp_clients.upload import (
     open_upload,
 )
 from brainmvp_clients.wire import Call
+
+T = TypeVar("T")
 
 
 class AsyncClient:
@@ -213,16 +216,8 @@ class AsyncClient:
             profile=profile,
             dicom=dicom,
         )
-        with (
-            staged_folder(Path(into), overwrite=overwrite) as folder,
-            scratch(folder) as archive,
-        ):
-            save = partial(append, archive, target=folder, server=self.server)
-            with open_upload(study, on_upload, brain) as upload:
-                async with self._answer(call, upload) as answer:
-                    async for chunk in answer.aiter_bytes(wire.CHUNK):
-                        await to_thread.run_sync(save, chunk)
-            return await to_thread.run_sync(partial(unpack, archive, folder, server=self.server))
+        opened = open_upload(study, on_upload, brain)
+        return await self._saved(call, opened, into, unpack, overwrite=overwrite)
 
     async def compare(
         self,
@@ -245,17 +240,8 @@ class AsyncClient:
             with open_times(times, on_upload) as upload:
                 return parse(Comparison, await self._text(call, upload), subject=self.server)
         call = wire.compare_call(model, version, accept=wire.ZIP, dicom=dicom)
-        with (
-            staged_folder(Path(into), overwrite=overwrite) as folder,
-            scratch(folder) as archive,
-        ):
-            save = partial(append, archive, target=folder, server=self.server)
-            with open_times(times, on_upload) as upload:
-                async with self._answer(call, upload) as answer:
-                    async for chunk in answer.aiter_bytes(wire.CHUNK):
-                        await to_thread.run_sync(save, chunk)
-            read = partial(unpack_comparison, archive, folder, server=self.server)
-            return await to_thread.run_sync(read)
+        opened = open_times(times, on_upload)
+        return await self._saved(call, opened, into, unpack_comparison, overwrite=overwrite)
 
     async def submit(
         self,
@@ -331,19 +317,32 @@ class AsyncClient:
     async def job_results(self, job: str, into: StudyPath, *, overwrite: bool = False) -> Summary:
         """Write a finished job's files into the folder ``into``, as :meth:`results` does."""
         call = wire.job_call(job, results=True)
+        return await self._saved(call, nullcontext(), into, unpack, overwrite=overwrite)
+
+    async def end_job(self, job: str) -> None:
+        """Cancel a job that is not over; forget one that is, with its results."""
+        await self._text(wire.job_end(job))
+
+    async def _saved(
+        self,
+        call: Call,
+        opened: AbstractContextManager[Upload | None],
+        into: StudyPath,
+        unpack: Unpack[T],
+        *,
+        overwrite: bool,
+    ) -> T:
+        """Write the zip that is answered into a folder, which appears when all of it is there."""
         with (
             staged_folder(Path(into), overwrite=overwrite) as folder,
             scratch(folder) as archive,
         ):
             save = partial(append, archive, target=folder, server=self.server)
-            async with self._answer(call) as answer:
-                async for chunk in answer.aiter_bytes(wire.CHUNK):
-                    await to_thread.run_sync(save, chunk)
+            with opened as upload:
+                async with self._answer(call, upload) as answer:
+                    async for chunk in answer.aiter_bytes(wire.CHUNK):
+                        await to_thread.run_sync(save, chunk)
             return await to_thread.run_sync(partial(unpack, archive, folder, server=self.server))
-
-    async def end_job(self, job: str) -> None:
-        """Cancel a job that is not over; forget one that is, with its results."""
-        await self._text(wire.job_end(job))
 
     async def _text(self, call: Call, upload: Upload | None = None) -> bytes:
         async with self._answer(call, upload) as answer:

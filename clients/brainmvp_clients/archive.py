@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol, TypeVar
 
 from brainmvp_clients.answers import Summary, parse
 from brainmvp_clients.comparisons import Comparison
@@ -30,6 +30,8 @@ from brainmvp_clients.result_files import (
     writing,
 )
 
+Read = TypeVar("Read", covariant=True)
+
 MAX_MEMBERS = 256
 _MEGABYTE = 1 << 20
 _DAMAGED = (
@@ -46,6 +48,13 @@ _OTHERS = (
     re.compile(rf"({PROBABILITIES}|{CHANNELS})/[A-Za-z0-9][A-Za-z0-9._-]{{0,62}}\.nii\.gz"),
     DICOM_OBJECT,
 )
+
+
+class Unpack(Protocol[Read]):
+    """Unpacks one kind of answer into an empty folder and reads its summary."""
+
+    def __call__(self, archive: IO[bytes], folder: Path, *, server: str) -> Read:
+        """The summary; what it raises is said by :func:`unpack`."""
 
 
 def unpack(archive: IO[bytes], folder: Path, *, server: str) -> Summary:

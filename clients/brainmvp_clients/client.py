@@ -5,15 +5,16 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import httpx
 
 from brainmvp_clients import wire
 from brainmvp_clients.answers import Catalogue, Findings, Job, JobList, Model, Summary, parse
-from brainmvp_clients.archive import unpack, unpack_comparison
+from brainmvp_clients.archive import Unpack, unpack, unpack_comparison
 from brainmvp_clients.comparisons import Comparison
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import ServerUnreachable
@@ -28,6 +29,8 @@ from brainmvp_clients.upload import (
     open_upload,
 )
 from brainmvp_clients.wire import Call
+
+T = TypeVar("T")
 
 
 class Client:
@@ -224,17 +227,8 @@ class Client:
             profile=profile,
             dicom=dicom,
         )
-        with (
-            staged_folder(Path(into), overwrite=overwrite) as folder,
-            scratch(folder) as archive,
-        ):
-            with (
-                open_upload(study, on_upload, brain) as upload,
-                self._answer(call, upload) as answer,
-            ):
-                for chunk in answer.iter_bytes(wire.CHUNK):
-                    append(archive, chunk, target=folder, server=self.server)
-            return unpack(archive, folder, server=self.server)
+        opened = open_upload(study, on_upload, brain)
+        return self._saved(call, opened, into, unpack, overwrite=overwrite)
 
     def compare(
         self,
@@ -257,14 +251,8 @@ class Client:
             with open_times(times, on_upload) as upload:
                 return parse(Comparison, self._text(call, upload), subject=self.server)
         call = wire.compare_call(model, version, accept=wire.ZIP, dicom=dicom)
-        with (
-            staged_folder(Path(into), overwrite=overwrite) as folder,
-            scratch(folder) as archive,
-        ):
-            with open_times(times, on_upload) as upload, self._answer(call, upload) as answer:
-                for chunk in answer.iter_bytes(wire.CHUNK):
-                    append(archive, chunk, target=folder, server=self.server)
-            return unpack_comparison(archive, folder, server=self.server)
+        opened = open_times(times, on_upload)
+        return self._saved(call, opened, into, unpack_comparison, overwrite=overwrite)
 
     def submit(
         self,
@@ -340,18 +328,30 @@ class Client:
     def job_results(self, job: str, into: StudyPath, *, overwrite: bool = False) -> Summary:
         """Write a finished job's files into the folder ``into``, as :meth:`results` does."""
         call = wire.job_call(job, results=True)
-        with (
-            staged_folder(Path(into), overwrite=overwrite) as folder,
-            scratch(folder) as archive,
-        ):
-            with self._answer(call) as answer:
-                for chunk in answer.iter_bytes(wire.CHUNK):
-                    append(archive, chunk, target=folder, server=self.server)
-            return unpack(archive, folder, server=self.server)
+        return self._saved(call, nullcontext(), into, unpack, overwrite=overwrite)
 
     def end_job(self, job: str) -> None:
         """Cancel a job that is not over; forget one that is, with its results."""
         self._text(wire.job_end(job))
+
+    def _saved(
+        self,
+        call: Call,
+        opened: AbstractContextManager[Upload | None],
+        into: StudyPath,
+        unpack: Unpack[T],
+        *,
+        overwrite: bool,
+    ) -> T:
+        """Write the zip that is answered into a folder, which appears when all of it is there."""
+        with (
+            staged_folder(Path(into), overwrite=overwrite) as folder,
+            scratch(folder) as archive,
+        ):
+            with opened as upload, self._answer(call, upload) as answer:
+                for chunk in answer.iter_bytes(wire.CHUNK):
+                    append(archive, chunk, target=folder, server=self.server)
+            return unpack(archive, folder, server=self.server)
 
     def _text(self, call: Call, upload: Upload | None = None) -> bytes:
         with self._answer(call, upload) as answer:
