@@ -8,6 +8,7 @@ given back.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 
 _KEY = "brainmvp.share"
 _THREADS = 8
-_REMEDY = "Send it again after the seconds in Retry-After, or ask the operator for a larger quota"
 
 
 class Quotas:
@@ -89,7 +89,7 @@ class Quotas:
             self._metrics.quota_refused(one.ask.quota.name)
         if short:
             longest = max(short, key=lambda one: one.wait_s)
-            raise QuotaExceeded(_used_up(longest), remedy=_REMEDY, retry_after_s=longest.wait_s)
+            raise _exceeded(longest, longest.wait_s)
 
     async def give_back(self, owner: str, taken: Taken, amount: int) -> None:
         """Give back so much of what was taken."""
@@ -132,9 +132,7 @@ class Share:
         self.arrived += count
         for one in self.taken:
             if one.ask.quota is BYTES and one.amount < self.arrived <= self.upload_bytes:
-                raise QuotaExceeded(
-                    _used_up(one), remedy=_REMEDY, retry_after_s=max(one.renews_s, 1)
-                )
+                raise _exceeded(one, one.renews_s)
 
     def ran(self) -> None:
         """The study was worked on: it counts."""
@@ -207,8 +205,15 @@ def _is_sent(request: Request) -> bool:
     return "transfer-encoding" in request.headers
 
 
-def _used_up(taken: Taken) -> str:
-    limit, quota = taken.ask.limit, taken.ask.quota
-    if quota is STUDIES:
-        return f"you have had as many studies done in an hour as you may: {limit}"
-    return f"you have sent as much in a day as you may: {limit >> 20} MiB"
+def _exceeded(taken: Taken, wait_s: int) -> QuotaExceeded:
+    limit = taken.ask.limit
+    if taken.ask.quota is STUDIES:
+        problem = f"you have had as many studies done in an hour as you may: {limit}"
+    else:
+        problem = f"you have sent as much in a day as you may: {limit >> 20} MiB"
+    wait = f"{wait_s} s" if wait_s < 120 else f"{math.ceil(wait_s / 60)} min"
+    return QuotaExceeded(
+        problem,
+        remedy=f"Send it again in {wait}, or ask the operator for a larger quota",
+        retry_after_s=wait_s,
+    )

@@ -91,6 +91,7 @@ def test_studies_that_ran_count_for_their_key_alone_and_over_a_restart(
         for call in (predict, job, "compare"):
             over = asks(http, call, "two")
             refused(over, 429, "quota-exceeded", "studies")
+            assert re.match(r"Send it again in \d\d min", over.json()["remedy"])
             window = re.search(r"t=(\d+)", over.headers["ratelimit"])
             assert window is not None
             assert 3600 >= int(over.headers["retry-after"]) - 60 >= int(window[1]) - 60 > 0
