@@ -224,7 +224,7 @@ def prepare_study(
         grid = spaced(atlas.grid, spacing) if atlas else grid_around(frame.points(), spacing)
         study = _study_on(grid, volumes, frame, to_reference)
         ways = {modality: way.after(to_reference) for modality, way in to_series.items()}
-        outlines = Outlines.of(study, volumes, ways)
+        outlines = Outlines.of(study, volumes, ways, atlas)
         covered = None if atlas is None else part_covered(atlas, _fields(volumes, ways))
     report = _report(reference, registrations, brain, placed, rules.space, covered, outlines)
     warnings = (*findings.warnings, *(brain.warnings if brain else ()))

@@ -43,6 +43,7 @@ def prepared(raw: Path) -> PreparedStudy:
 
 
 ROOT = Path(__file__).parents[3]
+BRAIN_ORANGE, ATLAS_BLUE = (255, 176, 0), (64, 160, 255)
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -69,6 +70,8 @@ def test_everything_that_was_made_is_written_and_agrees(
         )
     with Image.open(tmp_path / "preparation.png") as picture:
         assert picture.height > 2 * 150
+    assert outlined(tmp_path, BRAIN_ORANGE) > 100
+    assert outlined(tmp_path, ATLAS_BLUE) == 0, "no atlas: the study stays in its own space"
 
 
 def test_a_study_that_needs_nothing_is_written_as_it_came_bit_for_bit(tmp_path: Path) -> None:
@@ -106,6 +109,13 @@ def test_series_by_name_come_to_the_frame_and_the_voxels_of_a_task(
     image = nib.load(out / "t1.nii.gz")
     assert image.shape == (240, 240, 155) and image.header.get_zooms() == (1.0, 1.0, 1.0)
     assert json.loads((out / "preparation.json").read_text())["space"] == "sri24"
+    assert outlined(out, ATLAS_BLUE) > outlined(out, BRAIN_ORANGE) / 2 > 100
+
+
+def outlined(out: Path, colour: tuple[int, int, int]) -> int:
+    """Pixels of the picture in a colour of an outline."""
+    with Image.open(out / "preparation.png") as picture:
+        return int((np.asarray(picture) == colour).all(axis=2).sum())
 
 
 @pytest.mark.parametrize(
