@@ -15,6 +15,7 @@ import typer
 
 from brainmvp_models.bundle import Bundle, digest_of
 from brainmvp_models.errors import BrainMVPError, InvalidBundle, InvalidSettings, StorageFailed
+from brainmvp_server.commands.writing import writing
 from brainmvp_server.repository.bundle_archive import check_bundles, unpack
 from brainmvp_server.repository.catalogue import DEFAULT
 from brainmvp_server.repository.oci_layout import read_layout
@@ -55,7 +56,7 @@ def fetch_bundles(url: str, models: Path, digest: str) -> list[Path]:
         StorageFailed: it cannot be read from there, or written here.
     """
     shown = urlsplit(url)._replace(query="", fragment="").geturl().rpartition("@")[2]
-    try:
+    with writing(models):
         models.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=models) as aside:
             folder = Path(aside) / "models"
@@ -67,13 +68,7 @@ def fetch_bundles(url: str, models: Path, digest: str) -> list[Path]:
             roots = check_bundles(folder, shown)
             placed = [_placed(Bundle.open(root), models) for root in roots]
             _place_defaults(folder, models)
-            return placed
-    except OSError as error:
-        raise StorageFailed(
-            f"cannot be written: {error.strerror or type(error).__name__}",
-            remedy="Name a folder that can be written and has room",
-            subject=str(models),
-        ) from None
+    return placed
 
 
 def _fetch_archive(url: str, archive: Path, digest: str, shown: str) -> None:

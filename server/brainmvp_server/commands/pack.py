@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from brainmvp_models.bundle import MANIFEST, Bundle, bundle_folders
-from brainmvp_models.errors import BrainMVPError, InvalidBundle, InvalidSettings, StorageFailed
+from brainmvp_models.errors import BrainMVPError, InvalidBundle, InvalidSettings
+from brainmvp_server.commands.writing import writing
 from brainmvp_server.repository.catalogue import DEFAULT
 from brainmvp_server.repository.oci_layout import Layer, write_layout
 
@@ -54,7 +55,7 @@ def pack_bundles(models: Path, layout: Path) -> tuple[str, list[Bundle]]:
         raise InvalidSettings(
             "is there already", remedy="Name a folder that is not", subject=str(layout)
         )
-    try:
+    with writing(layout):
         layout.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".pack-", dir=layout.parent))
         try:
@@ -63,12 +64,6 @@ def pack_bundles(models: Path, layout: Path) -> tuple[str, list[Bundle]]:
             aside.rename(layout)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    except OSError as error:
-        raise StorageFailed(
-            f"cannot be written: {error.strerror or type(error).__name__}",
-            remedy="Name a folder that can be written and has room",
-            subject=str(layout),
-        ) from None
     return digest, bundles
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from brainmvp_models.durable import replace_folder
 from brainmvp_models.errors import StorageFailed
 from brainmvp_models.modality import Modality
+from brainmvp_server.commands.writing import writing
 from brainmvp_server.imaging.file_starts import nifti_ending
 from brainmvp_server.imaging.nifti import compress, encode_nifti, spatial_header
 from brainmvp_server.imaging.sources import Source
@@ -143,7 +144,7 @@ def written_whole(out: Path) -> Iterator[Path]:
     Raises:
         StorageFailed: it cannot be written.
     """
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
@@ -153,12 +154,6 @@ def written_whole(out: Path) -> Iterator[Path]:
             replace_folder(folder, out, aside / "old")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    except OSError as error:
-        raise StorageFailed(
-            f"cannot be written: {error.strerror or type(error).__name__}",
-            remedy="Name a folder that can be written and has room",
-            subject=str(out),
-        ) from None
 
 
 def _write_volume(volume: Volume, folder: Path) -> str:
