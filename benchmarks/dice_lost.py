@@ -23,7 +23,7 @@ from scipy import ndimage
 from brainmvp_evaluation.overlap import dice
 from brainmvp_evaluation.truth import read_truth
 from brainmvp_models.task import RegionOutputs
-from brainmvp_server.inference.connected import without_specks
+from brainmvp_server.inference.connected import kept_parts
 from brainmvp_server.inference.postprocess import voxels_of
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_training.case import Case
@@ -59,26 +59,28 @@ def found(predictor: Predictor, case: Case, outputs: RegionOutputs) -> list[Foun
     grid = result.study.native.grid
     truths = read_truth(case.label, outputs, grid)
     return [
-        _region(
-            grid.orientation.view(probability),
-            truth,
-            outputs.threshold,
-            voxels_of(smallest, grid.voxel_ml),
-            grid.voxel_ml,
-        )
-        for smallest, probability, truth in zip(
-            outputs.smallest_parts_ml, result.segmentation.probabilities, truths, strict=True
+        _region(grid.orientation.view(probability), truth, outputs, index, grid.voxel_ml)
+        for index, (probability, truth) in enumerate(
+            zip(result.segmentation.probabilities, truths, strict=True)
         )
     ]
 
 
 def _region(
-    probability: NDArray[np.float32], truth: Mask, threshold: float, fewest: int, voxel_ml: float
+    probability: NDArray[np.float32],
+    truth: Mask,
+    outputs: RegionOutputs,
+    index: int,
+    voxel_ml: float,
 ) -> Found:
-    def cut(at: float) -> Mask:
-        return without_specks(probability > np.float32(at), fewest)
+    fewest = voxels_of(outputs.smallest_parts_ml[index], voxel_ml)
+    high = outputs.regions[index].high_threshold
+    sure = None if high is None else probability > np.float32(high)
 
-    shown = cut(threshold)
+    def cut(at: float) -> Mask:
+        return kept_parts(probability > np.float32(at), fewest, sure)
+
+    shown = cut(outputs.threshold)
     parts, _ = ndimage.label(shown, np.ones((3, 3, 3)))
     touching = np.unique(parts[truth])
     near = np.isin(parts, touching[touching > 0])

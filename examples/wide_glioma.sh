@@ -6,8 +6,8 @@
 #
 # HEADS is a folder of label maps of whole heads (the training_label_maps of BBillot/SynthSeg), BRAINS
 # one of real brains without a tumour (docs/training.md). Everything goes to RUNS (runs/wide by
-# default); what is there already is used, and an interrupted run goes on. EPOCHS sets how long; the threshold in the task file is
-# what choose_threshold.py says is best on studies for choosing.
+# default); what is there already is used, and an interrupted run goes on. EPOCHS sets how long; the
+# thresholds in the task file are what choose_threshold.py says is best on studies for choosing.
 set -eu
 cd "$(dirname "$0")/.."
 heads=$1 brains=$2 runs=${3:-runs/wide}
@@ -37,7 +37,8 @@ brainmvp finetune "$runs/studies/datalist.json" --task examples/demo_glioma/task
 rm -rf "$runs/bundles/demo-glioma"
 brainmvp export "$runs/glioma/finetuned.pt" "$runs/bundles" --task examples/demo_glioma/task.yaml \
   --templates "$runs/templates" --demo --card examples/demo_glioma/card.md
-python examples/choose_threshold.py "$runs/bundles/demo-glioma" "$runs/studies/datalist.json"
+python examples/choose_threshold.py "$runs/bundles/demo-glioma" "$runs/studies/datalist.json" \
+  --subsets 't1,t1c,t2,flair;t1c,t2,flair;t1,t2,flair;t1,t1c,flair;t1,t1c,t2;flair;t1'
 brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/studies/datalist.json" \
   --out "$runs/evaluation" --subsets missing-one --fill center --fill register --write-card
 python benchmarks/patients.py "$runs/bundles/demo-glioma"

@@ -60,6 +60,13 @@ def with_section(card: str, heading: str, body: str) -> str:
     return f"{card.rstrip()}\n\n{section}\n"
 
 
+def sections(text: str) -> dict[str, str]:
+    """The bodies of a text's sections, by their headings (``## …``), in their order."""
+    _, *found = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    parts = (section.partition("\n") for section in found)
+    return {heading.rstrip(): body.strip("\n") for heading, _, body in parts}
+
+
 def _linked(source: str, target: str) -> None:
     """A hard link where the file system has them; else a copy."""
     try:

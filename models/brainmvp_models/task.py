@@ -136,6 +136,8 @@ class Region(Frozen):
 
     Attributes:
         smallest_ml: connected parts that are smaller are left out, in mL; None: as of the outputs.
+        high_threshold: connected parts that nowhere exceed it are left out: hysteresis thresholding
+            (Canny, IEEE PAMI 8:679-698, 1986); None: none are.
     """
 
     name: Name
@@ -144,6 +146,7 @@ class Region(Frozen):
     colour: Colour = "#808080"
     code: Code | None = None
     smallest_ml: float | None = Field(default=None, ge=0)
+    high_threshold: float | None = Field(default=None, gt=0, lt=1)
     needs: Needs = ()
 
 
@@ -178,6 +181,11 @@ class RegionOutputs(Frozen):
         return tuple(self.smallest_ml if volume is None else volume for volume in own)
 
     @property
+    def leaves_parts_out(self) -> bool:
+        """Whether a part of a region can be too small or too unsure to be shown."""
+        return any(self.smallest_parts_ml) or any(r.high_threshold for r in self.regions)
+
+    @property
     def largest_first(self) -> tuple[int, ...]:
         """Indices of the regions, those of most labels first: no region before one around it."""
         return tuple(sorted(range(self.count), key=lambda i: -len(self.regions[i].labels)))
@@ -208,6 +216,9 @@ class RegionOutputs(Frozen):
             raise ValueError("label 0 is the background and cannot be listed")
         if any(label.needs for label in self.labels):
             raise ValueError("a label has needs: give them to the regions")
+        low = [r.name for r in self.regions if (r.high_threshold or 1) <= self.threshold]
+        if low:
+            raise ValueError(f"high_threshold must lie above the threshold: {', '.join(low)}")
         try:
             _ = self.painting
         except ValueError:

@@ -107,6 +107,13 @@ def with_quality(card: str, evaluation: Evaluation) -> str:
     return with_section(card, _HEADING, body)
 
 
+def without_figures(card: str) -> str:
+    """The text of a card with figures, which are of other masks now, without them."""
+    for heading in (_HEADING, _WHOM):
+        card = with_section(card, heading, "Nothing, since the masks became others.")
+    return card
+
+
 def with_limits(card: str, manifest: Manifest) -> str:
     """The card's text with its sections on whom it was measured on, and what it cannot decide."""
     evaluated = manifest.evaluated

@@ -21,8 +21,9 @@ from brainmvp_evaluation.schema import Evaluation
 from brainmvp_evaluation.subset_card import refuse_card, with_quality, write_subset_card
 from brainmvp_models.bundle import Bundle, find_bundles
 from brainmvp_models.errors import InvalidBundle
+from brainmvp_models.manifest import OutputAgreement, SpeedProof
 from brainmvp_models.modality import Modality
-from brainmvp_models.task import RegionOutputs, Window
+from brainmvp_models.task import RegionOutputs, Task, Window
 from limited_bundle import PEOPLE
 
 
@@ -152,6 +153,61 @@ def test_a_bundle_is_amended_with_limits_and_population_and_keeps_all_else(
     assert amended(changed, task, None).manifest.evaluated == changed.manifest.evaluated
 
 
+def test_other_masks_cost_a_bundle_its_figures_until_it_is_measured_anew(
+    copy: Bundle, evaluation: Evaluation
+) -> None:
+    known = evaluation.model_copy(update={"population": PEOPLE})
+    written = write_subset_card(copy, known)
+    task = _with_high_threshold(written)
+    changed = amended(written, task, None)
+    assert changed.task == task
+    assert changed.manifest.subset_card == () and changed.manifest.evaluated is None
+    text = (changed.root / "card.md").read_text(encoding="utf-8")
+    assert "| t1, flair | zeros | 2 |" not in text and PEOPLE.sentence not in text
+    assert content_digest(changed) != content_digest(written)
+    again = (write_subset_card(changed, known).root / "card.md").read_text(encoding="utf-8")
+    headings = [line for line in again.splitlines() if line.startswith("## ")]
+    assert headings[-3:] == ["## Measured quality", "## Measured on", "## Not determinable"]
+    assert "masks became others" not in again
+
+
+def test_a_bundle_with_a_proof_of_its_masks_gets_no_others(copy: Bundle) -> None:
+    proof = SpeedProof(
+        runtime="onnxruntime 1",
+        scans="given",
+        studies=1,
+        agreement=(OutputAgreement(real=(Modality.T1,), output="WT", studies=1, dice=1),),
+        reference_windows=8,
+        windows=2,
+        command="brainmvp prove",
+        created="2026-01-01T00:00:00+00:00",
+    )
+    proved = replace(copy, manifest=copy.manifest.model_copy(update={"speed_proof": proof}))
+    with pytest.raises(InvalidBundle, match="proofs of the masks"):
+        amended(proved, _with_high_threshold(copy), None)
+    limited = copy.task.outputs.model_copy(update={"lowest_dice": 0.1})
+    assert amended(proved, copy.task.model_copy(update={"outputs": limited}), None)
+
+
+def _with_high_threshold(bundle: Bundle) -> Task:
+    outputs = bundle.task.outputs
+    assert isinstance(outputs, RegionOutputs)
+    first, *others = outputs.regions
+    sure = first.model_copy(update={"high_threshold": 0.9})
+    changed = outputs.model_copy(update={"regions": (sure, *others)})
+    return bundle.task.model_copy(update={"outputs": changed})
+
+
+def test_sections_of_a_text_take_the_place_of_the_cards(copy: Bundle, tmp_path: Path) -> None:
+    prose = tmp_path / "card.md"
+    prose.write_text("kept out\n\n## Inputs\n\nnone\n\n## How it was made\n\nby hand\n")
+    assert amend([str(copy.root), "--card", str(prose)]) == 0
+    text = (copy.root / "card.md").read_text(encoding="utf-8")
+    assert text.count("## Inputs\n\nnone\n\n## Outputs") == 1
+    assert "## How it was made\n\nby hand\n" in text and "kept out" not in text
+    assert Bundle.open(copy.root).task == copy.task
+
+
 def test_an_amendment_cannot_make_another_model_of_a_bundle(copy: Bundle) -> None:
     other = copy.task.model_copy(update={"title": "Another", "window": Window(size=(64, 64, 64))})
     with pytest.raises(InvalidBundle, match="another task: title, window differ"):
@@ -166,9 +222,11 @@ def test_the_command_that_amends_says_in_one_line_what_is_wrong(
 ) -> None:
     assert amend([str(copy.root), "--task", "no-such-task"]) == 2
     assert amend([str(copy.root), "--population", str(tmp_path / "absent.yaml")]) == 2
+    assert amend([str(copy.root), "--card", str(tmp_path / "absent.md")]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2
+    assert len(said) == 3
     assert "neither a preset nor a file" in said[0] and "cannot be read" in said[1]
+    assert "has no section" in said[2]
     assert amend([str(copy.root), "--task", "upenn-gbm"]) == 2  # its window is another
     assert "window differ" in capsys.readouterr().err
 

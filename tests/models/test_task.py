@@ -201,6 +201,11 @@ def _unnest(fields: dict[str, Any]) -> None:
         (lambda f: f["outputs"]["labels"].pop(), r"outputs.*labels \[4\] that are not listed"),
         (lambda f: f["outputs"].update(kind="polygons"), "outputs"),
         (lambda f: f["outputs"].update(threshold=1.0), "threshold"),
+        (lambda f: f["outputs"]["regions"][1].update(high_threshold=1), "high_threshold"),
+        (
+            lambda f: f["outputs"]["regions"][1].update(high_threshold=0.5),
+            "high_threshold must lie above the threshold: WT",
+        ),
         (lambda f: f.update(window={"size": [96, 96, 100]}), "window.*multiple of 16"),
         (lambda f: f.update(window={"size": [96, 96, 0]}), "window.*multiple of 16"),
         (lambda f: f.update(window={"overlap": 1.0}), r"window\.overlap"),

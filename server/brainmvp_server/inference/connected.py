@@ -30,13 +30,22 @@ def connected(mask: Mask, neighbours: Literal[6, 26] = 26) -> tuple[NDArray[Any]
     return labels, int(count)
 
 
-def without_specks(part: Mask, fewest: int) -> Mask:
-    """The connected parts (26 neighbours) of (i, j, k) that have at least ``fewest`` voxels."""
+def kept_parts(part: Mask, fewest: int, sure: Mask | None = None) -> Mask:
+    """The connected parts (26 neighbours) of (i, j, k) that are large and sure enough.
+
+    Args:
+        fewest: voxels that a part has at least.
+        sure: (i, j, k); a part holds one of these voxels. None where it need not.
+    """
     kept = np.zeros_like(part)
     box = bounding_box(part)
     if box is not None:
         labels, count = connected(np.asfortranarray(part[box.slices]))
-        large = np.bincount(labels.ravel(order="K"), minlength=count + 1) >= fewest
-        large[0] = False
-        kept[box.slices] = large[labels]
+        chosen = np.bincount(labels.ravel(order="K"), minlength=count + 1) >= fewest
+        if sure is not None:
+            held = np.zeros(count + 1, dtype=bool)
+            held[labels[sure[box.slices]]] = True
+            chosen &= held
+        chosen[0] = False
+        kept[box.slices] = chosen[labels]
     return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.task import RegionOutputs, SegmentationOutputs
-from brainmvp_server.inference.connected import without_specks
+from brainmvp_server.inference.connected import Mask, kept_parts
 from brainmvp_server.inference.preprocess import ModelSpace
 from brainmvp_server.inference.resample import along_axes, interpolation
 from brainmvp_server.inference.result_space import ResultSpace
@@ -46,25 +47,31 @@ def segment(
 
     Probabilities are interpolated linearly and then thresholded, as MONAI's inversion does;
     outside the crop every probability is zero. Where nothing is resampled, the logits are compared
-    directly, which gives the same mask. Parts that the task calls too small go last; probabilities
-    keep them.
+    directly, which gives the same mask. Parts that the task calls too small, or too unsure, go
+    last; probabilities keep them.
 
     Args:
         onto: the grid that the result is wanted on, where that is not the native one.
     """
     native: tuple[Array, ...] = ()
+    values: tuple[Array, ...]
+    level: Callable[[float], float] = _same
     if probabilities or onto is not None:
-        native = tuple(restored(p, space, onto) for p in activate(logits, outputs))
-        members = _members(native, outputs, _threshold(outputs))
+        values = native = tuple(restored(p, space, onto) for p in activate(logits, outputs))
     elif space.resampled:
-        windows = tuple(_in_window(p, space) for p in activate(logits, outputs))
-        members = _all_placed(_members(windows, outputs, _threshold(outputs)), space)
+        values = tuple(_in_window(p, space) for p in activate(logits, outputs))
     else:
-        level = _logit(_threshold(outputs))
-        members = _all_placed(_members(tuple(logits), outputs, level), space)
-    if isinstance(outputs, RegionOutputs) and any(outputs.smallest_parts_ml):
+        values, level = tuple(logits), _logit
+    members = _members(values, outputs, level(_threshold(outputs)))
+    if isinstance(outputs, RegionOutputs) and outputs.leaves_parts_out:
         voxel_ml = (onto.grid if onto else space.native).voxel_ml
-        members = _large_parts(members, outputs, voxel_ml)
+        sure = tuple(
+            None if r.high_threshold is None else value > np.float32(level(r.high_threshold))
+            for r, value in zip(outputs.regions, values, strict=True)
+        )
+        members = _shown_parts(members, sure, outputs, voxel_ml)
+    if not native:
+        members = _all_placed(members, space)
     return Segmentation(
         mask=_painted(members, outputs),
         outputs=members,
@@ -72,10 +79,13 @@ def segment(
     )
 
 
-def _large_parts(
-    members: tuple[NDArray[np.bool_], ...], outputs: RegionOutputs, voxel_ml: float
-) -> tuple[NDArray[np.bool_], ...]:
-    """The regions (i, j, k) without the parts that are too small.
+def _shown_parts(
+    members: tuple[Mask, ...],
+    sure: tuple[Mask | None, ...],
+    outputs: RegionOutputs,
+    voxel_ml: float,
+) -> tuple[Mask, ...]:
+    """The regions (i, j, k) without the parts that are too small or hold no sure voxel.
 
     What is left out of a region is left out of those inside it: the mask could not show it.
     """
@@ -86,8 +96,8 @@ def _large_parts(
             if labels < set(larger.labels) and kept[outer] is not members[outer]:
                 kept[index] = kept[index] & ~(members[outer] & ~kept[outer])
         fewest = voxels_of(outputs.smallest_parts_ml[index], voxel_ml)
-        if fewest:
-            kept[index] = without_specks(kept[index], fewest)
+        if fewest or sure[index] is not None:
+            kept[index] = kept_parts(kept[index], fewest, sure[index])
     return tuple(kept)
 
 
@@ -142,6 +152,10 @@ def _painted(
 
 def _threshold(outputs: SegmentationOutputs) -> float:
     return outputs.threshold if isinstance(outputs, RegionOutputs) else 0.5
+
+
+def _same(probability: float) -> float:
+    return probability
 
 
 def _logit(probability: float) -> float:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from brainmvp_models.errors import VolumeTooLarge
 from brainmvp_models.modality import Modality
@@ -183,3 +184,43 @@ def test_parts_that_a_task_calls_too_small_are_left_out_of_the_mask_alone() -> N
             assert np.count_nonzero(found.mask) == voxels
             assert np.count_nonzero(found.outputs[0]) == voxels
     assert np.count_nonzero(found.probabilities[0] > 0.5) == 36
+
+
+NESTED = RegionOutputs(
+    regions=(
+        Region(name="A", labels=(1, 2), high_threshold=0.9),
+        Region(name="B", labels=(2,), high_threshold=0.99),
+    ),
+    labels=(Label(value=1, name="a"), Label(value=2, name="b")),
+)
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_a_part_that_is_nowhere_sure_is_left_out_with_what_lies_in_it(probabilities: bool) -> None:
+    _, space = flat_space()
+    logits = np.full((2, *space.shape), -9, np.float32)  # type: ignore[attr-defined]
+    for start, (outer, inner) in {2: (1, 9), 6: (3, 3), 10: (1, 1)}.items():
+        block = slice(start, start + 3), slice(3, 6), slice(3, 6)
+        logits[0][block], logits[1][block] = outer, inner
+    logits[:, 10, 3, 3] = 9  # one sure voxel keeps the whole part
+    found = segment(logits, space, NESTED, probabilities=probabilities)  # type: ignore[arg-type]
+    assert [np.count_nonzero(part) for part in found.outputs] == [2 * 27, 27]
+    assert np.count_nonzero(found.mask == 1) == np.count_nonzero(found.mask == 2) == 27
+    if probabilities:
+        assert np.count_nonzero(found.probabilities[0] > 0.5) == 3 * 27
+
+
+def test_parts_of_a_resampled_study_are_judged_by_its_own_voxels() -> None:
+    grid = Grid((20, 20, 20), np.diag([2.0, 2, 2, 1]))
+    voxels = np.random.default_rng(0).random(grid.shape, np.float32) + 1
+    space = prepare(Study.of([volume(grid, voxels)]), Preprocessing()).space
+    noise = np.random.default_rng(1).normal(size=(2, *space.shape))
+    smooth = np.stack([ndimage.gaussian_filter(one, 2) for one in noise])
+    logits = (smooth / smooth.std() * 2).astype(np.float32)
+    fast, slow = (segment(logits, space, NESTED, probabilities=p) for p in (False, True))
+    assert np.array_equal(fast.mask, slow.mask)
+    outer = slow.probabilities[0]
+    labels, count = ndimage.label(outer > 0.5, np.ones((3, 3, 3)))
+    sure = np.unique(labels[outer > 0.9])
+    assert 0 < len(sure) < count
+    assert np.array_equal(slow.outputs[0], np.isin(labels, sure) & (labels > 0))
