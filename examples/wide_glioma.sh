@@ -41,4 +41,9 @@ python examples/choose_threshold.py "$runs/bundles/demo-glioma" "$runs/studies/d
   --subsets 't1,t1c,t2,flair;t1c,t2,flair;t1,t2,flair;t1,t1c,flair;t1,t1c,t2;flair;t1'
 brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/studies/datalist.json" \
   --out "$runs/evaluation" --subsets missing-one --fill center --fill register --write-card
+brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/studies/datalist.json" --section validation \
+  --out "$runs/validation" --fill center \
+  --subsets 't1,t1c,t2,flair;t1,t1c,t2;t1,t1c,flair;t1,t2,flair;t1c,t2,flair;t1;t1c;t2;flair'
+python -m brainmvp_evaluation.calibrate "$runs/bundles/demo-glioma" "$runs/validation" \
+  --check "$runs/evaluation"
 python benchmarks/patients.py "$runs/bundles/demo-glioma"

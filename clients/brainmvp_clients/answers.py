@@ -228,11 +228,20 @@ class Structure(Answer):
 
 
 class Score(Answer):
-    """One class of a classification, with its probability."""
+    """One class of a classification, with its probability; ``uncalibrated`` is the network's."""
 
     name: str
     title: str = ""
     score: float
+    uncalibrated: float | None = None
+
+
+class Probabilities(Answer):
+    """Whether scores and probability maps are calibrated, and on how many of whose studies."""
+
+    calibrated: bool = False
+    measured_on: str = ""
+    population: Population | None = None
 
 
 class Finding(Answer):
@@ -311,6 +320,7 @@ class Summary(Answer):
     identified: tuple[Finding, ...] = ()
     structures: tuple[Structure, ...] = ()
     scores: tuple[Score, ...] = ()
+    probabilities: Probabilities = Probabilities()
     not_determinable: tuple[NotDeterminable, ...] = ()
     expected_quality: tuple[ExpectedQuality, ...] = ()
     warnings: tuple[str, ...] = ()

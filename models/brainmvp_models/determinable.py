@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import overload
 
+from brainmvp_models.calibration import WHOLE
 from brainmvp_models.manifest import Manifest, Metric, SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_models.population import measured_on
@@ -26,9 +27,6 @@ from brainmvp_models.task import (
     ScoreOutputs,
     SegmentationOutputs,
 )
-
-WHOLE = "all"
-"""The output that a classification's answer has in the card."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from brainmvp_models.calibration import Calibration, calibrated_outputs
 from brainmvp_models.modality import Modality
 from brainmvp_models.population import Population
 from brainmvp_models.task import FillPolicy, Frozen, Name, Task
@@ -207,7 +208,21 @@ class Manifest(Frozen):
         default=(), description="At most one for each kind of CPU."
     )
     speed_proof: SpeedProof | None = None
+    calibration: Calibration | None = Field(
+        default=None, description="Null where probabilities are as the network gives them."
+    )
     demo: bool = False
+
+    @model_validator(mode="after")
+    def _calibration_fits(self) -> Manifest:
+        if self.calibration is not None:
+            found = sorted(one.output for one in self.calibration.outputs)
+            wanted = sorted(calibrated_outputs(self.task.outputs))
+            if found != wanted:
+                raise ValueError(
+                    f"calibrates {', '.join(found)}, but the outputs are {', '.join(wanted)}"
+                )
+        return self
 
     def expected(self, real: Collection[Modality], fill: FillPolicy) -> tuple[SubsetQuality, ...]:
         """The card's lines for studies of just these modalities, the others filled so."""

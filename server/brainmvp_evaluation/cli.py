@@ -87,7 +87,7 @@ def evaluate(  # long: its parameters are the options of a command
     """Measure a bundle on the pipeline that serves it, for subsets of its modalities."""
     from brainmvp_evaluation.evaluate import JOURNAL, EvaluationOptions
     from brainmvp_evaluation.evaluate import evaluate as measure
-    from brainmvp_evaluation.report_files import REPORT, clear, write_files
+    from brainmvp_evaluation.report_files import REPORT, clear, json_of, write_files
     from brainmvp_evaluation.settings import parse_subsets
     from brainmvp_evaluation.subset_card import refuse_card, write_subset_card
     from brainmvp_models.command_line import as_called
@@ -127,7 +127,7 @@ def evaluate(  # long: its parameters are the options of a command
         typer.echo(f"brainmvp: {error}", err=True)
         raise typer.Exit(2) from None
     if as_json:
-        typer.echo(found.model_dump_json(indent=1))
+        typer.echo(json_of(found))
     else:
         _show(found)
         typer.echo(f"wrote {out}" + (f" and the card of {opened.root}" if write_card else ""))

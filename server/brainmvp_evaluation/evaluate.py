@@ -20,6 +20,8 @@ from brainmvp_evaluation.bootstrap import RESAMPLES, SEED
 from brainmvp_evaluation.figures import figures_of
 from brainmvp_evaluation.journal import Journal
 from brainmvp_evaluation.overlap import Mask, compare
+from brainmvp_evaluation.probability_figures import reliability_of
+from brainmvp_evaluation.reliability import brain_of, counted, sparse
 from brainmvp_evaluation.schema import CaseName, Evaluation, Measure, Row, RowKey, Subject
 from brainmvp_evaluation.settings import Setting, Subset, settings_for
 from brainmvp_evaluation.truth import read_truth
@@ -201,7 +203,9 @@ def _rows(predictor: Predictor, work: _Work, settings: Sequence[Setting]) -> Ite
         start = time.perf_counter()
         part = Study.of([v for v in study.volumes if v.modality in s.real])
         try:
-            result = predictor.predict_study(part, fill=s.fill, not_determinable=True)
+            result = predictor.predict_study(
+                part, fill=s.fill, probabilities=True, not_determinable=True
+            )
             found = truth.against(result)
         except InvalidInput as error:
             found = {"problem": str(error)}
@@ -221,9 +225,14 @@ def _row(work: _Work, setting: Setting, seconds: float, **found: Any) -> Row:
 
 @dataclass(frozen=True, eq=False)
 class _Truth:
-    """What a case should give: masks in the R, A, S view of the study, or a class's index."""
+    """What a case should give: masks in the R, A, S view of the study, or a class's index.
+
+    Attributes:
+        brain: where probabilities are judged, in the same view.
+    """
 
     masks: tuple[Mask, ...] = ()
+    brain: Mask | None = None
     target: int | None = None
 
     @classmethod
@@ -232,19 +241,25 @@ class _Truth:
             return cls(target=target_index(case.target or "", task.outputs))
         if case.label is None:
             raise InvalidDatalist("has no mask", remedy="Name the mask's file", subject=case.name)
-        return cls(masks=read_truth(case.label, task.outputs, study.native.grid))
+        masks = read_truth(case.label, task.outputs, study.native.grid)
+        return cls(masks=masks, brain=brain_of(study))
 
     def against(self, result: Result) -> dict[str, Any]:
         """A row's fields for a result."""
         if result.segmentation is None:
-            return {"target": self.target, "scores": tuple(s.score for s in result.scores)}
-        native = result.study.native.grid
-        turned = [native.orientation.view(mask) for mask in result.segmentation.outputs]
-        measures = tuple(
-            Measure(output=entry.name, **asdict(compare(found, truth, native.canonical())))
-            for entry, found, truth in zip(result.structures, turned, self.masks, strict=True)
-        )
-        return {"outputs": measures}
+            return {"target": self.target, "scores": tuple(s.uncalibrated for s in result.scores)}
+        assert self.brain is not None
+        native, segmentation = result.study.native.grid, result.segmentation
+        masks = map(native.orientation.view, segmentation.outputs)
+        maps = segmentation.probabilities[-len(segmentation.outputs) :]  # not the background's
+        measures = []
+        for entry, found, map_, truth in zip(
+            result.structures, masks, maps, self.masks, strict=True
+        ):
+            counts = counted(native.orientation.view(map_), truth, self.brain)
+            overlap = asdict(compare(found, truth, native.canonical()))
+            measures.append(Measure(output=entry.name, **overlap, counts=sparse(counts)))
+        return {"outputs": tuple(measures)}
 
 
 def _evaluation(
@@ -275,7 +290,8 @@ def _evaluation(
         skipped=sum(not part.settings for part in work),
         resamples=RESAMPLES,
         seed=SEED,
-        figures=figures_of(rows, names),
+        figures=figures_of(rows, names, manifest.calibration),
+        reliability=reliability_of(rows, names, manifest),
         rows=tuple(rows),
         names=tuple(CaseName(case=w.number, name=w.case.name) for w in work if options.names),
     )
@@ -292,11 +308,17 @@ def output_names(task: Task) -> tuple[str, ...]:
 
 
 def content_digest(bundle: Bundle) -> str:
-    """``sha256:…`` of all in a manifest that can change a prediction: not its card."""
+    """``sha256:…`` of all in a manifest that can change what is measured: not its card."""
     manifest = bundle.manifest
     kept = tuple(entry for entry in manifest.files if not entry.path.endswith(".md"))
     bare = manifest.model_copy(
-        update={"subset_card": (), "evaluated": None, "cpu_proofs": (), "files": kept}
+        update={
+            "subset_card": (),
+            "evaluated": None,
+            "cpu_proofs": (),
+            "calibration": None,
+            "files": kept,
+        }
     )
     text = bare.model_dump_json(exclude_defaults=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

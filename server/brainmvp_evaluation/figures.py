@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from brainmvp_evaluation import classification
 from brainmvp_evaluation.bootstrap import interval, resampled
-from brainmvp_evaluation.schema import WHOLE, Figure, Measure, Metric, Row
+from brainmvp_evaluation.probability_figures import probability_figures
+from brainmvp_evaluation.schema import Figure, Measure, Metric, Row
 from brainmvp_evaluation.settings import Setting
+from brainmvp_models.calibration import WHOLE, Calibration
 
 Values = NDArray[np.float64]
 
@@ -24,15 +26,22 @@ def by_setting(rows: Iterable[Row]) -> dict[Setting, list[Row]]:
     return groups
 
 
-def figures_of(rows: Iterable[Row], outputs: tuple[str, ...]) -> tuple[Figure, ...]:
+def figures_of(
+    rows: Iterable[Row], outputs: tuple[str, ...], calibration: Calibration | None = None
+) -> tuple[Figure, ...]:
     """Every figure of every setting.
 
     Args:
         outputs: names of the regions, or of the classes.
+        calibration: the bundle's; with it, what probabilities are worth once calibrated.
     """
     found: list[Figure] = []
     for setting, group in by_setting(rows).items():
         found += _scored(setting, group, outputs) if group[0].scores else _masked(setting, group)
+        found += (
+            _figure(setting, one.output, one.metric, one.value, one.samples, len(group))
+            for one in probability_figures(group, calibration)
+        )
     return tuple(found)
 
 

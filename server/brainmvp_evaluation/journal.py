@@ -51,8 +51,7 @@ class Journal:
 
     def _read(self, lines: list[bytes], subject: Subject) -> None:
         try:
-            found = Subject.model_validate_json(lines[0])
-            self.rows = [Row.model_validate_json(line) for line in lines[1:]]
+            found, self.rows = parsed(lines)
         except ValidationError:
             raise self._foreign("is no journal of an evaluation") from None
         if found != subject:
@@ -70,3 +69,13 @@ class Journal:
         self._file.write(line.encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def parsed(lines: list[bytes]) -> tuple[Subject, list[Row]]:
+    """The whole lines of a journal.
+
+    Raises:
+        ValidationError: they are of none.
+    """
+    subject = Subject.model_validate_json(lines[0])
+    return subject, [Row.model_validate_json(line) for line in lines[1:]]

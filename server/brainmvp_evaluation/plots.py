@@ -11,11 +11,12 @@ from matplotlib.figure import Figure as Canvas
 
 from brainmvp_evaluation.classification import roc_curve
 from brainmvp_evaluation.figures import by_setting
-from brainmvp_evaluation.schema import WHOLE, Evaluation, Metric
+from brainmvp_evaluation.schema import Evaluation, Metric, ReliabilityBin
 from brainmvp_evaluation.settings import Setting
 from brainmvp_evaluation.tables import TITLES, setting_of, settings_in
+from brainmvp_models.calibration import WHOLE
 
-PLOTS = ("dice_by_subset.png", "volumes.png", "auc_by_subset.png", "roc.png")
+PLOTS = ("dice_by_subset.png", "volumes.png", "auc_by_subset.png", "roc.png", "reliability.png")
 """Every name that a plot can have."""
 
 _DOTS = 110
@@ -23,15 +24,18 @@ _DOTS = 110
 
 def plot_all(evaluation: Evaluation, folder: Path) -> tuple[str, ...]:
     """Write the plots that fit the task into ``folder``; their names, in the report's order."""
+    plots: dict[str, Canvas] = {}
     if evaluation.kind == "segmentation":
-        names = PLOTS[:2]
-        plots = (_by_subset(evaluation, "dice", evaluation.outputs), _volumes(evaluation))
+        plots[PLOTS[0]] = _by_subset(evaluation, "dice", evaluation.outputs)
+        plots[PLOTS[1]] = _volumes(evaluation)
     else:
-        names = PLOTS[2:]
-        plots = (_by_subset(evaluation, "auc", (WHOLE,)), _roc(evaluation))
-    for name, canvas in zip(names, plots, strict=True):
+        plots[PLOTS[2]] = _by_subset(evaluation, "auc", (WHOLE,))
+        plots[PLOTS[3]] = _roc(evaluation)
+    if evaluation.reliability:
+        plots[PLOTS[4]] = reliability_diagram(evaluation.reliability)
+    for name, canvas in plots.items():
         canvas.savefig(folder / name, dpi=_DOTS)
-    return names
+    return tuple(plots)
 
 
 def _by_subset(evaluation: Evaluation, metric: Metric, outputs: Sequence[str]) -> Canvas:
@@ -91,6 +95,35 @@ def _roc(evaluation: Evaluation) -> Canvas:
               xlabel="1 − specificity", ylabel="sensitivity")  # fmt: skip
     if panel.get_legend_handles_labels()[0]:
         panel.legend(loc="lower right", title="class against the rest")
+    return canvas
+
+
+def reliability_diagram(bins: Sequence[ReliabilityBin]) -> Canvas:
+    """Frequency against probability over all settings, one panel an output, and how many there are.
+
+    A bin of fewer than 100 voxels is left out, for its share says little; of studies, none is.
+    """
+    outputs = list(dict.fromkeys(one.output for one in bins))
+    canvas = Canvas(figsize=(3.1 * len(outputs) + 0.6, 4.4))
+    canvas.set_layout_engine("constrained")
+    rows: Any = canvas.subplots(2, len(outputs), squeeze=False, sharex=True, height_ratios=(3, 1))
+    fewest = 1 if outputs == [WHOLE] else 100
+    for index, output in enumerate(outputs):
+        panel, below = rows[0][index], rows[1][index]
+        panel.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+        for calibrated, label in ((False, "as the network gives it"), (True, "calibrated")):
+            of = [b for b in bins if (b.output, b.calibrated) == (output, calibrated)]
+            shown = [b for b in of if b.count >= fewest]
+            if not of:
+                continue
+            style = "o-" if calibrated else "s--"
+            panel.plot([b.probability for b in shown], [b.frequency for b in shown], style,
+                       markersize=4, label=label)  # fmt: skip
+            below.plot([b.probability for b in of], [b.count for b in of], style, markersize=3)
+        panel.set(xlim=(0, 1), ylim=(0, 1), title=output, ylabel="" if index else "frequency")
+        below.set(yscale="log", xlabel="probability",
+                  ylabel="" if index else ("studies" if fewest == 1 else "voxels"))  # fmt: skip
+    rows[0][0].legend(loc="upper left", fontsize="small")
     return canvas
 
 

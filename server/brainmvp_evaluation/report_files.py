@@ -9,7 +9,7 @@ from pathlib import Path
 
 from brainmvp_evaluation.plots import PLOTS, plot_all
 from brainmvp_evaluation.schema import Evaluation, Metric
-from brainmvp_evaluation.tables import quality_tables
+from brainmvp_evaluation.tables import probability_table, quality_tables
 
 EVALUATION, REPORT = "evaluation.json", "report.md"
 _WORST = 5
@@ -27,6 +27,13 @@ _CONVENTIONS = {
     "classification": "A study's class is the one with the highest score. AUC is the mean over the "
     "classes, each against the rest.",
 }
+_PROBABILITIES = {
+    "segmentation": "Of all voxels of brains together. ECE: the expected calibration error in 15 "
+    "bins; most of a brain is no lesion and easily right, so also of the voxels alone that the "
+    "network gives at least 0.01. Brier: the mean squared error.",
+    "classification": "ECE: the expected calibration error of the highest score in 15 bins. Brier: "
+    "the squared error, over the classes together.",
+}
 
 
 def write_files(evaluation: Evaluation, folder: Path) -> None:
@@ -35,10 +42,15 @@ def write_files(evaluation: Evaluation, folder: Path) -> None:
         aside = Path(scratch)
         plots = plot_all(evaluation, aside)
         (aside / REPORT).write_text(report(evaluation, plots), encoding="utf-8")
-        text = evaluation.model_dump_json(indent=1) + "\n"
-        (aside / EVALUATION).write_text(text, encoding="utf-8")
+        (aside / EVALUATION).write_text(json_of(evaluation) + "\n", encoding="utf-8")
         for name in (*plots, REPORT, EVALUATION):
             os.replace(aside / name, folder / name)
+
+
+def json_of(evaluation: Evaluation) -> str:
+    """The evaluation without the voxels that were counted, which the journal keeps."""
+    counts = {"rows": {"__all__": {"outputs": {"__all__": {"counts"}}}}}
+    return evaluation.model_dump_json(indent=1, exclude=counts)
 
 
 def clear(folder: Path, journal: str) -> None:
@@ -78,6 +90,7 @@ def report(evaluation: Evaluation, plots: tuple[str, ...]) -> str:
         f"{_CONVENTIONS[evaluation.kind]} In brackets the 95 % confidence interval: percentiles of "
         f"{evaluation.resamples} bootstrap resamples of the studies, seed {evaluation.seed}.",
         quality_tables(evaluation, _METRICS[evaluation.kind]),
+        *_probabilities(evaluation),
         *(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})" for name in plots),
         *_worst(evaluation),
         *_failed(evaluation),
@@ -85,6 +98,19 @@ def report(evaluation: Evaluation, plots: tuple[str, ...]) -> str:
     if failures:
         parts.insert(2, f"> {len(failures)} of {len(evaluation.rows)} measurements failed: below.")
     return "\n\n".join(parts) + "\n"
+
+
+def _probabilities(evaluation: Evaluation) -> list[str]:
+    table = probability_table(evaluation)
+    if table is None:
+        return []
+    calibrated = any(one.calibrated for one in evaluation.reliability)
+    how = (
+        "→ leads to the figure after calibration."
+        if calibrated
+        else "They are the network's own: the bundle is not calibrated."
+    )
+    return ["## Probabilities", f"{_PROBABILITIES[evaluation.kind]} {how}", table]
 
 
 def _worst(evaluation: Evaluation) -> list[str]:

@@ -13,9 +13,9 @@ from brainmvp_models.task import FillPolicy, Frozen
 Metric = Literal[
     "dice", "hd95_mm", "volume_error_ml", "volume_bias_ml", "volume_error_relative",
     "accuracy", "balanced_accuracy", "auc",
+    "ece", "ece_calibrated", "ece_suspected", "ece_suspected_calibrated",
+    "brier", "brier_calibrated",
 ]  # fmt: skip
-WHOLE = "all"
-"""The output that a figure of whole studies has."""
 
 
 class Measure(Frozen):
@@ -26,6 +26,11 @@ class Measure(Frozen):
     hd95_mm: float
     truth_ml: float
     predicted_ml: float
+    counts: tuple[tuple[int, int, int], ...] = Field(
+        default=(),
+        description="Voxels of the brain by the network's probability: the step of the logit, how "
+        "many, how many of them true; see docs/evaluation.md. Only in the journal.",
+    )
 
 
 RowKey: TypeAlias = tuple[int, str, tuple[Modality, ...], FillPolicy]
@@ -40,7 +45,9 @@ class Row(Frozen):
     fill: FillPolicy
     outputs: tuple[Measure, ...] = ()
     target: int | None = Field(default=None, description="The true class's index.")
-    scores: tuple[float, ...] = Field(default=(), description="Of each class, in the task's order.")
+    scores: tuple[float, ...] = Field(
+        default=(), description="Of each class, in the task's order, not calibrated."
+    )
     problem: str | None = Field(default=None, description="Why the study could not be measured.")
     seconds: float
 
@@ -62,6 +69,16 @@ class Figure(Frozen):
     low: float | None
     high: float | None
     studies: int
+
+
+class ReliabilityBin(Frozen):
+    """One of 15 bins of probability, over all studies and settings."""
+
+    output: str
+    calibrated: bool
+    probability: float = Field(description="The mean of the bin.")
+    frequency: float = Field(description="The share that is true: of voxels, or of studies.")
+    count: int = Field(description="Voxels of brains, or studies.")
 
 
 class Subject(Frozen):
@@ -105,6 +122,7 @@ class Evaluation(Frozen):
     resamples: int
     seed: int
     figures: tuple[Figure, ...]
+    reliability: tuple[ReliabilityBin, ...] = ()
     rows: tuple[Row, ...]
     names: tuple[CaseName, ...] = ()
 

@@ -8,7 +8,8 @@ from brainmvp_evaluation.schema import Evaluation, Figure
 from brainmvp_evaluation.tables import HEADLINES, quality_tables
 from brainmvp_models.amend import CARD, amended, with_section
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.determinable import WHOLE, needs_of, not_determinable
+from brainmvp_models.calibration import WHOLE
+from brainmvp_models.determinable import needs_of, not_determinable
 from brainmvp_models.errors import InvalidBundle
 from brainmvp_models.manifest import Evaluated, Manifest, Metric, SubsetQuality
 from brainmvp_models.population import measured_on

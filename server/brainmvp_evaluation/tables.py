@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from brainmvp_evaluation.schema import WHOLE, Evaluation, Figure, Metric
+from brainmvp_evaluation.schema import Evaluation, Figure, Metric
 from brainmvp_evaluation.settings import Setting
+from brainmvp_models.calibration import WHOLE
 
 TITLES: dict[Metric, str] = {
     "dice": "Dice",
@@ -16,12 +17,23 @@ TITLES: dict[Metric, str] = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "auc": "AUC",
+    "ece": "ECE",
+    "ece_calibrated": "ECE, calibrated",
+    "ece_suspected": "ECE where suspected",
+    "ece_suspected_calibrated": "ECE where suspected, calibrated",
+    "brier": "Brier",
+    "brier_calibrated": "Brier, calibrated",
 }
 HEADLINES: dict[str, tuple[Metric, ...]] = {
     "segmentation": ("dice", "hd95_mm", "volume_error_ml"),
     "classification": ("accuracy", "balanced_accuracy", "auc"),
 }
 """What the model card holds, by kind of task."""
+_CALIBRATED: dict[Metric, Metric] = {
+    "ece": "ece_calibrated",
+    "ece_suspected": "ece_suspected_calibrated",
+    "brier": "brier_calibrated",
+}
 
 
 def quality_tables(evaluation: Evaluation, metrics: Sequence[Metric]) -> str:
@@ -34,6 +46,27 @@ def quality_tables(evaluation: Evaluation, metrics: Sequence[Metric]) -> str:
         table = _table(evaluation.figures, columns, named=True)
         parts.append(f"**{TITLES[metric]}**\n\n{table}")
     return "\n\n".join(parts)
+
+
+def probability_table(evaluation: Evaluation) -> str | None:
+    """The worth of probabilities by setting and output, before and after calibration, if known."""
+    cells = {(setting_of(f), f.output, f.metric): f for f in evaluation.figures}
+    places = dict.fromkeys((s, output) for s, output, metric in cells if metric == "ece")
+    if not places:
+        return None
+    suspected = any(metric == "ece_suspected" for _, _, metric in cells)
+    plain: tuple[Metric, ...] = ("ece", "ece_suspected", "brier") if suspected else ("ece", "brier")
+    heads = " | ".join(TITLES[metric] for metric in plain)
+    rows = [f"| real modalities | filled by | output | {heads} |"]
+    rows.append("| --- | --- | --- |" + " --- |" * len(plain))
+    for setting, output in places:
+        pairs = [
+            [cells.get((setting, output, m)) for m in (metric, _CALIBRATED[metric])]
+            for metric in plain
+        ]
+        shown = [" → ".join(f"{one.value:.4f}" for one in pair if one) or "–" for pair in pairs]
+        rows.append(f"| {_names(setting)} | {output} | {' | '.join(shown)} |")
+    return "\n".join(rows)
 
 
 def setting_of(figure: Figure) -> Setting:
@@ -54,10 +87,14 @@ def _table(figures: Sequence[Figure], columns: Sequence[tuple[str, Metric]], *, 
     for setting in settings_in(figures):
         found = [cells.get((setting, *column)) for column in columns]
         studies = max((figure.studies for figure in found if figure), default=0)
-        names = ", ".join(modality.value for modality in setting.real)
-        fill = "–" if setting.fill == "none" else setting.fill
-        rows.append(f"| {names} | {fill} | {studies} | {' | '.join(map(_cell, found))} |")
+        rows.append(f"| {_names(setting)} | {studies} | {' | '.join(map(_cell, found))} |")
     return "\n".join(rows)
+
+
+def _names(setting: Setting) -> str:
+    """A setting's two cells."""
+    fill = "–" if setting.fill == "none" else setting.fill
+    return f"{', '.join(modality.value for modality in setting.real)} | {fill}"
 
 
 def _cell(figure: Figure | None) -> str:

@@ -28,6 +28,7 @@ SCHEMA_OF: dict[type[Answer], str] = {
     answers.Part: "PartFound",
     answers.Structure: "StructureFound",
     answers.Score: "ScoreGiven",
+    answers.Probabilities: "ProbabilitiesGiven",
     answers.Finding: "Finding",
     answers.Findings: "Findings",
     answers.ExpectedQuality: "ExpectedQuality",

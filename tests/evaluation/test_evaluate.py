@@ -136,7 +136,9 @@ def test_a_classification_is_measured_by_its_scores(
     )
     assert [row.target for row in found.rows] == [0, 1]
     assert all(sum(row.scores) == pytest.approx(1) for row in found.rows)
-    assert {f.metric for f in found.figures} == {"accuracy", "balanced_accuracy", "auc"}
+    assert {f.metric for f in found.figures} == {
+        "accuracy", "balanced_accuracy", "auc", "ece", "brier",
+    }  # fmt: skip
     right = np.mean([np.argmax(row.scores) == row.target for row in found.rows])
     assert next(f for f in found.figures if f.metric == "accuracy").value == right
     assert [entry.case for entry in found.names] == [1, 2]

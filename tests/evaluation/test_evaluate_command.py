@@ -38,13 +38,15 @@ def test_a_segmentation_gets_its_report_its_plots_and_its_card(
     assert "does not record whom it was measured on" in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout.splitlines()[-1].startswith(f"wrote {out} and the")
-    names = {"rows.jsonl", "evaluation.json", "report.md", "dice_by_subset.png", "volumes.png"}
-    assert {path.name for path in out.iterdir()} == names
-    for name in ("dice_by_subset.png", "volumes.png"):
+    plots = {"dice_by_subset.png", "volumes.png", "reliability.png"}
+    names = {"rows.jsonl", "evaluation.json", "report.md"}
+    assert {path.name for path in out.iterdir()} == names | plots
+    for name in plots:
         assert (out / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     found = json.loads((out / "evaluation.json").read_text())
     assert found["command"].startswith("brainmvp evaluate small list.json --out out --subsets")
     assert len(found["rows"]) == 4 and found["bundle"] == small_bundle.digest
+    assert all("counts" not in output for row in found["rows"] for output in row["outputs"])
     text = "".join((out / name).read_text() for name in ("report.md", "evaluation.json"))
     assert "patient" not in text and str(tmp_path) not in text
     assert re.search(

@@ -176,3 +176,18 @@ def test_bundle_that_is_still_being_written_is_not_found(
 def test_empty_or_absent_model_folder_holds_no_bundles(tmp_path: Path) -> None:
     assert list(find_bundles(tmp_path)) == []
     assert list(find_bundles(tmp_path / "absent")) == []
+
+
+def test_a_calibration_of_other_outputs_than_the_tasks_is_refused(
+    write_bundle: Write, tmp_path: Path
+) -> None:
+    folder = write_bundle(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["calibration"] = {
+        "outputs": [{"output": "WT", "temperature": 1.5}],
+        "settings": [{"real": ["t1"], "fill": "zeros"}],
+        "studies": 3, "command": "", "datalist": "", "section": "", "created": "",
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InvalidBundle, match="calibrates WT, but the outputs are"):
+        Bundle.open(folder)

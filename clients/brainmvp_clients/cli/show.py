@@ -19,6 +19,7 @@ from brainmvp_clients.answers import (
     NotDeterminable,
     Population,
     PreparationDone,
+    Probabilities,
     Summary,
 )
 from brainmvp_clients.dicom import as_option
@@ -36,6 +37,8 @@ def show_summary(summary: Summary, folder: Path, console: Console | None = None)
     if summary.scores or summary.structures:
         whole = summary.kind == "classification"
         console.print(_scores(summary) if whole else _structures(summary))
+    if summary.scores:
+        _line(console, "Scores", _calibrated(summary.probabilities))
     for open_question in summary.not_determinable:
         text = Text(one_line(_open(open_question)), style="bold yellow")
         console.print(text, soft_wrap=True)
@@ -76,6 +79,13 @@ def _prepared(done: PreparationDone) -> str:
     moved = [f"{one.modality} moved {one.moved_mm:.1f} mm" for one in done.moved]
     brain = [] if done.brain_ml is None else [f"brain {done.brain_ml:.0f} mL"]
     return f"onto {done.reference}: {'; '.join((*moved, *brain)) or 'nothing was moved'}"
+
+
+def _calibrated(said: Probabilities) -> str:
+    """``calibrated on 40 synthetic studies``, or that they are not."""
+    if not said.calibrated:
+        return "not calibrated: as the network gives them"
+    return f"calibrated on {said.measured_on}"
 
 
 def _expected(figures: Iterable[ExpectedQuality]) -> list[str]:

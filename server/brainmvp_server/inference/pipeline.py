@@ -19,6 +19,7 @@ from brainmvp_server.imaging.grid import Affine
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.sources import Source
 from brainmvp_server.imaging.study import Study, read_study
+from brainmvp_server.inference.calibrated import calibrated_scores
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Channels, fill_channels
@@ -201,10 +202,13 @@ class StudyPipeline:
         outputs = self.bundle.task.outputs
         if not isinstance(outputs, ScoreOutputs):
             return ()
-        scores = softmax(logits)
+        plain = scores = softmax(logits)
+        calibration = self.bundle.manifest.calibration
+        if calibration is not None:
+            scores = calibrated_scores(plain, calibration)
         return tuple(
-            ClassScore(entry.name, entry.title, float(score))
-            for entry, score in zip(outputs.classes, scores, strict=True)
+            ClassScore(entry.name, entry.title, float(score), float(given))
+            for entry, score, given in zip(outputs.classes, scores, plain, strict=True)
         )
 
     def _not_determinable(self, channels: Channels) -> tuple[NotDeterminable, ...]:

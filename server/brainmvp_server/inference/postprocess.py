@@ -27,7 +27,8 @@ class Segmentation:
     Attributes:
         mask: (i, j, k) uint8 label values, Fortran-ordered as NIfTI stores them.
         outputs: one (i, j, k) boolean array a region, or a class without the background.
-        probabilities: one (i, j, k) float32 array an output channel, where they were asked for.
+        probabilities: one (i, j, k) float32 array an output channel, where they were asked for; as
+            the network gives them, not calibrated.
     """
 
     mask: NDArray[np.uint8]
@@ -47,8 +48,8 @@ def segment(
 
     Probabilities are interpolated linearly and then thresholded, as MONAI's inversion does;
     outside the crop every probability is zero. Where nothing is resampled, the logits are compared
-    directly, which gives the same mask. Parts that the task calls too small, or too unsure, go
-    last; probabilities keep them.
+    directly, whether probabilities are asked for or not: rounding could move a voxel. Parts that
+    the task calls too small, or too unsure, go last; probabilities keep them.
 
     Args:
         onto: the grid that the result is wanted on, where that is not the native one.
@@ -57,7 +58,9 @@ def segment(
     values: tuple[Array, ...]
     level: Callable[[float], float] = _same
     if probabilities or onto is not None:
-        values = native = tuple(restored(p, space, onto) for p in activate(logits, outputs))
+        native = tuple(restored(p, space, onto) for p in activate(logits, outputs))
+    if placed := onto is not None or (probabilities and space.resampled):
+        values = native
     elif space.resampled:
         values = tuple(_in_window(p, space) for p in activate(logits, outputs))
     else:
@@ -70,7 +73,7 @@ def segment(
             for r, value in zip(outputs.regions, values, strict=True)
         )
         members = _shown_parts(members, sure, outputs, voxel_ml)
-    if not native:
+    if not placed:
         members = _all_placed(members, space)
     return Segmentation(
         mask=_painted(members, outputs),

@@ -220,6 +220,7 @@ class Predictor:
         study: Study,
         *,
         fill: FillPolicy | None = None,
+        probabilities: bool = False,
         not_determinable: bool = False,
         profile: Profile | None = None,
         progress: ProgressCallback | None = None,
@@ -232,7 +233,9 @@ class Predictor:
         Raises:
             InvalidInput: as for :meth:`predict`.
         """
-        options = PredictOptions(fill, not_determinable=not_determinable, profile=profile)
+        options = PredictOptions(
+            fill, probabilities, not_determinable=not_determinable, profile=profile
+        )
         task = self.bundle.task
         check_modalities(tuple(v.modality for v in study.volumes), task, options.policy(task))
         pipeline = self._pipeline(options, Limits(), None, progress, preparation=self.preparation)

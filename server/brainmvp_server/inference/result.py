@@ -12,9 +12,10 @@ from brainmvp_models.determinable import NotDeterminable, without
 from brainmvp_models.manifest import Manifest, Profile, SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_models.population import Population
-from brainmvp_models.task import Outputs
+from brainmvp_models.task import Outputs, ScoreOutputs
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.inference.brain_surface import Brain
+from brainmvp_server.inference.calibrated import probability_maps
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Filled
 from brainmvp_server.inference.measure import Structure
@@ -25,11 +26,17 @@ from brainmvp_server.inference.result_space import PreparationReport, ResultSpac
 
 @dataclass(frozen=True)
 class ClassScore:
-    """The probability of one class of a classification."""
+    """The probability of one class of a classification.
+
+    Attributes:
+        score: calibrated, where the bundle has a calibration.
+        uncalibrated: as the network gives it.
+    """
 
     name: str
     title: str
     score: float
+    uncalibrated: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +90,17 @@ class Result:
         """The task's outputs as mask and structures show them: without what is left out."""
         names = [one.output for one in self.not_determinable] if self.left_out else []
         return without(self.manifest.task.outputs, names)
+
+    @property
+    def probabilities(self) -> dict[str, NDArray[np.float32]]:
+        """An output's map (i, j, k) by its name, calibrated where the bundle has a calibration.
+
+        Empty where maps were not asked for, and for a classification.
+        """
+        if self.segmentation is None or isinstance(self.outputs, ScoreOutputs):
+            return {}
+        maps = self.segmentation.probabilities
+        return probability_maps(maps, self.outputs, self.manifest.calibration)
 
     @property
     def population(self) -> Population | None:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from brainmvp_models.task import ClassOutputs, RegionOutputs
 from brainmvp_server.imaging.nifti import compress, encode_nifti
 from brainmvp_server.inference.checked_study import BRAIN
 from brainmvp_server.inference.result import Result
@@ -99,16 +98,8 @@ def write_zip(
 
 
 def _probability_maps(result: Result) -> Iterator[tuple[str, bytes]]:
-    outputs, segmentation = result.outputs, result.segmentation
-    if segmentation is None:
-        return
-    names: tuple[str, ...] = ()
-    if isinstance(outputs, RegionOutputs):
-        names = tuple(region.name for region in outputs.regions)
-    elif isinstance(outputs, ClassOutputs):
-        names = tuple(label.name for label in outputs.classes)
     native = result.study.native
-    for name, probability in zip(names, segmentation.probabilities, strict=False):
+    for name, probability in result.probabilities.items():
         yield (
             f"probabilities/{name}.nii.gz",
             compress(encode_nifti(probability, native.header)),

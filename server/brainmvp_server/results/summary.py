@@ -18,6 +18,7 @@ from brainmvp_server.inference.result import Result
 from brainmvp_server.inference.result_space import PreparationReport
 from brainmvp_server.results.dicom.objects import MissingObject
 from brainmvp_server.results.findings import Finding, Findings
+from brainmvp_server.results.probabilities import ProbabilitiesGiven, ScoreGiven
 from brainmvp_server.results.structures import StructureFound
 from brainmvp_server.results.wire import Point, Wire
 
@@ -53,14 +54,6 @@ class FilledModality(Wire):
     modality: Modality
     policy: FillPolicy
     template: Modality | None = Field(description="The template that stands in, if one does.")
-
-
-class ScoreGiven(Wire):
-    """The probability of one class."""
-
-    name: str
-    title: str
-    score: float
 
 
 class ExpectedQuality(Wire):
@@ -185,6 +178,9 @@ class Summary(Wire):
     )
     structures: tuple[StructureFound, ...]
     scores: tuple[ScoreGiven, ...]
+    probabilities: ProbabilitiesGiven = Field(
+        default=ProbabilitiesGiven(), description="What scores and probability maps are."
+    )
     not_determinable: tuple[Undecided, ...] = Field(
         default=(),
         description="What the modalities that came cannot decide. It is not among structures and "
@@ -234,6 +230,7 @@ class Summary(Wire):
             identified=findings.volumes if findings else (),
             structures=tuple(StructureFound.of(entry) for entry in result.structures),
             scores=tuple(ScoreGiven(**vars(entry)) for entry in result.scores),
+            probabilities=ProbabilitiesGiven.of(manifest.calibration),
             not_determinable=tuple(
                 Undecided(**vars(one), given=not result.left_out) for one in result.not_determinable
             ),

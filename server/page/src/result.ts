@@ -293,7 +293,15 @@ function scores(summary: Summary): HTMLElement {
       h("meter", { min: "0", max: "1", value: score, "aria-label": title || name }),
     ),
   );
-  return section("Class scores", h("ul", { class: "plain" }, ...rows));
+  const said = summary.probabilities as Summary["probabilities"] | undefined; // not of an older job
+  const note = said?.calibrated
+    ? `Calibrated on ${said.measured_on}.`
+    : "Not calibrated: as the network gives them.";
+  return section(
+    "Class scores",
+    h("ul", { class: "plain" }, ...rows),
+    h("p", { class: "faint" }, note),
+  );
 }
 
 /** What these modalities cannot decide, and why. */

@@ -279,6 +279,16 @@ export interface PreparationDone {
 /** Whose turn comes first. */
 export type Priority = "interactive" | "batch";
 
+/** What the scores and the probability maps of a result are. */
+export interface ProbabilitiesGiven {
+  /** Whether of all that had a probability of 0.8, about 80 % were so on the studies of the calibration. Else probabilities are the network's own. */
+  calibrated: boolean;
+  /** On how many of whose studies, in words. */
+  measured_on: string;
+  /** Whom it was calibrated on; null where that is not recorded. */
+  population: Population | null;
+}
+
 /** A modality that came with the study. */
 export interface RealModality {
   modality: Modality;
@@ -307,7 +317,10 @@ export interface RefusedBundle {
 export interface ScoreGiven {
   name: string;
   title: string;
+  /** Calibrated, where the bundle has a calibration. */
   score: number;
+  /** As the network gives it. */
+  uncalibrated: number | null;
 }
 
 /** The diameters of a connected part, from border to border. */
@@ -416,6 +429,8 @@ export interface Summary {
   identified: Finding[];
   structures: StructureFound[];
   scores: ScoreGiven[];
+  /** What scores and probability maps are. */
+  probabilities: ProbabilitiesGiven;
   /** What the modalities that came cannot decide. It is not among structures and scores, nor in the mask, unless it was asked for. */
   not_determinable: Undecided[];
   expected_quality: ExpectedQuality[];

@@ -8,7 +8,8 @@ import highdicom as hd
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage, generate_uid
 
-from brainmvp_models.determinable import WHOLE, NotDeterminable
+from brainmvp_models.calibration import WHOLE
+from brainmvp_models.determinable import NotDeterminable
 from brainmvp_models.population import measured_on
 from brainmvp_models.task import RegionOutputs, ScoreOutputs, SegmentationOutputs
 from brainmvp_server.inference.measure import Structure

@@ -310,7 +310,10 @@ def test_a_classifier_reports_its_scores(
     result: Result, tmp_path: Path, program: Callable[[str], Path]
 ) -> None:
     manifest = result.manifest.model_copy(update={"task": load_task("brats18-grade")})
-    scores = ClassScore("LGG", "low grade", 0.25), ClassScore("HGG", "high grade", 0.75)
+    scores = (
+        ClassScore("LGG", "low grade", 0.25, 0.25),
+        ClassScore("HGG", "high grade", 0.75, 0.75),
+    )
     graded = replace(result, manifest=manifest, segmentation=None, structures=(), scores=scores)
     files = written(graded, ObjectOptions(overlay=True))
     assert list(files) == ["report.dcm"]
