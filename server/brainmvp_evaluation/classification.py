@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.stats import rankdata
 
 from brainmvp_evaluation.reliability import BINS, HIGHEST_TEMPERATURE, Curve
 
@@ -43,6 +41,8 @@ def auc_of_class(scores: Scores, targets: Targets, index: int) -> Scores:
     The Mann-Whitney statistic: (R - n(n + 1)/2) / (n m), where R is the sum of the ranks of the n
     studies of the class among all n + m. NaN where the class, or the rest, has no study.
     """
+    from scipy.stats import rankdata
+
     members = targets == index
     ranks = rankdata(scores[..., index], axis=-1)
     inside = members.sum(axis=-1)
@@ -91,6 +91,8 @@ def fitted_temperature(scores: Scores, targets: Targets) -> float:
     Raises:
         ValueError: every study gets its class, or the scores tell nothing: no temperature is best.
     """
+    from scipy.optimize import minimize_scalar
+
     logits = np.log(np.clip(scores, _LEAST, 1))
 
     def loss(at: float) -> float:

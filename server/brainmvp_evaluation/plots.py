@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure as Canvas
 
 from brainmvp_evaluation.classification import roc_curve
 from brainmvp_evaluation.figures import by_setting
@@ -15,6 +14,9 @@ from brainmvp_evaluation.schema import Evaluation, Metric, ReliabilityBin
 from brainmvp_evaluation.settings import Setting
 from brainmvp_evaluation.tables import TITLES, setting_of, settings_in
 from brainmvp_models.calibration import WHOLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 PLOTS = ("dice_by_subset.png", "volumes.png", "auc_by_subset.png", "roc.png", "reliability.png")
 """Every name that a plot can have."""
@@ -38,10 +40,16 @@ def plot_all(evaluation: Evaluation, folder: Path) -> tuple[str, ...]:
     return tuple(plots)
 
 
+def _canvas(figsize: tuple[float, float]) -> Canvas:
+    from matplotlib.figure import Figure  # half a second: for those alone who get plots
+
+    return Figure(figsize=figsize)
+
+
 def _by_subset(evaluation: Evaluation, metric: Metric, outputs: Sequence[str]) -> Canvas:
     """A figure of every setting with its interval, one panel an output."""
     settings = settings_in(evaluation.figures)
-    canvas = Canvas(figsize=(3.2 + 2.6 * len(outputs), 1.4 + 0.26 * len(settings)))
+    canvas = _canvas(figsize=(3.2 + 2.6 * len(outputs), 1.4 + 0.26 * len(settings)))
     canvas.set_layout_engine("constrained")
     panels: Any = canvas.subplots(1, len(outputs), sharey=True, squeeze=False)[0]
     place = {setting: index for index, setting in enumerate(settings)}
@@ -64,7 +72,7 @@ def _volumes(evaluation: Evaluation) -> Canvas:
     """Predicted against true volume in the first setting, one panel an output."""
     setting, rows = _first(evaluation)
     count = len(evaluation.outputs)
-    canvas = Canvas(figsize=(3.1 * count + 0.4, 3.5))
+    canvas = _canvas(figsize=(3.1 * count + 0.4, 3.5))
     canvas.set_layout_engine("constrained")
     panels: Any = canvas.subplots(1, count, squeeze=False)[0]
     for index, (panel, output) in enumerate(zip(panels, evaluation.outputs, strict=True)):
@@ -84,7 +92,7 @@ def _roc(evaluation: Evaluation) -> Canvas:
     setting, rows = _first(evaluation)
     scores = np.array([row.scores for row in rows])
     targets = np.array([row.target for row in rows])
-    canvas = Canvas(figsize=(4.2, 4.2))
+    canvas = _canvas(figsize=(4.2, 4.2))
     canvas.set_layout_engine("constrained")
     panel: Any = canvas.subplots()
     panel.plot([0, 1], [0, 1], color="0.6", linewidth=1)
@@ -104,7 +112,7 @@ def reliability_diagram(bins: Sequence[ReliabilityBin]) -> Canvas:
     A bin of fewer than 100 voxels is left out, for its share says little; of studies, none is.
     """
     outputs = list(dict.fromkeys(one.output for one in bins))
-    canvas = Canvas(figsize=(3.1 * len(outputs) + 0.6, 4.4))
+    canvas = _canvas(figsize=(3.1 * len(outputs) + 0.6, 4.4))
     canvas.set_layout_engine("constrained")
     rows: Any = canvas.subplots(2, len(outputs), squeeze=False, sharex=True, height_ratios=(3, 1))
     fewest = 1 if outputs == [WHOLE] else 100

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from brainmvp_evaluation.overlap import Mask
@@ -140,6 +139,8 @@ def fitted(counts: Counts, output: str) -> OutputCalibration:
     """
     voxels, true = _chosen(counts, suspected=False)
     total = voxels.sum()
+    from scipy.optimize import minimize
+
     if not 0 < true.sum() < total:
         raise ValueError("all of its voxels are of one kind")
 

@@ -19,6 +19,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.task import Filling, Window, load_task
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_training.networks import TINY, ClassificationNetwork
+from once import Once
 from small_bundle import small_bundle, small_task
 
 __all__ = ["small_bundle", "small_task"]
@@ -74,16 +75,18 @@ def graded(studies: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def grading_bundle(
-    golden_weights: Callable[[torch.nn.Module], dict[str, torch.Tensor]],
-    tmp_path_factory: pytest.TempPathFactory,
+    once: Once, golden_weights: Callable[[torch.nn.Module], dict[str, torch.Tensor]]
 ) -> Bundle:
     """A tiny classification of four modalities, filled by zeros."""
-    folder = tmp_path_factory.mktemp("grading")
-    state = golden_weights(ClassificationNetwork(TINY, 4, 2))
-    torch.save({"state_dict": state}, folder / "tiny.pt")
-    changed = {"window": Window(size=(32, 32, 32)), "filling": Filling(policy="zeros")}
-    task = load_task("brats18-grade").model_copy(update=changed)
-    return export_bundle(ExportOptions(folder / "tiny.pt", folder, task, "grade", "1"))
+
+    def make(folder: Path) -> None:
+        state = golden_weights(ClassificationNetwork(TINY, 4, 2))
+        torch.save({"state_dict": state}, folder / "tiny.pt")
+        changed = {"window": Window(size=(32, 32, 32)), "filling": Filling(policy="zeros")}
+        task = load_task("brats18-grade").model_copy(update=changed)
+        export_bundle(ExportOptions(folder / "tiny.pt", folder, task, "grade", "1"))
+
+    return Bundle.open(once("grading-bundle", make) / "grade" / "1")
 
 
 @pytest.fixture

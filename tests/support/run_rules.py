@@ -6,21 +6,29 @@
   it runs in the background: a process that is born with SIGINT ignored goes on ignoring it.
 - Tests of real processes are tried once more where one fails, by place, with the reason
   (:data:`TRIED_AGAIN`); the summary says which. Nothing else is.
-- Coverage is measured by the tests of the rooms that have a bound (:data:`MEASURED`).
+- Coverage is measured by the tests of the packages that have a bound (:data:`MEASURED`), and while
+  these are loaded; nothing else is traced.
+- Python keeps what it compiles, also where the environment says that it shall not: the tests start
+  it some hundred times.
 - Workers that run side by side share the processors. Threads of OpenMP that outnumber them wait
   for each other busily.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import pkgutil
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import coverage
 import hypothesis
 import pytest
 
@@ -35,12 +43,14 @@ TRIED_AGAIN = {
 }
 """Tests of real processes that a busy machine may fail once, by place, and why."""
 
-MEASURED = ("tests/server/imaging/", "tests/server/inference/", "tests/server/api/")
-"""The tests of the rooms whose coverage has a bound. Only these are traced, line by line, which
-costs as much again as they do; and of these no property tests, which go the same lines often."""
+MEASURED = ("imaging", "inference", "api")
+"""The server's packages whose coverage has a bound. Only their tests are traced, line by line,
+which costs as much again as they do; and of these no property tests, which go the same lines often.
+"""
 
 _LEFT = pytest.StashKey[dict[str, str]]()
 _FOLDER = pytest.StashKey[Path]()
+_TRACER = pytest.StashKey[coverage.Coverage | None]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,6 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if workers > 1:
         share = max(1, (os.cpu_count() or 1) // workers)
         os.environ.setdefault("OMP_NUM_THREADS", str(share))
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # pytest's own folders stay where they are: it keeps those of the last runs on purpose.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     folder = Path(tempfile.mkdtemp(prefix="brainmvp-tests-"))
@@ -59,13 +71,33 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    """Load what is measured, so that its definitions count; then trace nothing but its tests."""
+    tracer = session.config.stash[_TRACER] = coverage.Coverage.current()
+    if tracer is not None:
+        for package in MEASURED:
+            _load(f"brainmvp_server.{package}")
+        tracer.stop()
+
+
+def _load(package: str) -> None:
+    """Import all modules of a package but those whose libraries are not installed."""
+    folder = importlib.import_module(package).__path__
+    for module in pkgutil.walk_packages(folder, f"{package}."):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module.name)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(tuple(TRIED_AGAIN)):
             item.add_marker(pytest.mark.flaky(reruns=1))
-        repeats = hypothesis.is_hypothesis_test(getattr(item, "obj", None))
-        if repeats or not item.nodeid.startswith(MEASURED):
-            item.add_marker(pytest.mark.no_cover)
+
+
+def _is_measured(item: pytest.Item | None) -> bool:
+    repeats = hypothesis.is_hypothesis_test(getattr(item, "obj", None))
+    places = tuple(f"tests/server/{package}/" for package in MEASURED)
+    return item is not None and not repeats and item.nodeid.startswith(places)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -76,9 +108,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Remember which test made what is in the temporary folder."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Trace what is measured, and remember which test made what is in the temporary folder."""
+    tracer = item.config.stash[_TRACER]
+    traces = tracer is not None and coverage.Coverage.current() is tracer
+    if tracer is not None and _is_measured(item) and not traces:
+        tracer.start()
     result = yield
+    # A stop is also one for threads that a fixture has started and the next test needs.
+    if tracer is not None and not _is_measured(nextitem):
+        tracer.stop()
     made = item.config.stash[_LEFT]
     found = (path.name for path in item.config.stash[_FOLDER].glob("*"))
     there = {name for name in found if not name.startswith(LIBRARIES)}
