@@ -158,8 +158,9 @@ class StudyPreparation:
                 return observed.taken(looked, options)
         means = self.means.serving(options)
         with observed.refusals():
+            asked = _asked(volumes, options.space)
             prepared = prepare_study(volumes, task.preprocessing, means, cancel, stage, looked)
-            target = None if options.space == "model" else _target(prepared, options.space)
+        target = None if options.space == "model" else asked or prepared.reference
         return observed.taken(prepared.worked_on(target), options)
 
     def to_templates(self, study: Study, cancel: CancelToken) -> Affine:
@@ -300,18 +301,18 @@ def spaced(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
     return Grid((x, y, z), grid.affine @ np.diag([*ratio, 1.0]))
 
 
-def _target(prepared: PreparedStudy, space: str | None) -> Volume:
-    """The series whose grid a result is wanted on.
+def _asked(series: Sequence[Volume], space: str | None) -> Volume | None:
+    """The series whose grid a result is wanted on, if it is wanted on that of a certain one.
 
     Raises:
         GridMismatch: the study has no such series.
     """
-    if space is None:
-        return prepared.reference
-    for volume in prepared.series:
+    if space in (None, "model"):
+        return None
+    for volume in series:
         if volume.modality.value == space:
             return volume
-    known = ", ".join(volume.modality.value for volume in prepared.series)
+    known = ", ".join(volume.modality.value for volume in series)
     raise GridMismatch(
         f"the study has no {space}, whose grid the result is wanted on",
         remedy=f"Choose one of: {known}, model",

@@ -160,13 +160,16 @@ def test_a_result_in_model_space_says_where_it_lies(
     assert any("slices of 5.5 mm" in text for text in result.warnings)
 
 
-def test_a_series_that_is_not_there_has_no_grid_to_ask_for(
-    glioma: Predictor, preparation: StudyPreparation, real_data: Callable[[str], Path]
+def test_a_series_that_is_not_there_has_no_grid_to_ask_for_and_nothing_is_prepared_first(
+    glioma: Predictor, real_data: Callable[[str], Path]
 ) -> None:
+    def looks_for_a_brain() -> BrainNetworks:
+        raise AssertionError("it was prepared before it was refused")
+
     study = sources(real_data("clinical") / "fg6692" / "raw", ("t1", "t2"))
     checked = check_study(study, glioma.bundle.task, PredictOptions(space="flair"))
     with pytest.raises(GridMismatch, match="has no flair") as refused:
-        glioma.predict_checked(checked, prepare=preparation)
+        glioma.predict_checked(checked, prepare=StudyPreparation(Means(looks_for_a_brain)))
     assert "t1, t2, model" in refused.value.remedy
 
 
