@@ -41,7 +41,7 @@ def auc_of_class(scores: Scores, targets: Targets, index: int) -> Scores:
     The Mann-Whitney statistic: (R - n(n + 1)/2) / (n m), where R is the sum of the ranks of the n
     studies of the class among all n + m. NaN where the class, or the rest, has no study.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # slow to load
 
     members = targets == index
     ranks = rankdata(scores[..., index], axis=-1)
@@ -91,7 +91,7 @@ def fitted_temperature(scores: Scores, targets: Targets) -> float:
     Raises:
         ValueError: every study gets its class, or the scores tell nothing: no temperature is best.
     """
-    from scipy.optimize import minimize_scalar
+    from scipy.optimize import minimize_scalar  # slow to load
 
     logits = np.log(np.clip(scores, _LEAST, 1))
 

@@ -137,10 +137,10 @@ def fitted(counts: Counts, output: str) -> OutputCalibration:
         ValueError: the voxels do not tell: all or none of them are true, they are told apart
             without a mistake, or the frequency does not rise with the probability.
     """
+    from scipy.optimize import minimize  # slow to load: for those alone who calibrate
+
     voxels, true = _chosen(counts, suspected=False)
     total = voxels.sum()
-    from scipy.optimize import minimize
-
     if not 0 < true.sum() < total:
         raise ValueError("all of its voxels are of one kind")
 
