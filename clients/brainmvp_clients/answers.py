@@ -209,6 +209,7 @@ class Structure(Answer):
         components: how many connected parts it has.
         size: of the part that is longest in one slice; in space, of the longest of all.
         parts: the largest ones, measured.
+        confidence: the mean probability of its voxels.
     """
 
     name: str
@@ -225,6 +226,7 @@ class Structure(Answer):
     side: str | None = None
     to_surface_mm: float | None = None
     parts: tuple[Part, ...] = ()
+    confidence: float | None = None
 
 
 class Score(Answer):

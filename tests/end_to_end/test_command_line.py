@@ -42,7 +42,7 @@ def test_predict_writes_all_files_and_prints_json_for_scripts(
     assert json.loads(done.stdout)["structures"]
     assert done.stderr == ""
     names = {str(path.relative_to(out)) for path in out.rglob("*.*")}
-    maps = {f"probabilities/{name}.nii.gz" for name in ("TC", "WT", "ET")}
+    maps = {f"probabilities/{name}.nii.gz" for name in ("TC", "WT", "ET", "uncertainty")}
     assert names == {"mask.nii.gz", "summary.json", "preview.png", "report.html", *maps}
 
 

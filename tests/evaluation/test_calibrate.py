@@ -95,6 +95,13 @@ def test_a_calibration_is_fitted_and_kept_and_masks_stay(
     for name, expected in before.probabilities.items():
         found = np.asarray(nib.load(tmp_path / f"probabilities/{name}.nii.gz").dataobj)
         np.testing.assert_array_equal(found, calibrated(expected, calibration.of(name)))
+    assert (tmp_path / "probabilities" / "uncertainty.nii.gz").is_file()
+    assert after.segmentation is not None
+    for one, same, member in zip(
+        after.structures, plain.structures, after.segmentation.outputs, strict=True
+    ):
+        inside = after.probabilities[one.name][member]
+        assert one.confidence == same.confidence == pytest.approx(inside.mean(), rel=1e-4)
 
     again = EvaluationOptions(
         written, options.datalist, options.out, "test", options.subsets, ("zeros",), limit=1

@@ -19,7 +19,6 @@ from brainmvp_clients.answers import (
     NotDeterminable,
     Population,
     PreparationDone,
-    Probabilities,
     Summary,
 )
 from brainmvp_clients.dicom import as_option
@@ -37,8 +36,8 @@ def show_summary(summary: Summary, folder: Path, console: Console | None = None)
     if summary.scores or summary.structures:
         whole = summary.kind == "classification"
         console.print(_scores(summary) if whole else _structures(summary))
-    if summary.scores:
-        _line(console, "Scores", _calibrated(summary.probabilities))
+    if summary.scores or any(entry.confidence is not None for entry in summary.structures):
+        _line(console, "Note", _calibrated(summary))
     for open_question in summary.not_determinable:
         text = Text(one_line(_open(open_question)), style="bold yellow")
         console.print(text, soft_wrap=True)
@@ -81,11 +80,10 @@ def _prepared(done: PreparationDone) -> str:
     return f"onto {done.reference}: {'; '.join((*moved, *brain)) or 'nothing was moved'}"
 
 
-def _calibrated(said: Probabilities) -> str:
-    """``calibrated on 40 synthetic studies``, or that they are not."""
-    if not said.calibrated:
-        return "not calibrated: as the network gives them"
-    return f"calibrated on {said.measured_on}"
+def _calibrated(summary: Summary) -> str:
+    """``confidence: calibrated on 40 synthetic studies``, or that it is not."""
+    what, said = "scores" if summary.scores else "confidence", summary.probabilities
+    return f"{what}: {f'calibrated on {said.measured_on}' if said.calibrated else 'not calibrated'}"
 
 
 def _expected(figures: Iterable[ExpectedQuality]) -> list[str]:
@@ -162,11 +160,12 @@ def _structures(summary: Summary) -> Table:
             Text(f"{entry.volume_ml:.2f}"),
             Text(f"{entry.voxels}"),
             Text(f"{entry.components}"),
+            Text("" if entry.confidence is None else f"{entry.confidence:.2f}"),
         )
         for entry in summary.structures
     ]
-    heads = ("", "Structure", "Title", "mL", "Voxels", "Components")
-    return _table(_title(summary), heads, rows, right=("mL", "Voxels", "Components"))
+    heads = ("", "Structure", "Title", "mL", "Voxels", "Components", "Confidence")
+    return _table(_title(summary), heads, rows, right=("mL", "Voxels", "Components", "Confidence"))
 
 
 def _parts(summary: Summary) -> Table:

@@ -5,7 +5,7 @@ What is marked is decided before: masks are cut from the probabilities that the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,38 @@ def calibrated_scores(scores: NDArray[Any], calibration: Calibration) -> NDArray
     power = 1 / calibration.of(WHOLE).temperature
     raised = (scores / scores.max(axis=-1, keepdims=True)) ** power
     found: NDArray[Any] = raised / raised.sum(axis=-1, keepdims=True)
+    return found
+
+
+def confidence(marked: Array, by: OutputCalibration | None) -> float | None:
+    """The mean probability of an output's voxels (N,), calibrated where that is known.
+
+    None where there are none.
+    """
+    if not marked.size:
+        return None
+    found = marked if by is None else calibrated(marked, by)
+    return float(found.mean(dtype=np.float64))
+
+
+def uncertainty(maps: Mapping[str, Array], outputs: SegmentationOutputs) -> Array:
+    """(i, j, k) how open the answer is at a voxel: the largest entropy of an output.
+
+    Of exclusive classes the background is no output.
+    """
+    own = list(maps.values())[0 if isinstance(outputs, RegionOutputs) else 1 :]
+    found = entropy(own[0])
+    for probability in own[1:]:
+        np.maximum(found, entropy(probability), out=found)
+    return found
+
+
+def entropy(probability: Array) -> Array:
+    """Of probabilities (…) that something is so, in bits: 0 certain, 1 even."""
+    found = np.zeros_like(probability)
+    open_ = (probability > 0) & (probability < 1)
+    p = probability[open_]
+    found[open_] = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
     return found
 
 

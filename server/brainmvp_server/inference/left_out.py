@@ -45,4 +45,5 @@ def segment_without(
         mask=whole.mask,
         outputs=tuple(whole.outputs[i - 1] for i in kept[1:]),
         probabilities=tuple(whole.probabilities[i] for i in kept if probabilities),
+        marked=tuple(whole.marked[i - 1] for i in kept[1:]),
     )

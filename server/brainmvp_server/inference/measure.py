@@ -32,6 +32,8 @@ class Structure:
         bounding_box_mm: two opposite corners, outer voxel edges, RAS+; None if nothing was found.
         centroid_mm: mean of the voxels' centres, RAS+; None if nothing was found.
         parts: the largest connected parts, by size: as many as :func:`parts_of` measures.
+        confidence: the mean probability of its voxels, calibrated where the bundle has a
+            calibration; None if nothing was found.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Structure:
     bounding_box_mm: tuple[Point, Point] | None
     centroid_mm: Point | None
     parts: tuple[Part, ...]
+    confidence: float | None = None
 
     @property
     def size(self) -> Size | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from brainmvp_server.imaging.grid import Affine
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.sources import Source
 from brainmvp_server.imaging.study import Study, read_study
-from brainmvp_server.inference.calibrated import calibrated_scores
+from brainmvp_server.inference.calibrated import calibrated_scores, confidence
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Channels, fill_channels
@@ -196,7 +196,16 @@ class StudyPipeline:
         structures = self._do(
             "measure", lambda: measure(segmentation.outputs, shown, grid, worked_on.brain)
         )
-        return segmentation, structures
+        calibration = self.bundle.manifest.calibration
+        return segmentation, tuple(
+            replace(
+                one,
+                confidence=confidence(
+                    marked, None if calibration is None else calibration.of(one.name)
+                ),
+            )
+            for one, marked in zip(structures, segmentation.marked, strict=True)
+        )
 
     def _scores(self, logits: Array) -> tuple[ClassScore, ...]:
         outputs = self.bundle.task.outputs

@@ -29,11 +29,13 @@ class Segmentation:
         outputs: one (i, j, k) boolean array a region, or a class without the background.
         probabilities: one (i, j, k) float32 array an output channel, where they were asked for; as
             the network gives them, not calibrated.
+        marked: one (N,) float32 array an entry of ``outputs``: the same of its voxels alone.
     """
 
     mask: NDArray[np.uint8]
     outputs: tuple[NDArray[np.bool_], ...]
     probabilities: tuple[Array, ...]
+    marked: tuple[Array, ...] = ()
 
 
 def segment(
@@ -73,13 +75,33 @@ def segment(
             for r, value in zip(outputs.regions, values, strict=True)
         )
         members = _shown_parts(members, sure, outputs, voxel_ml)
+    marked = _marked(values, members, outputs, logits=not placed and not space.resampled)
     if not placed:
         members = _all_placed(members, space)
     return Segmentation(
         mask=_painted(members, outputs),
         outputs=members,
         probabilities=native if probabilities else (),
+        marked=marked,
     )
+
+
+def _marked(
+    values: tuple[Array, ...],
+    members: tuple[Mask, ...],
+    outputs: SegmentationOutputs,
+    *,
+    logits: bool,
+) -> tuple[Array, ...]:
+    """Each member's probabilities (N,), from values and members on one grid."""
+    first = len(values) - len(members)  # the background has no member
+    if not logits:
+        return tuple(value[member] for value, member in zip(values[first:], members, strict=True))
+    found = []
+    for index, member in enumerate(members, start=first):
+        evidence = np.stack([value[member] for value in values])
+        found.append(activate(evidence, outputs)[index])
+    return tuple(found)
 
 
 def _shown_parts(

@@ -15,7 +15,7 @@ from brainmvp_models.population import Population
 from brainmvp_models.task import Outputs, ScoreOutputs
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.inference.brain_surface import Brain
-from brainmvp_server.inference.calibrated import probability_maps
+from brainmvp_server.inference.calibrated import probability_maps, uncertainty
 from brainmvp_server.inference.engines import EngineInfo
 from brainmvp_server.inference.fill import Filled
 from brainmvp_server.inference.measure import Structure
@@ -101,6 +101,17 @@ class Result:
             return {}
         maps = self.segmentation.probabilities
         return probability_maps(maps, self.outputs, self.manifest.calibration)
+
+    @property
+    def uncertainty(self) -> NDArray[np.float32] | None:
+        """(i, j, k) how open the answer is at each voxel, 0 to 1, by the probabilities.
+
+        None where maps were not asked for, and for a classification.
+        """
+        maps = self.probabilities
+        if not maps or isinstance(self.outputs, ScoreOutputs):
+            return None
+        return uncertainty(maps, self.outputs)
 
     @property
     def population(self) -> Population | None:

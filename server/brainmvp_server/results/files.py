@@ -28,6 +28,8 @@ from brainmvp_server.results.summary import Summary
 
 MASK, SUMMARY, PREVIEW = "mask.nii.gz", "summary.json", "preview.png"
 REPORT, PREPARATION = "report.html", "preparation.png"
+UNCERTAINTY = "uncertainty"
+"""Of the map among the probabilities that says how open the answer is."""
 
 
 def mask_nifti(result: Result) -> bytes:
@@ -99,7 +101,10 @@ def write_zip(
 
 def _probability_maps(result: Result) -> Iterator[tuple[str, bytes]]:
     native = result.study.native
-    for name, probability in result.probabilities.items():
+    maps = dict(result.probabilities)
+    if result.uncertainty is not None:
+        maps[UNCERTAINTY] = result.uncertainty
+    for name, probability in maps.items():
         yield (
             f"probabilities/{name}.nii.gz",
             compress(encode_nifti(probability, native.header)),

@@ -87,6 +87,12 @@ class StructureFound(Wire):
         f"first only those of {SMALLEST_PART_ML:g} mL or more. components counts all.",
     )
 
+    confidence: float | None = Field(
+        default=None,
+        description="The mean probability of its voxels, 0 to 1; it ranks results, see "
+        "docs/evaluation.md. Null if nothing was found.",
+    )
+
     @classmethod
     def of(cls, structure: Structure) -> StructureFound:
         """As it was measured."""
@@ -106,4 +112,5 @@ class StructureFound(Wire):
             side=structure.side,
             to_surface_mm=structure.to_surface_mm,
             parts=tuple(PartFound.of(part) for part in structure.parts),
+            confidence=None if structure.confidence is None else round(structure.confidence, 4),
         )

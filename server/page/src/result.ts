@@ -22,6 +22,7 @@ const LAYOUTS: [Layout, string][] = [
 ];
 const MASK = "mask.nii.gz";
 const MAPS = "probabilities/";
+const UNCERTAINTY = `${MAPS}uncertainty.nii.gz`;
 const BRAIN = "channels/brain.nii.gz";
 
 /** A finished job: its volumes with what was found in them, and everything that is known of it. */
@@ -118,7 +119,9 @@ export class ResultView {
       h("option", { value: MASK }, "Mask"),
       ...maps.map((file) => {
         const name = file.slice(MAPS.length).replace(/\.nii\.gz$/, "");
-        return h("option", { value: file }, `Probability: ${titles.get(name) ?? name}`);
+        const words =
+          file === UNCERTAINTY ? "Uncertainty" : `Probability: ${titles.get(name) ?? name}`;
+        return h("option", { value: file }, words);
       }),
       h("option", { value: "" }, "Nothing"),
     );

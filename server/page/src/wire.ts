@@ -394,6 +394,8 @@ export interface StructureFound {
   to_surface_mm: number | null;
   /** The largest connected parts, by size: at most 20, and beyond the first only those of 0.01 mL or more. components counts all. */
   parts: PartFound[];
+  /** The mean probability of its voxels, 0 to 1; it ranks results, see docs/evaluation.md. Null if nothing was found. */
+  confidence: number | null;
 }
 
 /** One line of the subset card: quality measured when only these modalities are real. */

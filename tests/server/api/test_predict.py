@@ -98,7 +98,7 @@ def test_the_zip_holds_all_files_and_probabilities_on_request(
     )
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
-        maps = [f"probabilities/{name}.nii.gz" for name in ("TC", "WT", "ET")]
+        maps = [f"probabilities/{name}.nii.gz" for name in ("TC", "WT", "ET", "uncertainty")]
         fixed = ["mask.nii.gz", "summary.json", "preview.png", "report.html"]
         assert archive.namelist() == [*fixed, *maps]
         whole = mask_of(igzip.decompress(archive.read(maps[1])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,9 @@ from brainmvp_models.task import load_task
 from brainmvp_server.inference.calibrated import (
     calibrated,
     calibrated_scores,
+    confidence,
     probability_maps,
+    uncertainty,
 )
 
 temperatures = st.floats(0.05, 20)
@@ -87,3 +90,23 @@ def test_each_class_is_corrected_for_itself_and_the_background_is_what_they_leav
     np.testing.assert_allclose(sum(found.values()), 1, atol=1e-6)
     assert probability_maps(tuple(maps), outputs, None)[names[0]] is not None
     assert probability_maps((), outputs, by) == {}
+
+
+def test_confidence_is_the_mean_calibrated_probability_and_none_of_nothing() -> None:
+    marked = np.array([0.5, 0.9], dtype=np.float32)
+    assert confidence(marked, None) == pytest.approx(0.7)
+    by = correction(2, -0.3)
+    assert confidence(marked, by) == pytest.approx(float(calibrated(marked, by).mean()))
+    assert confidence(marked[:0], by) is None
+
+
+def test_the_uncertainty_of_a_voxel_is_its_most_open_output_without_the_background() -> None:
+    outputs = load_task("mrbrains13").outputs
+    assert outputs.kind == "classes"
+    maps = np.zeros((outputs.count, 4), dtype=np.float32)
+    maps[0] = 0.5, 1, 0, 0.9
+    maps[1] = 0.5, 0, 1, 0.1
+    maps[2] = 0.25, 0, 0, 0
+    found = uncertainty(probability_maps(tuple(maps), outputs, None), outputs)
+    in_ten = -(0.1 * np.log2(0.1) + 0.9 * np.log2(0.9))
+    np.testing.assert_allclose(found, [1, 0, 0, in_ten], atol=1e-6)

@@ -82,6 +82,11 @@ def test_a_blob_comes_back_at_its_millimetres_on_the_scans_own_grid(
     assert off <= max(1.0, *grid.spacing)
     assert found.volume_ml == pytest.approx(4 / 3 * np.pi * 12**3 / 1000, rel=0.35)
     assert set(np.unique(segmentation.mask)) == {0, 7}
+    plain = segment(logits, prepared.space, LESION, probabilities=False)
+    np.testing.assert_array_equal(plain.mask, segmentation.mask)
+    marked = np.sort(segmentation.probabilities[0][segmentation.outputs[0]])
+    for found_by in (plain, segmentation):
+        np.testing.assert_allclose(np.sort(found_by.marked[0]), marked, rtol=1e-5)
 
 
 @given(scans())
@@ -151,6 +156,8 @@ def test_of_equal_classes_the_background_wins_and_values_are_the_tasks() -> None
         assert set(np.unique(found.mask)) == {0, 3, 10}
         assert np.count_nonzero(found.mask == 10) == 4 * 18 * 18
         assert np.count_nonzero(found.mask == 3) == 2 * 18 * 18
+        for marked, logit in zip(found.marked, (1, 2), strict=True):
+            np.testing.assert_allclose(marked, np.exp(logit) / (np.exp(logit) + 2), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +189,7 @@ def test_parts_that_a_task_calls_too_small_are_left_out_of_the_mask_alone() -> N
         for probabilities in (False, True):
             found = segment(logits, space, outputs, probabilities=probabilities)  # type: ignore[arg-type]
             assert np.count_nonzero(found.mask) == voxels
-            assert np.count_nonzero(found.outputs[0]) == voxels
+            assert np.count_nonzero(found.outputs[0]) == len(found.marked[0]) == voxels
     assert np.count_nonzero(found.probabilities[0] > 0.5) == 36
 
 
