@@ -1,9 +1,10 @@
 """The published evaluation pipeline, of MONAI's own parts: what ours is measured against.
 
-    python benchmarks/published.py STUDY OUT [--checkpoint FILE] [--repeat N]
+    python benchmarks/published.py STUDY OUT [--network FILE] [--way WAY] [--repeat N]
 
-Without a checkpoint the network is replaced by one that only copies its input, so that everything
-else is measured. Prints one JSON line: seconds a repetition, and the peak memory of the process.
+Without a network it is replaced by one that only copies its input, so that everything else is
+measured. Prints one JSON line: seconds a repetition, clock's and CPUs', and the peak memory of the
+process. What compiles and warms up a network comes before.
 """
 
 from __future__ import annotations
@@ -81,30 +82,86 @@ def copying(image: torch.Tensor) -> torch.Tensor:
     return image[:, :3]
 
 
-def load(checkpoint: Path | None) -> Network:
-    """The network in PyTorch, or the stand-in."""
-    if checkpoint is None:
-        return copying
+def eager(checkpoint: Path) -> torch.nn.Module:
+    """The network in PyTorch."""
     from brainmvp_models.task import load_task
     from brainmvp_training.checkpoint import load_network, read_checkpoint
 
     return load_network(read_checkpoint(checkpoint), load_task("upenn-gbm"))
 
 
+def autocast(network: torch.nn.Module) -> Network:
+    """A network whose convolutions and products PyTorch computes in bfloat16."""
+
+    def run(image: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits: torch.Tensor = network(image)
+        return logits.float()
+
+    return run
+
+
+def channels_last(checkpoint: Path) -> torch.nn.Module:
+    """The network in PyTorch, its channels along the last axis of memory."""
+    return eager(checkpoint).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
+def in_onnxruntime(file: Path) -> Network:
+    """An ONNX file as ONNX Runtime computes it."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
+
+
+def in_openvino(file: Path, precision: str) -> Network:
+    """An ONNX file as OpenVINO computes it."""
+    import openvino as ov
+
+    compiled = ov.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+    return lambda image: torch.from_numpy(compiled(image.numpy())[0].copy())
+
+
+WAYS: dict[str, Callable[[Path], Network]] = {
+    "eager": eager,
+    "autocast": lambda file: autocast(eager(file)),
+    "autocast-channels-last": lambda file: autocast(channels_last(file)),
+    "compile": lambda file: torch.compile(eager(file)),
+    "compile-autocast": lambda file: torch.compile(autocast(eager(file))),
+    "onnxruntime": in_onnxruntime,
+    "openvino": lambda file: in_openvino(file, "f32"),
+    "openvino-bf16": lambda file: in_openvino(file, "bf16"),
+}
+"""How a network is run; the file is a checkpoint, or the ONNX file of the last three."""
+
+
+def load(way: str, file: Path | None) -> Network:
+    """The network, one window behind it, or the stand-in."""
+    if file is None:
+        return copying
+    network = WAYS[way](file)
+    with torch.inference_mode():
+        network(torch.zeros(1, len(MODALITIES), 96, 96, 96))
+    return network
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--network", type=Path)
+    parser.add_argument("--way", default="eager", choices=WAYS)
     parser.add_argument("--repeat", type=int, default=1)
     options = parser.parse_args()
-    network = load(options.checkpoint)
-    seconds = []
+    network = load(options.way, options.network)
+    seconds, cpu_seconds = [], []
     for _ in range(options.repeat):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         evaluate(options.study, options.out, network)
         seconds.append(time.perf_counter() - start)
-    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "stages": {}}))
+        cpu_seconds.append(time.process_time() - cpu_start)
+    report = {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak_mb(), "stages": {}}
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

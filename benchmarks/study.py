@@ -25,6 +25,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from inputs import write_bundle, write_checkpoint, write_study
+from numpy.typing import NDArray
 from tables import keep
 
 HERE = Path(__file__).parent
@@ -54,17 +55,24 @@ class Run:
     """What one process measured."""
 
     seconds: float
+    cpu_seconds: float
     peak_mb: float
     stages: dict[str, float]
 
 
 def run(script: str, *arguments: object) -> Run:
-    """Run one side in a process of its own; the median of its repetitions but the first."""
+    """Run one side in a process of its own; the median of its repetitions but the first.
+
+    Raises:
+        CalledProcessError: it failed; ``stderr`` says how.
+    """
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    warm = report["seconds"][1:] or report["seconds"]
-    return Run(statistics.median(warm), report["peak_mb"], report["stages"])
+    clock, cpu = (
+        statistics.median(report[what][1:] or report[what]) for what in ("seconds", "cpu_seconds")
+    )
+    return Run(clock, cpu, report["peak_mb"], report["stages"])
 
 
 def in_turn(times: int, one: list[object], two: list[object]) -> tuple[list[Run], list[Run]]:
@@ -132,15 +140,11 @@ def whole_rows(study: Path, out: Path, checkpoint: Path, bundle: Path, times: in
     """The whole way with the network: time, memory, and whether the masks agree."""
     theirs, ours = in_turn(
         times,
-        ["published.py", study, out, "--checkpoint", checkpoint],
+        ["published.py", study, out, "--network", checkpoint],
         ["ours.py", study, out, bundle],
     )
     masks = [np.asarray(nib.load(path).dataobj) for path in sorted(out.glob("*.nii.gz"))]
-    agree = (
-        2
-        * np.count_nonzero((masks[0] == masks[1]) & (masks[0] > 0))
-        / sum(np.count_nonzero(mask) for mask in masks)
-    )
+    agree = agreement(masks[0], masks[1])
     one, two = median(theirs), median(ours)
     peaks = [max(entry.peak_mb for entry in runs) for runs in (theirs, ours)]
     return [
@@ -149,6 +153,12 @@ def whole_rows(study: Path, out: Path, checkpoint: Path, bundle: Path, times: in
         Row("peak memory of that", f"{peaks[0]:.0f} MB", f"{peaks[1]:.0f} MB",
             peaks[0] / peaks[1], 1.0),
     ]  # fmt: skip
+
+
+def agreement(one: NDArray[np.uint8], two: NDArray[np.uint8]) -> float:
+    """Dice of the voxels that have the same label; 1 where neither has any."""
+    both = np.count_nonzero(one) + np.count_nonzero(two)
+    return 2 * np.count_nonzero((one == two) & (one > 0)) / both if both else 1.0
 
 
 def start_row(models: Path, times: int) -> Row:

@@ -69,11 +69,7 @@ def _parity(parity: tuple[Parity, ...]) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     rows += [
-        f"| {p.engine} | {p.windows} | {p.max_error:.1e} | {_allowed(p)} | {p.agreement:.5f} |"
+        f"| {p.engine} | {p.windows} | {p.max_error:.1e} | {p.tolerance:g} | {p.agreement:.5f} |"
         for p in parity
     ]
     return "\n".join(rows)
-
-
-def _allowed(parity: Parity) -> str:
-    return "not judged" if parity.tolerance is None else f"{parity.tolerance:g}"

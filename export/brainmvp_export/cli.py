@@ -23,7 +23,7 @@ def export(  # long: its parameters are the options of a command
         Path | None, typer.Option(help="Folder of NIfTI templates, or a pre-trained file.")
     ] = None,
     precision: Annotated[
-        Literal["fp32", "fp16", "bf16", "int8"],
+        Literal["fp32", "fp16", "bf16"],
         typer.Option(help="Not every engine runs each of them: see docs/engines.md."),
     ] = "fp32",
     program: Annotated[
@@ -38,10 +38,7 @@ def export(  # long: its parameters are the options of a command
     version: Annotated[str, typer.Option()] = "1",
     study: Annotated[
         list[str] | None,
-        typer.Option(
-            help="MODALITY=FILE to check parity on and calibrate int8 with; by default a packaged "
-            "scan."
-        ),
+        typer.Option(help="MODALITY=FILE to check parity on; by default a packaged scan."),
     ] = None,
     card: Annotated[
         Path | None, typer.Option(help="Markdown to add to the card, for example its quality.")
@@ -77,7 +74,7 @@ def export(  # long: its parameters are the options of a command
     for report in bundle.manifest.parity:
         typer.echo(
             f"{report.engine}: largest difference {report.max_error:.1e} of a deviation"
-            f"{f' (allowed {report.tolerance:g})' if report.tolerance else ''}, "
+            f"(allowed {report.tolerance:g}), "
             f"agreement {report.agreement:.5f}"
         )
     if bundle.manifest.templates is None and any(not c.required for c in chosen.channels):

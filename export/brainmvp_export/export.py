@@ -8,20 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import nn
 
 from brainmvp_export.card import write_card
 from brainmvp_export.onnx import BF16_OPSET, live_bytes, write_onnx
-from brainmvp_export.parity import (
-    Array,
-    check_parity,
-    judged_on_gpu,
-    logits_in,
-    real_windows,
-)
+from brainmvp_export.parity import check_parity, judged_on_gpu, logits_in, real_windows
 from brainmvp_export.program import write_program
 from brainmvp_export.reference import logits_of
 from brainmvp_export.rewrite import HalfPrecision, rewritten
@@ -33,7 +27,6 @@ from brainmvp_models.manifest import (
     Manifest,
     Network,
     Parity,
-    Precision,
     Provenance,
     SubsetQuality,
     Templates,
@@ -45,10 +38,10 @@ from brainmvp_server.inference.engines import EngineOptions, check_engine, check
 from brainmvp_training.checkpoint import Checkpoint, load_network, read_checkpoint, read_templates
 
 NETWORK_FILE, TEMPLATES_FILE, CARD_FILE = "model.onnx", "templates.nii.gz", "card.md"
-INT8_FILE, INT8_WEIGHTS = "model.xml", "model.bin"
 PROGRAM_FILE = "model.pt2"
-CALIBRATION = 8
-"""Windows of the whole study that INT8 looks at, half of them to calibrate and half for proof."""
+
+ExportPrecision = Literal["fp32", "fp16", "bf16"]
+"""What a network can be written in; earlier versions wrote INT8 too (``Precision``)."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +53,7 @@ class ExportOptions:
         out: the model folder; the bundle becomes ``out/name/version``.
         templates: a folder of NIfTI templates or a pre-trained file; by default the checkpoint's
             own ``rep_template``, where it has one.
-        study: real files to check parity on, and to calibrate INT8 with; by default the packaged
-            scan.
+        study: real files to check parity on; by default the packaged scan.
         program: write the network as a PyTorch program too.
         engine: a GPU engine to build and prove as well, for the GPU of this machine.
         notes: Markdown to put into the card, for example measured quality.
@@ -76,7 +68,7 @@ class ExportOptions:
     name: str
     version: str
     templates: Path | None = None
-    precision: Precision = "fp32"
+    precision: ExportPrecision = "fp32"
     study: Mapping[Modality, Path] = field(default_factory=dict)
     program: bool = False
     engine: str | None = None
@@ -97,8 +89,8 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _:
         InvalidCheckpoint: the file cannot be read safely or does not fit the task.
         TemplateMismatch: the templates cannot be read.
         ParityFailed: an engine does not reproduce the checkpoint.
-        EngineUnavailable: the engine to build is not installed, there is no GPU, or PyTorch does
-            not run programs of that precision.
+        EngineUnavailable: the engine to build is not installed, does not run that precision, or
+            there is no GPU.
         InvalidBundle: that version exists already and may not be overwritten, or the name, the
             version or ``out`` cannot be a folder's, or the folder cannot be written.
     """
@@ -120,8 +112,7 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _:
         folder.mkdir()
         live, parity = _write_network(network, bank, options, folder, say)
         written = Network(
-            file=INT8_FILE if options.precision == "int8" else NETWORK_FILE,
-            weights=INT8_WEIGHTS if options.precision == "int8" else None,
+            file=NETWORK_FILE,
             program=PROGRAM_FILE if options.program else None,
             size=checkpoint.size.name,
             parameters=sum(p.numel() for p in network.parameters()),
@@ -150,8 +141,6 @@ def _place(folder: Path, target: Path, aside: Path) -> None:
 
 def _check_engine(options: ExportOptions) -> None:
     """Refuse what could not be built or would not be run, before anything is done."""
-    if options.program:
-        check_precision("torch", options.precision)
     if options.engine is not None:
         check_precision(options.engine, options.precision)
         check_engine(options.engine)
@@ -187,18 +176,10 @@ def _write_network(
     elif options.precision == "bf16":
         serving, opset = HalfPrecision(serving, torch.bfloat16).eval(), BF16_OPSET
     say("exporting to ONNX")
-    path = (folder.parent if options.precision == "int8" else folder) / NETWORK_FILE
+    path = folder / NETWORK_FILE
     write_onnx(serving, len(options.task.channels), options.task.window, path, opset)
     live = live_bytes(path)
-    if options.precision == "int8":
-        from brainmvp_export.quantize import write_int8
-
-        say("calibrating INT8 on real windows")
-        calibration, windows = calibration_windows(options.task, bank, options.study or None)
-        write_int8(path, calibration, folder / INT8_FILE)
-        path = folder / INT8_FILE
-    else:
-        windows = real_windows(options.task, bank, options.study or None)
+    windows = real_windows(options.task, bank, options.study or None)
     say("running the checkpoint on real windows")
     expected = logits_of(network, windows)
     say("comparing the engines with the checkpoint")
@@ -218,23 +199,6 @@ def _write_network(
         *parity,
         judged_on_gpu(options.engine, built, expected, options.task, options.precision),
     )
-
-
-def calibration_windows(
-    task: Task, bank: TemplateBank, files: Mapping[Modality, Path] | None
-) -> tuple[Array, Array]:
-    """Windows to calibrate INT8 with, and others to prove it on.
-
-    Both hold windows of the whole study, then of its first modality alone with the others filled:
-    the network meets either.
-    """
-    whole = real_windows(task, bank, files, CALIBRATION)
-    alone = real_windows(task, bank, files, CALIBRATION // 2, alone=True)
-    seen, unseen = (
-        np.concatenate([part[start if len(part) > 1 else 0 :: 2] for part in (whole, alone)])
-        for start in (0, 1)
-    )
-    return seen, unseen
 
 
 def _templates(options: ExportOptions, checkpoint: Checkpoint) -> TemplateBank:

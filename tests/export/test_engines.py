@@ -64,13 +64,14 @@ def test_export_for_an_engine_that_is_not_here_begins_no_work(
     assert not options.out.exists()
 
 
-def test_int8_for_a_gpu_engine_is_refused_before_any_work(
+def test_a_precision_that_an_engine_does_not_run_is_refused_before_any_work(
     tiny_checkpoint: Path, small_task: Task, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     options = ExportOptions(
-        tiny_checkpoint, out, small_task, "small", "1", precision="int8", engine="tensorrt"
-    )
-    with pytest.raises(EngineUnavailable, match="does not run int8 networks"):
+        tiny_checkpoint, out, small_task, "small", "1", precision="bf16",
+        engine="onnxruntime-tensorrt",
+    )  # fmt: skip
+    with pytest.raises(EngineUnavailable, match="does not run bf16 networks"):
         export_bundle(options)
     assert not out.exists()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from brainmvp_export.export import ExportOptions, export_bundle
+from brainmvp_export.export import ExportOptions
 from brainmvp_export.onnx import live_bytes as live_in_onnx
 from brainmvp_export.parity import Array, check_parity, logits_in
 from brainmvp_export.program import write_program
@@ -94,9 +93,3 @@ def test_a_program_without_a_digest_is_not_loaded(small_bundle: Bundle, tmp_path
     (root / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(InvalidBundle, match=r"without a digest: model\.pt2"):
         Bundle.open(root)
-
-
-def test_a_program_of_int8_is_refused_before_any_work(options: ExportOptions) -> None:
-    with pytest.raises(EngineUnavailable, match="does not run int8"):
-        export_bundle(replace(options, precision="int8"))
-    assert not options.out.exists()

@@ -12,6 +12,7 @@ import typer
 
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import BrainMVPError, InvalidInput
+from brainmvp_models.manifest import CpuPrecision
 from brainmvp_server.commands.prepared_files import check_place, written_whole
 from brainmvp_server.comparison.change import Thresholds
 from brainmvp_server.comparison.compare import TIMES, Comparison
@@ -41,6 +42,10 @@ class MaskOptions:
         Path | None, typer.Option(help="A bundle's folder: draws the masks of two studies.")
     ] = None
     engine: Annotated[str | None, typer.Option(help="What runs its network here.")] = None
+    cpu_precision: Annotated[
+        CpuPrecision,
+        typer.Option(help="On a CPU; auto is bf16 where that is proved and faster, as served."),
+    ] = "auto"
     mask_before: Annotated[
         Path | None,
         typer.Option(help="A mask of BEFORE made elsewhere (NIfTI), of any whole numbers."),
@@ -55,7 +60,8 @@ class MaskOptions:
         """Return if they go together.
 
         Raises:
-            InvalidInput: one mask is missing, or both a model and masks are given.
+            InvalidInput: one mask is missing, both a model and masks are given, or a precision
+                without a model.
         """
         if (self.mask_before is None) is not (self.mask_after is None):
             missing = "--mask-before" if self.mask_before is None else "--mask-after"
@@ -69,6 +75,10 @@ class MaskOptions:
                 "would draw masks that are given",
                 remedy="Leave out --model, or the masks",
                 subject="--model",
+            )
+        if self.model is None and self.cpu_precision != "auto":
+            raise InvalidInput(
+                "has no effect without --model", remedy="Leave it out", subject="--cpu-precision"
             )
 
 
@@ -167,7 +177,9 @@ def _compared(
         predictor = None
         if masks.model is not None:
             bundle = Bundle.open(masks.model)
-            predictor = held.enter_context(Predictor.load(bundle, masks.engine))
+            predictor = held.enter_context(
+                Predictor.load(bundle, masks.engine, masks.cpu_precision)
+            )
         worker = predictor.worker if predictor else Worker(NetworkCache(engine=masks.engine))
         held.callback(worker.close)
 

@@ -21,7 +21,7 @@ from brainmvp_server.inference.engines.protocol import EngineSpec
 
 PACKAGES = (
     "openvino", "onnxruntime", "onnxruntime-gpu", "tensorrt-cu13", "tensorrt", "cuda-bindings",
-    "nncf", "torch", "numpy",
+    "torch", "numpy",
 )  # fmt: skip
 
 

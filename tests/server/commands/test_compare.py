@@ -147,6 +147,8 @@ def test_two_studies_are_compared_by_a_model(
         (("{damaged}", "{study}"), "its summary.json is none of a result"),
         (("{empty}", "{study}"), "the folder is empty"),
         (("{result}", "{study}", "--mask-before", "{mask}", "--mask-after", "{mask}"), "result"),
+        (("{study}", "{study}", "--cpu-precision", "bf16"), "no effect without --model"),
+        (("{study}", "{study}", "--model", "{model}", "--cpu-precision", "bf16"), "bfloat16"),
     ],
 )
 def test_what_cannot_be_compared_is_an_error_of_one_line(
@@ -155,6 +157,7 @@ def test_what_cannot_be_compared_is_an_error_of_one_line(
     masks: tuple[Path, Path],
     study: Path,
     result: Path,
+    coarse_bundle: Bundle,
     tmp_path: Path,
 ) -> None:
     small, other, damaged = (tmp_path / name for name in ("small.nii.gz", "other", "damaged"))
@@ -171,6 +174,7 @@ def test_what_cannot_be_compared_is_an_error_of_one_line(
     places = {
         "study": study, "tmp": tmp_path, "result": result, "mask": masks[0], "small": small,
         "other": other, "damaged": damaged, "empty": tmp_path / "empty",
+        "model": coarse_bundle.root,
     }  # fmt: skip
     done = command(*(word.format(**places) for word in words), "--out", tmp_path / "out")
     assert done.exit_code == 2
