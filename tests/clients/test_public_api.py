@@ -34,6 +34,7 @@ def test_public_names_do_not_change_by_accident() -> None:
         "Output",
         "OutputExists",
         "Population",
+        "Probabilities",
         "Problem",
         "RealModality",
         "Refused",
