@@ -82,7 +82,7 @@ grow 96mm --window 32 --mix 0 --epochs 20 --batch 16 --rate 1e-3 --validate-ever
 grow 96mm-mixed --window 32 --epochs 20 --batch 16 --rate 1e-3 --validate-every 5
 grow head --window 64 --epochs 6 --batch 8 --rate 5e-4 --validate-every 2
 
-bundle() { # demo_NAME, its fine-tuned file, the subsets to measure
+bundle() { # demo_NAME, its fine-tuned file, the subsets to measure, and those to calibrate on
   name=$(echo "$1" | tr _ -)
   [ -d "$runs/bundles/$name" ] ||
     brainmvp export "$2" "$runs/bundles" --task "examples/$1/task.yaml" \
@@ -90,11 +90,15 @@ bundle() { # demo_NAME, its fine-tuned file, the subsets to measure
   brainmvp evaluate "$runs/bundles/$name" "$runs/held-out/datalist.json" \
     --out "$runs/evaluation-$name" --subsets "$3" --write-card
   [ "$1" != demo_glioma ] || return 0 # examples/wide_glioma.sh trains it on; that one is shipped
+  brainmvp evaluate "$runs/bundles/$name" "$runs/grade-studies/datalist.json" --section validation \
+    --out "$runs/validation-$name" --subsets "$4"
+  python -m brainmvp_evaluation.calibrate "$runs/bundles/$name" "$runs/validation-$name" \
+    --check "$runs/evaluation-$name"
   rm -rf "examples/bundles/$name"
   cp -r "$runs/bundles/$name" examples/bundles/
 }
 bundle demo_glioma "$runs/glioma-flair/finetuned.pt" missing-one
-bundle demo_grade "$from" all
+bundle demo_grade "$from" all 't1,t1c,t2,flair;t1c,t2,flair;t1,t1c,flair;t1,t1c,t2;t1c'
 # What the threshold and the smallest parts in its task file were chosen by: Dice with all modalities
 # and without FLAIR, and what it finds in healthy scans.
 validation="$runs/bundles/demo-glioma $runs/grade-studies/datalist.json"
