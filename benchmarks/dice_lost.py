@@ -1,6 +1,6 @@
 """Where a bundle's mean Dice is lost: in which studies, and by what kind of error.
 
-    python benchmarks/dice_lost.py BUNDLE DATALIST [--section test]
+    python benchmarks/dice_lost.py BUNDLE DATALIST [--section test] [--real t1,flair]
 
 A study counts as 1 where a region is neither there nor found, as in the evaluation. The last two
 columns are what the mean would be if every part that does not touch the truth were gone, and if
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from scipy import ndimage
 
 from brainmvp_evaluation.overlap import dice
 from brainmvp_evaluation.truth import read_truth
+from brainmvp_models.modality import Modality, parse_modality
 from brainmvp_models.task import RegionOutputs
 from brainmvp_server.inference.connected import kept_parts
 from brainmvp_server.inference.postprocess import voxels_of
@@ -50,11 +52,14 @@ class Found:
     best: float
 
 
-def found(predictor: Predictor, case: Case, outputs: RegionOutputs) -> list[Found]:
-    """What the study's modalities show, by region."""
+def found(
+    predictor: Predictor, case: Case, outputs: RegionOutputs, real: Collection[Modality]
+) -> list[Found]:
+    """What those of the study's modalities show that are sent, by region."""
     if case.label is None:
         sys.exit(f"{case.name}: has no mask")
-    result = predictor.predict(case.images, probabilities=True, not_determinable=True)
+    sent = {modality: file for modality, file in case.images.items() if modality in real}
+    result = predictor.predict(sent, probabilities=True, not_determinable=True)
     assert result.segmentation is not None
     grid = result.study.native.grid
     truths = read_truth(case.label, outputs, grid)
@@ -110,6 +115,10 @@ def row(name: str, smallest_ml: float, studies: list[Found]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
+def _modalities(text: str) -> tuple[Modality, ...]:
+    return tuple(map(parse_modality, text.split(",")))
+
+
 def _mean(numbers: list[float]) -> str:
     return f"{np.mean(numbers):.2f}" if numbers else "-"
 
@@ -119,13 +128,15 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("datalist", type=Path)
     parser.add_argument("--section", default="test")
+    parser.add_argument("--real", help="modalities that are sent; all of a study's by default")
     options = parser.parse_args()
     predictor = Predictor.load(options.bundle)
     task = predictor.bundle.task
     if not isinstance(task.outputs, RegionOutputs):
         sys.exit(f"{options.bundle}: its task has no regions")
     cases = read_datalist(options.datalist, options.section, channels=task.modalities)
-    studies = [found(predictor, case, task.outputs) for case in cases]
+    real = task.modalities if options.real is None else _modalities(options.real)
+    studies = [found(predictor, case, task.outputs, real) for case in cases]
     print(
         "| region | mean Dice | false where none | missed | below smallest_ml | to 5 mL | "
         "to 20 mL | to 60 mL | more | far parts gone | best threshold |"
