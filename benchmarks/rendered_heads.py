@@ -7,6 +7,7 @@ lies.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,14 @@ class LabelledHead:
         inside = one_without_holes(inside)
         opened: Mask = ndimage.binary_opening(inside, iterations=2) | (tissue & inside)
         return opened
+
+    def of_tissues(self, values: Mapping[str, float]) -> NDArray[np.float32]:
+        """(X, Y, Z) each tissue's value; that of ``""`` where there is none of them."""
+        table = np.full(1 << 10, values[""], dtype=np.float32)
+        for tissue, labels in _TISSUES.items():
+            table[list(labels)] = values[tissue]
+        shown: NDArray[np.float32] = table[self.labels]
+        return shown
 
     def rendered(self, contrast: Modality, slice_mm: int, seed: int) -> RenderedHead:
         """A series of this contrast, its slices axial and so thick."""

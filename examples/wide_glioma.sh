@@ -46,4 +46,11 @@ brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/studies/datalist.json" --se
   --subsets 't1,t1c,t2,flair;t1,t1c,t2;t1,t1c,flair;t1,t2,flair;t1c,t2,flair;t1;t1c;t2;flair'
 python -m brainmvp_evaluation.calibrate "$runs/bundles/demo-glioma" "$runs/validation" \
   --check "$runs/evaluation"
+# What the bundle warns of: limits are set on two of the heads that no training uses.
+mkdir -p "$runs/two-heads"
+cp "$heads"/head_05.nii.gz "$heads"/head_13.nii.gz "$runs/two-heads"
+brainmvp synthesize "$runs/limits" --wide --exam --section validation --studies 80 --seed 12 \
+  --heads "$runs/two-heads" --healthy 0.2
+python -m brainmvp_evaluation.describe_training "$runs/bundles/demo-glioma" \
+  "$runs/studies/datalist.json" --calibrate "$runs/limits/datalist.json"
 python benchmarks/patients.py "$runs/bundles/demo-glioma"

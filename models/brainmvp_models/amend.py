@@ -1,4 +1,4 @@
-"""Say more of a bundle that exists: another manifest and card, the same files."""
+"""Say more of a bundle that exists: another manifest and card, the same network and templates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
@@ -17,7 +17,12 @@ from brainmvp_models.manifest import Manifest
 CARD = "card.md"
 
 
-def amended(bundle: Bundle, manifest: Manifest, card: Callable[[str], str]) -> Bundle:
+def amended(
+    bundle: Bundle,
+    manifest: Manifest,
+    card: Callable[[str], str],
+    texts: Mapping[str, str] | None = None,
+) -> Bundle:
     """The bundle with another manifest, and with its card changed.
 
     The new version is written aside, verified and renamed; the network and the templates are not
@@ -26,6 +31,7 @@ def amended(bundle: Bundle, manifest: Manifest, card: Callable[[str], str]) -> B
     Args:
         manifest: what is to be said; the card's entry among its files is made anew.
         card: makes the new text of the old one.
+        texts: other files of the bundle, new or in the place of old ones, by their names.
 
     Raises:
         InvalidBundle: the folder cannot be written to.
@@ -35,7 +41,7 @@ def amended(bundle: Bundle, manifest: Manifest, card: Callable[[str], str]) -> B
         with tempfile.TemporaryDirectory(prefix=".card-", dir=models) as scratch:
             folder = Path(scratch) / bundle.root.name
             shutil.copytree(bundle.root, folder, copy_function=_linked)
-            _rewrite(folder, manifest, card)
+            _rewrite(folder, manifest, card, texts or {})
             Bundle.open(folder)
             replace_folder(folder, bundle.root, Path(scratch).with_suffix(".replaced"))
     except OSError as error:
@@ -75,11 +81,16 @@ def _linked(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _rewrite(folder: Path, manifest: Manifest, card: Callable[[str], str]) -> None:
+def _rewrite(
+    folder: Path, manifest: Manifest, card: Callable[[str], str], texts: Mapping[str, str]
+) -> None:
     file = folder / CARD
     text = file.read_text(encoding="utf-8") if file.is_file() else f"# {manifest.name}\n"
     _replace(file, card(text))
     files = {entry.path: entry for entry in manifest.files} | {CARD: describe_file(file)}
+    for name, content in texts.items():
+        _replace(folder / name, content)
+        files[name] = describe_file(folder / name)
     listed = tuple(files[name] for name in sorted(files))
     changed = manifest.model_copy(update={"files": listed})
     _replace(folder / MANIFEST, changed.model_dump_json(indent=2) + "\n")

@@ -15,6 +15,7 @@ from brainmvp_models.errors import InvalidBundle
 from brainmvp_models.manifest import BundleFile, Manifest
 from brainmvp_models.task import Task, explain
 from brainmvp_models.templates import TemplateBank
+from brainmvp_models.training_distribution import TrainingDistribution
 
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 4 << 20
@@ -63,7 +64,7 @@ class Bundle:
         listed = {entry.path for entry in manifest.files}
         network, templates = manifest.network, manifest.templates
         named = [network.file, network.weights, network.program]
-        named += [templates.file] if templates else []
+        named += [templates.file if templates else None, manifest.training_distribution]
         unlisted = sorted({name for name in named if name is not None} - listed)
         if unlisted:
             raise InvalidBundle(
@@ -71,6 +72,7 @@ class Bundle:
                 remedy="Export the bundle again",
                 subject=root.name,
             )
+        _ = bundle.training_distribution  # a faulty one is refused now, not at a prediction
         return bundle
 
     def verify(self) -> None:
@@ -94,6 +96,25 @@ class Bundle:
     def digest(self) -> str:
         """``sha256:…`` of the manifest, which itself vouches for every file."""
         return digest_of(self.root / MANIFEST)
+
+    @cached_property
+    def training_distribution(self) -> TrainingDistribution | None:
+        """What the training studies looked like; None where the bundle does not say.
+
+        Raises:
+            InvalidBundle: the file does not hold that.
+        """
+        name = self.manifest.training_distribution
+        if name is None:
+            return None
+        try:
+            return TrainingDistribution.model_validate_json((self.root / name).read_bytes())
+        except ValidationError as error:
+            raise InvalidBundle(
+                f"{name} does not validate: {explain(error)}",
+                remedy="Make it again: python -m brainmvp_evaluation.describe_training",
+                subject=self.root.name,
+            ) from None
 
     @property
     def network(self) -> Path:

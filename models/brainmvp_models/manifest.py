@@ -211,6 +211,9 @@ class Manifest(Frozen):
     calibration: Calibration | None = Field(
         default=None, description="Null where probabilities are as the network gives them."
     )
+    training_distribution: RelativePath | None = Field(
+        default=None, description="Figures of the training studies, which others are compared with."
+    )
     demo: bool = False
 
     @model_validator(mode="after")

@@ -113,7 +113,7 @@ def evaluate(options: EvaluationOptions, progress: Progress = lambda *_: None) -
             remedy="Choose --subsets given, or other subsets",
             subject=options.datalist.name,
         )
-    rows, subject = _measured(options, work, _list_digest(options.datalist, listed), progress)
+    rows, subject = _measured(options, work, list_digest(options.datalist, listed), progress)
     return _evaluation(options, work, rows, subject)
 
 
@@ -310,13 +310,19 @@ def output_names(task: Task) -> tuple[str, ...]:
 def content_digest(bundle: Bundle) -> str:
     """``sha256:…`` of all in a manifest that can change what is measured: not its card."""
     manifest = bundle.manifest
-    kept = tuple(entry for entry in manifest.files if not entry.path.endswith(".md"))
+    about = (manifest.training_distribution,)
+    kept = tuple(
+        entry
+        for entry in manifest.files
+        if not entry.path.endswith(".md") and entry.path not in about
+    )
     bare = manifest.model_copy(
         update={
             "subset_card": (),
             "evaluated": None,
             "cpu_proofs": (),
             "calibration": None,
+            "training_distribution": None,
             "files": kept,
         }
     )
@@ -340,7 +346,7 @@ def _subject(options: EvaluationOptions, engine: EngineInfo, datalist: str) -> S
     )
 
 
-def _list_digest(datalist: Path, cases: Sequence[Case]) -> str:
+def list_digest(datalist: Path, cases: Sequence[Case]) -> str:
     """Of the JSON file; of a folder, of its cases' paths."""
     if datalist.is_file():
         return digest_of(datalist)

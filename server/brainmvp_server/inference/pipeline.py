@@ -22,11 +22,17 @@ from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.inference.calibrated import calibrated_scores, confidence
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.engines import EngineInfo
+from brainmvp_server.inference.figures import study_figures
 from brainmvp_server.inference.fill import Channels, fill_channels
 from brainmvp_server.inference.left_out import segment_without
 from brainmvp_server.inference.low_priority import run_low_priority
 from brainmvp_server.inference.measure import Structure, measure
 from brainmvp_server.inference.options import PredictOptions
+from brainmvp_server.inference.out_of_distribution import (
+    OutsideTraining,
+    outside_lesion_load,
+    outside_training,
+)
 from brainmvp_server.inference.postprocess import Segmentation, restored, softmax
 from brainmvp_server.inference.preprocess import ModelSpace, Prepared, prepare
 from brainmvp_server.inference.profile import planned
@@ -85,7 +91,7 @@ class StudyPipeline:
             InvalidInput, EngineFailed, StudyStopped: as for a predictor.
         """
         task, study, onto = self.bundle.task, worked_on.study, worked_on.onto
-        prepared = self._do("preprocess", lambda: prepare(study, task.preprocessing, self.limits))
+        prepared, outside = self._do("preprocess", lambda: self._prepare(study))
         space = prepared.space
         image, channels, templates = self._fill(study, prepared, onto)
         logits, windows, engine = self._infer(image, channels.real)
@@ -112,6 +118,7 @@ class StudyPipeline:
             coverage=prepared.coverage,
             warnings=(
                 *(warning.text for warning in worked_on.warnings),
+                *self._unlike_training(outside, structures),
                 *self._warnings(prepared, channels, measured=bool(expected)),
                 *(one.sentence for one in open_questions),
             ),
@@ -224,6 +231,27 @@ class StudyPipeline:
         """What the modalities that came cannot decide."""
         policy = self.options.policy(self.bundle.task)
         return not_determinable(self.bundle.manifest, channels.real, policy)
+
+    def _prepare(self, study: Study) -> tuple[Prepared, tuple[OutsideTraining, ...]]:
+        """A study in model space, and what of it is unlike the training's, where that is known."""
+        rules, training = self.bundle.task.preprocessing, self.bundle.training_distribution
+        prepared = prepare(study, rules, self.limits)
+        if training is None:
+            return prepared, ()
+        return prepared, outside_training(
+            study_figures(prepared.images, rules.spacing_mm), training
+        )
+
+    def _unlike_training(
+        self, outside: tuple[OutsideTraining, ...], structures: tuple[Structure, ...]
+    ) -> Iterator[str]:
+        """The warnings of it and of what was found, each counted."""
+        training = self.bundle.training_distribution
+        if training is None:
+            return
+        for one in (*outside, *outside_lesion_load(structures, training)):
+            self.worker.study_outside(self.bundle.manifest.name, one.kind)
+            yield one.sentence
 
     def _warnings(
         self, prepared: Prepared, channels: Channels, *, measured: bool

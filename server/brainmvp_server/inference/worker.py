@@ -59,6 +59,10 @@ class WorkerObserver(Protocol):
         """
         ...
 
+    def study_outside(self, model: str, kind: str) -> None:
+        """A study is unlike those that the model was trained on, in this way."""
+        ...
+
 
 class Worker:
     """Takes windows from all running studies, in turn, and brings their logits back.
@@ -127,6 +131,11 @@ class Worker:
         """Tell the observer, if there is one."""
         if self._observer is not None:
             self._observer.study_done(model, seconds, precision, profile)
+
+    def study_outside(self, model: str, kind: str) -> None:
+        """Tell the observer, if there is one."""
+        if self._observer is not None:
+            self._observer.study_outside(model, kind)
 
     def close(self, patience_s: float = 5.0) -> None:
         """End, and free the networks; studies under way end with :class:`ServiceClosing`.

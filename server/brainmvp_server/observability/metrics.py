@@ -87,6 +87,12 @@ STAGE_SECONDS = Family(
     ("model", "stage"),
     _SECONDS,
 )
+STUDIES_OUTSIDE = Family(
+    "brainmvp_studies_outside",
+    "counter",
+    "Warnings that a study is unlike those that the model was trained on, by what is unlike.",
+    ("model", "kind"),
+)
 PREPARATIONS = Family(
     "brainmvp_preparations",
     "counter",
@@ -203,7 +209,7 @@ FAMILIES = (
     STUDY_BYTES, STUDY_BUDGET, NETWORK_BYTES, NETWORK_LOADS, NETWORK_UNLOADS, MODELS,
     MODELS_REFUSED, READY, JOBS, JOBS_OLDEST, JOBS_GIVEN_BACK, BUILD, PREPARATIONS,
     PREPARATION_WARNINGS, MOVED_MM, SIMILARITY, BRAIN_ML, BRAIN_AGREEMENT, TURNED_DEGREES,
-    ATLAS_COVERED, QUOTA_REFUSED, QUOTA_UNCOUNTED,
+    ATLAS_COVERED, QUOTA_REFUSED, QUOTA_UNCOUNTED, STUDIES_OUTSIDE,
 )  # fmt: skip
 """Every metric of ours; those of the process come from the Prometheus client."""
 
@@ -224,6 +230,7 @@ class Metrics:
         self._studies = _counter(STUDIES, registry)
         self._studies_in = _counter(STUDIES_IN, registry)
         self._studies_of = _counter(STUDIES_OF, registry)
+        self._outside = _counter(STUDIES_OUTSIDE, registry)
         self._stages = _histogram(STAGE_SECONDS, registry)
         self._windows = _counter(WINDOWS, registry)
         self._fill = _histogram(BATCH_FILL, registry)
@@ -291,6 +298,10 @@ class Metrics:
         self._studies_of.labels(model, profile).inc()
         for stage, spent in seconds.items():
             self._stages.labels(model, stage).observe(spent)
+
+    def study_outside(self, model: str, kind: str) -> None:
+        """A study is unlike those that the model was trained on, in this way."""
+        self._outside.labels(model, kind).inc()
 
     def preparation_ended(self, outcome: str, reason: str) -> None:
         """A study was prepared, taken as it is, or refused with a problem of that code."""

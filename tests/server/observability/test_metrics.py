@@ -31,6 +31,7 @@ def test_what_happens_is_counted_where_it_belongs() -> None:
     metrics.batch_done("demo", 3, 4, 0.5)
     metrics.engine_replaced("demo")
     metrics.study_done("demo", {"read": 0.1, "infer": 2.0}, "bf16", "speed")
+    metrics.study_outside("demo", "exchanged")
     metrics.read_from({WAITING: lambda: 7})
     seen = samples(metrics)
     assert seen["brainmvp_requests_in_flight",] == 0
@@ -45,6 +46,7 @@ def test_what_happens_is_counted_where_it_belongs() -> None:
     by_precision = "brainmvp_studies_by_precision_total", "model=demo", "precision=bf16"
     by_profile = "brainmvp_studies_by_profile_total", "model=demo", "profile=speed"
     assert seen[by_precision] == seen[by_profile] == 1
+    assert seen["brainmvp_studies_outside_total", "kind=exchanged", "model=demo"] == 1
     assert seen["brainmvp_windows_waiting",] == 7
     assert seen["process_resident_memory_bytes",] > 1e6
 
