@@ -38,6 +38,15 @@ from brainmvp_models.population import measured_on
 from brainmvp_server.inference.calibrated import calibrated_scores
 
 _HEADING = "## Calibration"
+_ABOUT = {
+    "segmentation": "A probability's logit is divided by the temperature, and the offset is added. "
+    "Masks are cut before. ECE (expected calibration error, 15 bins) and Brier score are of the "
+    "voxels of brains, over all settings whose modalities decide the output; suspected are the "
+    "voxels that the network gives at least 0.01.",
+    "classification": "The logits of the scores are divided by the temperature. ECE (expected "
+    "calibration error, 15 bins) and Brier score are of the studies in all settings whose "
+    "modalities decide the class.",
+}
 
 
 @dataclass(frozen=True)
@@ -160,11 +169,7 @@ def _section(
 ) -> str:
     """What the card says of it."""
     parts = [
-        "A probability's logit is divided by the temperature, and the offset is added. Masks are "
-        "cut before. ECE (expected calibration error, 15 bins) and Brier score are of the voxels "
-        "of brains, or of the studies of a classification, over all settings whose modalities "
-        "decide the output; "
-        "suspected are the voxels that the network gives at least 0.01.",
+        _ABOUT[manifest.task.kind],
         f"Fitted on {fit_on.whom} in {len(calibration.settings)} settings. Command: "
         f"`{calibration.command}` (list {calibration.datalist[:19]}…, section "
         f"{calibration.section}, evaluated {calibration.created}).",
