@@ -14,7 +14,7 @@ from brainmvp_evaluation.calibrate import main
 from brainmvp_evaluation.evaluate import JOURNAL, EvaluationOptions, content_digest, evaluate
 from brainmvp_evaluation.reliability import LOGITS, sparse
 from brainmvp_evaluation.report_files import EVALUATION, json_of, report
-from brainmvp_evaluation.schema import Evaluation, Row
+from brainmvp_evaluation.schema import Evaluation, Row, Subject
 from brainmvp_models.bundle import Bundle
 from brainmvp_server.inference.calibrated import calibrated
 from brainmvp_server.inference.predictor import Predictor
@@ -145,3 +145,40 @@ def test_what_cannot_be_fitted_on_is_refused_in_one_line(
 def json_of_rows_without_counts(evaluation: Evaluation) -> str:
     rows = json.loads(json_of(evaluation))["rows"]
     return "\n".join(json.dumps(row) for row in rows) + "\n"
+
+
+def test_scores_of_a_classification_get_a_temperature_and_keep_their_order(
+    grading_bundle: Bundle, studies: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "grade" / "1"
+    shutil.copytree(grading_bundle.root, folder)
+    bundle = Bundle.open(folder)
+    rows = tuple(
+        Row(case=case + 1, real=bundle.task.modalities, fill="none", seconds=0, target=case % 2,
+            scores=(0.6, 0.4) if (case + (case % 10 > 7)) % 2 == 0 else (0.4, 0.6))
+        for case in range(40)
+    )  # fmt: skip
+    subject = Subject(
+        model="grade", version="1", content=content_digest(bundle), templates=None, datalist="",
+        section="validation", engine="", device="", precision="", evaluator="",
+    )  # fmt: skip
+    found = Evaluation(
+        subject=subject, bundle="", kind="classification", demo=False, outputs=("LGG", "HGG"),
+        command="", created="", cases=40, skipped=0, resamples=1, seed=0, figures=(), rows=rows,
+    )  # fmt: skip
+    evaluation = tmp_path / "validation"
+    evaluation.mkdir()
+    lines = [subject, *rows]
+    (evaluation / JOURNAL).write_text("".join(line.model_dump_json() + "\n" for line in lines))
+    (evaluation / EVALUATION).write_text(json_of(found))
+    assert main([str(folder), str(evaluation)]) == 0
+    calibration = Bundle.open(folder).manifest.calibration
+    assert calibration is not None
+    # 0.6 is right in 4 of 5 studies: ln 1.5 / T = ln 4.
+    assert calibration.of("all").temperature == pytest.approx(np.log(1.5) / np.log(4), abs=1e-3)
+    with Predictor.load(Bundle.open(folder)) as predictor:
+        files = {name: studies / f"p1_{name}.nii.gz" for name in ("t1", "t1c", "t2", "flair")}
+        scores = predictor.predict(files).scores
+    assert sum(one.score for one in scores) == pytest.approx(1)
+    surer = [abs(one.score - 0.5) > abs(one.uncalibrated - 0.5) for one in scores]
+    assert all(surer) and scores[0].score != scores[0].uncalibrated
