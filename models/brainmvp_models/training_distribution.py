@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Base64Bytes, Field
+from pydantic import Base64Bytes, Field, field_validator
 
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Frozen
 
-FIGURES = 1
+FIGURES: Literal[1] = 1
 """Version of the figures' definitions: those of another version cannot be compared."""
+BLOCKS = (12, 14, 12)
+"""Blocks of a pattern along R, A, S; each has two numbers."""
+PATTERN = 2 * BLOCKS[0] * BLOCKS[1] * BLOCKS[2]
+"""Length of a pattern."""
 
 
 class FigureRange(Frozen):
@@ -34,6 +38,13 @@ class KindContrast(Frozen):
     weights: Base64Bytes = Field(description="One signed byte a number of the pattern.")
     scale: float = Field(gt=0, description="What a weight of 1 is.")
     offset: float
+
+    @field_validator("weights")
+    @classmethod
+    def _as_many_as_a_pattern_has(cls, weights: bytes) -> bytes:
+        if len(weights) != PATTERN:
+            raise ValueError(f"needs {PATTERN} weights, and has {len(weights)}")
+        return weights
 
 
 class KindLimit(Frozen):
@@ -58,7 +69,7 @@ class LesionLoad(Frozen):
 class TrainingDistribution(Frozen):
     """Figures of the studies that a model was trained on."""
 
-    figures: Literal[1] = 1
+    figures: Literal[1] = FIGURES
     studies: int = Field(gt=0)
     datalist: str = Field(description="SHA-256 of the list of cases.")
     calibrated_on: int = Field(gt=0, description="Studies by which limits were set.")

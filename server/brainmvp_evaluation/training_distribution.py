@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from brainmvp_models.modality import Modality
 from brainmvp_models.training_distribution import (
+    BLOCKS,
     FigureRange,
     KindContrast,
     KindLimit,
     LesionLoad,
 )
-from brainmvp_server.inference.figures import BLOCKS, StudyFigures
+from brainmvp_server.inference.figures import StudyFigures
 from brainmvp_server.inference.out_of_distribution import kind_scores, named_figures
 
 Values = NDArray[np.float64]

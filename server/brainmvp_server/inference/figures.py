@@ -15,14 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.modality import Modality
+from brainmvp_models.training_distribution import BLOCKS
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-BLOCKS = (12, 14, 12)
-"""Blocks of a pattern along R, A, S."""
-PATTERN = 2 * BLOCKS[0] * BLOCKS[1] * BLOCKS[2]
-"""Length of a pattern."""
 SHARPNESS = "sharpness"
 AXES = ("left to right", "back to front", "bottom to top")
 
@@ -38,6 +35,7 @@ _END = 0.01
 """Share of a brain that may lie beyond either end of its blocks: a sinus or a strip of skull."""
 _SAME = 0.999
 """Two series whose voxels correlate more than that are one: noise alone keeps others below."""
+_FEW = (slice(None, None, 2),) * 3
 _TINY = 1e-6
 
 
@@ -87,6 +85,7 @@ def study_figures(
     """
     masks = {modality: image > _TISSUE for modality, image in images.items()}
     foreground = np.logical_or.reduce(list(masks.values()))
+    few = foreground[_FEW]
     x, y, z = (
         mm * float(np.count_nonzero(_shown(foreground, axis))) for axis, mm in enumerate(voxel_mm)
     )
@@ -97,7 +96,7 @@ def study_figures(
         same=tuple(
             (a, b)
             for a, b in combinations(images, 2)
-            if _correlation(images[a][foreground], images[b][foreground]) > _SAME
+            if _correlation(images[a][_FEW][few], images[b][_FEW][few]) > _SAME
         ),
     )
 
@@ -127,23 +126,33 @@ def _pattern(image: Array, own: Mask, median: float, spread: float) -> Array | N
         return None
     box = tuple(slice(first, stop) for first, stop in ends)
     mask = own[box]
+    background = ~mask
     values = np.clip((image[box] - median) / np.float32(spread), -2, 4)
-    voxels = _in_eighths(np.add, np.ones_like(values))
-    seen = _in_eighths(np.add, mask.astype(np.float32))
-    mean = _halved(_in_eighths(np.add, values * mask)) / _halved(voxels)
-    brightest = _in_eighths(np.maximum, np.where(mask, values, np.float32(-2)))
+    values[background] = -2
+    brightest = _in_eighths(np.maximum, values)
+    values[background] = 0
+    lengths = [np.diff([*_edges(n, axis), n]) for axis, n in enumerate(mask.shape)]
+    voxels = np.einsum("i,j,k->ijk", *lengths).astype(np.float32)
+    seen = _in_eighths(np.add, mask)
+    mean = _halved(_in_eighths(np.add, values)) / _halved(voxels)
     share = np.minimum(2 * seen / voxels, 1)
     brightest = _halved(np.where(seen > 0, brightest, 0) * share)
     parts = np.concatenate([mean.ravel(), brightest.ravel()])
     return np.asarray(np.tanh(parts), np.float32)
 
 
-def _in_eighths(reduced: np.ufunc, values: Array) -> Array:
+def _edges(voxels: int, axis: int) -> list[int]:
+    """The first voxel of each of the blocks' eighths along an axis."""
+    return [round(edge) for edge in np.linspace(0, voxels, 2 * BLOCKS[axis] + 1)[:-1]]
+
+
+def _in_eighths(reduced: np.ufunc, values: Array | Mask) -> Array:
     """A sum or maximum of each of the blocks' eighths."""
-    for axis, n in enumerate(BLOCKS):
-        edges = np.linspace(0, values.shape[axis], 2 * n + 1).round().astype(int)[:-1]
-        values = reduced.reduceat(values, edges, axis=axis)
-    return values
+    found: Array = values  # type: ignore[assignment]
+    for axis in range(3):
+        edges = _edges(found.shape[axis], axis)
+        found = reduced.reduceat(found, edges, axis=axis, dtype=np.float32)
+    return found
 
 
 def _ends(mask: Mask, axis: int) -> tuple[int, int]:
@@ -160,8 +169,10 @@ def _halved(fine: Array) -> Array:
 
 
 def _correlation(one: Array, other: Array) -> float:
-    """Pearson's, of every third voxel."""
-    a, b = one[::3] - one[::3].mean(), other[::3] - other[::3].mean()
+    """Pearson's."""
+    if one.size == 0:
+        return 0.0
+    a, b = one - one.mean(), other - other.mean()
     return float(np.dot(a, b) / max(float(np.sqrt(np.dot(a, a) * np.dot(b, b))), _TINY))
 
 
