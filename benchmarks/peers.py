@@ -31,6 +31,8 @@ from brainmvp_training.checkpoint import load_network, read_checkpoint
 
 WITHOUT = "AVX512_CORE_VNNI"
 """What oneDNN is told that the CPU has at most, where it is to do without bfloat16."""
+LIMIT_S = 300.0
+"""The most that one way may take, loading and compiling as well."""
 ALIKE = 0.99
 """Least agreement with eager float32; less is another answer, however fast."""
 
@@ -58,9 +60,12 @@ class Way:
         out.mkdir()
         os.environ["ONEDNN_MAX_CPU_ISA"] = self.isa
         try:
-            self.runs.append(run(str(script), study, out, *rest))
+            self.runs.append(run(str(script), study, out, *rest, limit_s=LIMIT_S))
         except subprocess.CalledProcessError as error:
-            self.failed = error.stderr.strip().splitlines()[-1]
+            self.failed = f"failed: {error.stderr.strip().splitlines()[-1]}"
+            return
+        except subprocess.TimeoutExpired:
+            self.failed = f"not done after {LIMIT_S:g} s"
             return
         (written,) = out.glob("*.nii.gz")
         self.mask = np.asarray(nib.load(written).dataobj)
@@ -72,7 +77,8 @@ def ways(checkpoint: Path, plain: Path, bundle: Path) -> list[Way]:
     def peer(name: str, way: str, file: Path, isa: str = "DEFAULT") -> Way:
         return Way(name, ("published.py", "--way", way, "--network", file), isa)
 
-    found = [
+    without = "without its instructions"
+    return [
         peer("PyTorch, float32", "eager", checkpoint),
         peer("`torch.compile`, float32", "compile", checkpoint),
         peer("ONNX Runtime, plain export, float32", "onnxruntime", plain),
@@ -82,15 +88,15 @@ def ways(checkpoint: Path, plain: Path, bundle: Path) -> list[Way]:
         peer("the same, channels last", "autocast-channels-last", checkpoint),
         peer("OpenVINO, plain export, bfloat16", "openvino-bf16", plain),
         Way("**ours, bfloat16**", ("ours.py", bundle, "--bfloat16")),
+        peer(f"PyTorch, bfloat16 (autocast) {without}", "autocast", checkpoint, WITHOUT),
+        Way(f"ours, bfloat16 {without}", ("ours.py", bundle, "--bfloat16"), WITHOUT),
     ]
-    without = peer("PyTorch, bfloat16 (autocast), without the instructions", "autocast", checkpoint)
-    return [*found, Way(without.name, without.command, WITHOUT)]
 
 
 def row(way: Way, first: Way) -> str:
     """One way against the reference, round by round."""
     if way.failed or way.mask is None or first.mask is None:
-        return f"| {way.name} | failed: {way.failed} | | | | | |"
+        return f"| {way.name} | {way.failed} | | | | | |"
     pairs = list(zip(first.runs, way.runs, strict=True))
     clock = statistics.median(one.seconds / other.seconds for one, other in pairs)
     cpu = statistics.median(one.cpu_seconds / other.cpu_seconds for one, other in pairs)
@@ -136,7 +142,7 @@ def main() -> None:
         found = measure(options.size, tuple(options.crop), options.times, Path(scratch))
     table = [
         f"Network size {options.size}; a crop of 4 × {' × '.join(map(str, options.crop))}; "
-        f"{options.times} turns, medians; {os.cpu_count()} cores, load before the run {load:.1f}. "
+        f"medians, turns: {options.times}; {os.cpu_count()} cores, load before the run {load:.1f}. "
         f"Instructions for bfloat16: {cpu_kind() or 'none'}.",
         "",
         "| network in | a study | CPU time | faster, clock | faster, CPU time | masks agree "

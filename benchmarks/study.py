@@ -60,14 +60,15 @@ class Run:
     stages: dict[str, float]
 
 
-def run(script: str, *arguments: object) -> Run:
+def run(script: str, *arguments: object, limit_s: float | None = None) -> Run:
     """Run one side in a process of its own; the median of its repetitions but the first.
 
     Raises:
         CalledProcessError: it failed; ``stderr`` says how.
+        TimeoutExpired: it took longer than it may.
     """
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=limit_s)
     report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     clock, cpu = (
         statistics.median(report[what][1:] or report[what]) for what in ("seconds", "cpu_seconds")
