@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_evaluation.reliability import BINS, HIGHEST_TEMPERATURE, Curve
+from brainmvp_evaluation.reliability import BINS, HIGHEST_TEMPERATURE, Curve, ratio
 
 Scores = NDArray[np.float64]
 Targets = NDArray[np.intp]
@@ -31,7 +31,7 @@ def balanced_accuracy(scores: Scores, targets: Targets) -> Scores:
     for index in range(scores.shape[-1]):
         members = targets == index
         hits = (members & (chosen == index)).sum(axis=-1)
-        recalls.append(_ratio(hits, members.sum(axis=-1)))
+        recalls.append(ratio(hits, members.sum(axis=-1)))
     return _mean_of_defined(recalls)
 
 
@@ -48,7 +48,7 @@ def auc_of_class(scores: Scores, targets: Targets, index: int) -> Scores:
     inside = members.sum(axis=-1)
     outside = members.shape[-1] - inside
     above = (ranks * members).sum(axis=-1) - inside * (inside + 1) / 2
-    return _ratio(above, inside * outside)
+    return ratio(above, inside * outside)
 
 
 def macro_auc(scores: Scores, targets: Targets) -> Scores:
@@ -125,14 +125,7 @@ def roc_curve(scores: Scores, members: NDArray[np.bool_]) -> tuple[Scores, Score
     return np.append(0.0, false), np.append(0.0, true)
 
 
-def _ratio(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Scores:
-    """Their ratio, NaN where there is nothing to divide by."""
-    ratio = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=ratio, where=np.asarray(whole) > 0)
-    return ratio
-
-
 def _mean_of_defined(figures: list[Scores]) -> Scores:
     stack = np.stack(figures)
     defined = np.isfinite(stack)
-    return _ratio(np.where(defined, stack, 0).sum(axis=0), defined.sum(axis=0))
+    return ratio(np.where(defined, stack, 0).sum(axis=0), defined.sum(axis=0))

@@ -94,14 +94,14 @@ def calibration_error(
     voxels, true = _chosen(counts, suspected)
     into = _bins(by)
     gaps = np.abs((voxels * probabilities(by)) @ into - true @ into)
-    return _ratio(gaps.sum(axis=-1), voxels.sum(axis=-1))
+    return ratio(gaps.sum(axis=-1), voxels.sum(axis=-1))
 
 
 def brier(counts: NDArray[np.number], by: OutputCalibration | None = None) -> Values:
     """(…) the mean over voxels of (probability - truth)² (Brier, 1950)."""
     voxels, true = _chosen(counts, suspected=False)
     p = probabilities(by)
-    return _ratio(true @ (1 - p) ** 2 + (voxels - true) @ p**2, voxels.sum(axis=-1))
+    return ratio(true @ (1 - p) ** 2 + (voxels - true) @ p**2, voxels.sum(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,8 @@ def _bins(by: OutputCalibration | None) -> Values:
     return into
 
 
-def _ratio(part: Values, whole: Values) -> Values:
-    ratio = np.full(np.shape(part), np.nan)
-    np.divide(part, whole, out=ratio, where=np.asarray(whole) > 0)
-    return ratio
+def ratio(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Values:
+    """Their ratio (…), NaN where there is nothing to divide by."""
+    found = np.full(np.shape(part), np.nan)
+    np.divide(part, whole, out=found, where=np.asarray(whole) > 0)
+    return found

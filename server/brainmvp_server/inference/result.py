@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,7 @@ class Result:
         names = [one.output for one in self.not_determinable] if self.left_out else []
         return without(self.manifest.task.outputs, names)
 
-    @property
+    @cached_property
     def probabilities(self) -> dict[str, NDArray[np.float32]]:
         """An output's map (i, j, k) by its name, calibrated where the bundle has a calibration.
 

@@ -102,8 +102,9 @@ def write_zip(
 def _probability_maps(result: Result) -> Iterator[tuple[str, bytes]]:
     native = result.study.native
     maps = dict(result.probabilities)
-    if result.uncertainty is not None:
-        maps[UNCERTAINTY] = result.uncertainty
+    uncertainty = result.uncertainty
+    if uncertainty is not None:
+        maps[UNCERTAINTY] = uncertainty
     for name, probability in maps.items():
         yield (
             f"probabilities/{name}.nii.gz",
