@@ -29,6 +29,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_server.api.caller import Scope
 from brainmvp_server.api.security.keys import KeyFile, new_key
 from dicom_studies import Study, write_study
+from dicom_studies.raw import write_raw_study
 from page_bundle import write_page_bundle
 from serving import serving
 
@@ -39,6 +40,7 @@ ASKED = """document.getElementById("files").addEventListener("click", (event) =>
 })"""
 expect.set_options(timeout=WAIT_MS)
 GRADE = "tumour-grade"
+SERIES = ("t1", "t1c", "t2", "flair")
 FIRST_LOAD = 1_200_000
 """Bytes, compressed, of everything the page loads before and with the first result."""
 
@@ -222,20 +224,24 @@ def test_a_dicom_study_is_told_apart_corrected_run_and_shown(
 def test_a_raw_study_is_dropped_and_its_brain_and_mask_are_seen(
     page: Page, server: str, real_data: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    raw = real_data("clinical") / "fg6692" / "raw"
+    source = real_data("clinical") / "fg6692" / "raw"
+    raw = write_raw_study(tmp_path / "study", source, SERIES)
     page.goto(server)
-    page.locator("#files").set_input_files([raw / "flair.nii.gz", raw / "t1c.nii.gz"])
-    page.locator("#fill").select_option("center")
+    drop(page, raw.folder)
+    volumes = page.locator(".volume")
+    expect(volumes).to_have_count(4)
+    assert sorted(one.input_value() for one in volumes.locator("select").all()) == sorted(SERIES)
+    expect(page.locator(".channel.real")).to_have_count(4)
     page.locator("#run").click()
     expect(page.locator("#frame[data-state=ready]")).to_be_visible(timeout=WAIT_MS)
     prepared = page.locator("#preparation")
     expect(prepared).to_contain_text("Onto T1c")
-    expect(prepared).to_contain_text("FLAIR")
+    expect(prepared.locator("tbody tr")).to_have_count(3)
     expect(prepared).to_contain_text("Brain ")
     picture = prepared.locator("img")
     picture.scroll_into_view_if_needed()
     expect(picture).to_have_js_property("complete", True)
-    assert picture.evaluate("image => image.naturalHeight") > 300
+    assert picture.evaluate("image => image.naturalHeight") > 4 * 150
     choose(page, "volume-flair")
     page.locator("#overlay").select_option("")
     canvas = settled(page)
@@ -249,7 +255,23 @@ def test_a_raw_study_is_dropped_and_its_brain_and_mask_are_seen(
     with page.expect_download() as saved:
         page.get_by_role("button", name="Mask, NIfTI").click()
     saved.value.save_as(tmp_path / "mask.nii.gz")
-    assert nib.load(tmp_path / "mask.nii.gz").shape == nib.load(raw / "t1c.nii.gz").shape
+    mask, t1c = nib.load(tmp_path / "mask.nii.gz"), raw.series["t1c"].image
+    assert sorted(mask.shape) == sorted(t1c.shape)
+
+
+def drop(page: Page, folder: Path) -> None:
+    """Carry a folder over the page's field and let it go there, as the browser does for a hand."""
+    zone = page.locator("#drop")
+    box = zone.bounding_box()
+    assert box is not None
+    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    carried = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    devtools = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "data": carried, **place})
+    expect(page.locator("#drop.over")).to_be_visible()
+    devtools.send("Input.dispatchDragEvent", {"type": "drop", "data": carried, **place})
+    expect(page.locator("#drop.over")).to_have_count(0)
 
 
 def test_a_file_named_as_the_brain_goes_as_its_mask_and_the_others_keep_their_places(

@@ -15,6 +15,7 @@ from dicom_studies.write import PLANTED, Study, write_series
 
 def write_raw_study(folder: Path, source: Path, names: Sequence[str]) -> Study:
     """Write ``source/NAME.nii.gz`` as DICOM series under frames of reference of their own."""
+    folder.mkdir(parents=True, exist_ok=True)
     seed = ("raw", *names)
     study = Study(folder, generate_uid(entropy_srcs=list(seed)), "", f"{PLANTED[2]}-0")
     for number, name in enumerate(names, start=1):
