@@ -15,9 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import highdicom as hd
 import nibabel as nib
-import numpy as np
 import pytest
 from pydicom import dcmread
 
@@ -25,6 +23,7 @@ from brainmvp_clients.pacs.credentials import PASSWORD as PASSWORD_NAME
 from brainmvp_clients.pacs.credentials import USER as USER_NAME
 from dicom_studies import PLANTED, Study, write_study
 from orthanc import PASSWORD, USER, Orthanc, orthanc
+from stored_segmentation import check_voxels
 
 KEY = "a key that nobody guesses"
 
@@ -87,25 +86,6 @@ def _uids(pacs: Orthanc) -> list[str]:
     )
 
 
-def _check_segmentation(content: bytes, mask: nib.Nifti1Image) -> None:
-    """A SEG says what the NIfTI mask says, voxel for voxel, at the same millimetres."""
-    labels = np.asarray(mask.dataobj)
-    assert labels.any(), "an empty mask would prove nothing"
-    volume = hd.seg.segread(BytesIO(content)).get_volume(
-        combine_segments=True, allow_missing_positions=True
-    )
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0])
-    to_mask = np.linalg.inv(mask.affine) @ lps @ volume.affine
-    seen = np.zeros_like(labels)
-    indices = np.argwhere(volume.array > 0)
-    places = indices @ to_mask[:3, :3].T + to_mask[:3, 3]
-    assert np.abs(places - np.rint(places)).max(initial=0.0) < 1e-3
-    # Segments are numbered in the order of the task's labels, whose values are BraTS's.
-    values = np.array([0, 1, 2, 4], labels.dtype)
-    seen[tuple(np.rint(places).astype(int).T)] = values[volume.array[tuple(indices.T)]]
-    assert np.array_equal(seen, labels)
-
-
 @pytest.mark.parametrize(
     ("source", "to"), [("dicomweb", "stow"), ("dimse", "dimse")], ids=["dicomweb", "dimse"]
 )
@@ -125,7 +105,7 @@ def test_studies_are_scored_and_stored_back_and_a_second_run_does_nothing(
         (study,) = (s for s in written if s.uid == dataset.StudyInstanceUID)
         assert dataset.PatientID == study.patient
         mask = nib.load(tmp_path / "out" / "studies" / study.uid / "mask.nii.gz")
-        _check_segmentation(content, mask)
+        check_voxels(content, mask)
     before = _uids(pacs)
     again = _run(command)
     assert again.returncode == 0 and json.loads(again.stdout)["skipped"] == 3
@@ -202,7 +182,7 @@ def test_a_real_scanners_series_comes_back_as_a_mask_on_its_own_grid(
     done = _run(_score(pacs, tiny_server, out, "--dicomweb", pacs.dicomweb))
     assert done.returncode == 0, done.stderr + done.stdout
     (content,) = _objects(pacs)["SEG"]
-    _check_segmentation(content, nib.load(out / "studies" / uid / "mask.nii.gz"))
+    check_voxels(content, nib.load(out / "studies" / uid / "mask.nii.gz"))
     made = dcmread(BytesIO(content))
     assert made.StudyInstanceUID == uid
     originals = {str(dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in files}
