@@ -34,6 +34,15 @@ INTERRUPTS = """
             child.wait()
             assert child.returncode != 0
 """
+DIES = """
+    import os
+
+    def test_before():
+        pass
+
+    def test_dies():
+        os._exit(1)
+"""
 HANGS = """
     import threading
 
@@ -92,7 +101,14 @@ def test_a_test_that_hangs_even_when_it_is_stopped_is_ended_by_name(
     fails, ends = (float(pytestconfig.getini(n)) for n in ("timeout", "faulthandler_timeout"))
     assert ends > fails > 0 and pytestconfig.getini("faulthandler_exit_on_timeout")
     code, said = run(
-        tmp_path, HANGS, "-n", "1", "--max-worker-restart", "0", "-o", "timeout=1",
+        tmp_path, HANGS, "-n", "1", "-o", "timeout=1",
         "-o", "faulthandler_timeout=2", "-o", "faulthandler_exit_on_timeout=true",
     )  # fmt: skip
     assert code == 1 and "test_it.py::test_hangs" in said
+
+
+def test_a_run_whose_worker_dies_ends_and_names_the_test(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"test_{name}.py").write_text("def test_passes(): pass\n")
+    code, said = run(tmp_path, DIES, "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+    assert code != 0 and "crashed while running 'test_it.py::test_dies'" in said

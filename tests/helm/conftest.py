@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import helm_python as helm
 import pytest
 import yaml
+
+from helm_engine import Helm, running
 
 HERE = Path(__file__).parent
 CHART = HERE.parents[1] / "helm" / "brainmvp"
@@ -28,28 +29,31 @@ def values_of(site: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def chart() -> helm.Chart:
-    """The chart as Helm loads it."""
-    return helm.Chart.load(str(CHART))
+def helm() -> Iterator[Helm]:
+    with running() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
-def render(chart: helm.Chart) -> Render:
+def render(helm: Helm) -> Render:
     """Gives the manifests of a release ``demo`` in the namespace ``radiology``, with its tests."""
 
     @functools.cache
     def rendered(values: str) -> str:
-        chart.validate_schema(json.loads(values))
-        files = chart.render(json.loads(values), name="demo", namespace="radiology")
-        texts = [text for name, text in sorted(files.items()) if name.endswith(".yaml")]
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return json.dumps([one for text in texts for one in yaml.load_all(text, loader) if one])
+        return json.dumps(manifests_of(helm.render(CHART, json.loads(values))))
 
     def manifests(values: Values) -> list[Manifest]:
         found: list[Manifest] = json.loads(rendered(json.dumps(values, sort_keys=True)))
         return found
 
     return manifests
+
+
+def manifests_of(files: Mapping[str, str]) -> list[Manifest]:
+    """What is in the texts of a release."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    texts = [text for name, text in sorted(files.items()) if name.endswith(".yaml")]
+    return [one for text in texts for one in yaml.load_all(text, loader) if one]
 
 
 def pods(manifests: list[Manifest]) -> list[tuple[str, Manifest]]:

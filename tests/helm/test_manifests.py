@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import helm_python as helm
 import jsonschema
 import kubernetes_validate
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from brainmvp_clients.score.shard import COUNT
 from brainmvp_server.observability.metrics import FAMILIES
 from brainmvp_server.settings.table import entries
+from helm_engine import Helm
 
 from .conftest import CHART, SITES, Manifest, Render, containers, pods, values_of
 from .custom_resources import SCHEMAS
@@ -42,8 +42,8 @@ def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
 
 
 @site
-def test_lint_finds_nothing_but_the_missing_icon(site: Path) -> None:
-    report = helm.lint(str(CHART), values_of(site), strict=True, kube_version="v1.31.0")
+def test_lint_finds_nothing_but_the_missing_icon(site: Path, helm: Helm) -> None:
+    report = helm.lint(CHART, values_of(site))
     assert report["errors"] == []
     assert {message["error"] for message in report["messages"]} <= {"icon is recommended"}
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import helm_python as helm
 import pytest
 
-from .conftest import Render
+from helm_engine import Helm, Refused, ValuesRefused
+
+from .conftest import CHART, Render
 
 DIGEST = "sha256:" + "a" * 64
 SPLIT = {"enabled": True, "claim": "jobs", "database": {"secret": "postgresql"}}
@@ -62,19 +63,19 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("values", "place"), WRONG, ids=lambda case: str(case)[:60])
 def test_a_wrong_value_is_refused_by_its_place(
-    chart: helm.Chart, values: dict[str, Any], place: str
+    helm: Helm, values: dict[str, Any], place: str
 ) -> None:
-    with pytest.raises(helm.HelmValuesError) as caught:
-        chart.validate_schema(values)
+    with pytest.raises(ValuesRefused) as caught:
+        helm.validate(CHART, values)
     assert place in str(caught.value)
 
 
-def test_two_autoscalers_of_the_same_pods_are_refused(chart: helm.Chart) -> None:
+def test_two_autoscalers_of_the_same_pods_are_refused(helm: Helm) -> None:
     both = {"hpa": {"enabled": True}, "keda": {"enabled": True}}
     for one in both:
-        chart.validate_schema({"mode": "split", "jobs": SPLIT, "autoscaling": {one: both[one]}})
-    with pytest.raises(helm.HelmValuesError, match="/autoscaling"):
-        chart.validate_schema({"mode": "split", "jobs": SPLIT, "autoscaling": both})
+        helm.validate(CHART, {"mode": "split", "jobs": SPLIT, "autoscaling": {one: both[one]}})
+    with pytest.raises(ValuesRefused, match="/autoscaling"):
+        helm.validate(CHART, {"mode": "split", "jobs": SPLIT, "autoscaling": both})
 
 
 @pytest.mark.parametrize(
@@ -95,5 +96,5 @@ def test_two_autoscalers_of_the_same_pods_are_refused(chart: helm.Chart) -> None
 def test_what_belongs_together_is_asked_for_in_words(
     render: Render, values: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(helm.HelmError, match=words):
+    with pytest.raises(Refused, match=words):
         render(values)

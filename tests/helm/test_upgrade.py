@@ -6,13 +6,12 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
-import helm_python as helm
 import pytest
-import yaml
 
-from .conftest import CHART, HERE, SITES, Manifest, Render, values_of
+from helm_engine import Helm
+
+from .conftest import CHART, HERE, SITES, Render, manifests_of, values_of
 from .immutable_fields import immutable_fields, refused
 
 BEFORE = {
@@ -33,32 +32,25 @@ def test_an_upgrade_from_an_earlier_chart_is_taken_with_its_values(
 
 
 @pytest.fixture(scope="module")
-def next_chart(tmp_path_factory: pytest.TempPathFactory) -> helm.Chart:
+def next_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This chart with the number of a later release."""
     folder = tmp_path_factory.mktemp("next") / "brainmvp"
     shutil.copytree(CHART, folder)
     about = folder / "Chart.yaml"
     about.write_text(re.sub(r"(?m)^(version|appVersion): .*", r"\1: 99.0.0", about.read_text()))
-    return helm.Chart.load(str(folder))
-
-
-def rendered(chart: helm.Chart, values: Any) -> list[Manifest]:
-    files = chart.render(values, name="demo", namespace="radiology")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    texts = [text for name, text in files.items() if name.endswith(".yaml")]
-    return [one for text in texts for one in yaml.load_all(text, loader) if one]
+    return folder
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda path: path.stem)
 def test_an_upgrade_to_the_next_release_is_taken_with_the_same_values(
-    site: Path, render: Render, next_chart: helm.Chart
+    site: Path, render: Render, helm: Helm, next_chart: Path
 ) -> None:
     """With images of the site's own naming: else every release's Jobs have other names anyway."""
     values = values_of(site)
     values["image"] = {**values.get("image", {}), "tag": "pinned", "digest": ""}
     if "exportJob" in values:
         values["exportJob"] = {**values["exportJob"], "tag": "pinned"}
-    before, after = render(values), rendered(next_chart, values)
+    before, after = render(values), manifests_of(helm.render(next_chart, values))
     assert refused(immutable_fields(before), immutable_fields(after)) == []
 
 

@@ -8,6 +8,8 @@
   (:data:`TRIED_AGAIN`); the summary says which. Nothing else is.
 - Coverage is measured by the tests of the packages that have a bound (:data:`MEASURED`), and while
   these are loaded; nothing else is traced.
+- A worker that dies ends the run, which says what it was at: with others to take its place, xdist
+  hands out files that are done once more, and waits for ever for whoever is given nothing else.
 - Python keeps what it compiles, also where the environment says that it shall not: the tests start
   it some hundred times.
 - Workers that run side by side share the processors. Threads of OpenMP that outnumber them wait
@@ -59,6 +61,8 @@ _TRACER = pytest.StashKey[coverage.Coverage | None]()
 def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("no deadline", deadline=None)  # a machine may be busy
     hypothesis.settings.load_profile("no deadline")
+    if hasattr(config.option, "maxworkerrestart"):
+        config.option.maxworkerrestart = "0"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
