@@ -74,7 +74,8 @@ docs: $(DEV)/.ready
 	$(DEV)/bin/python docs/generate.py
 	$(DEV)/bin/python helm/generate.py
 
-# The pictures of the page, a report and a preview in docs/; needs Debian's chromium.
+# The pictures of the page, a report, a preview and, beside ../shared, a real patient in docs/; needs
+# Debian's chromium.
 pictures: $(DEV)/.ready
 	$(DEV)/bin/python docs/pictures.py
 

@@ -6,14 +6,14 @@ of the FLAIR; and the two answers against each other. The consensus is brought t
 that pipeline's own matrices, to the nearest voxel, and so is what the bundle finds in the series as
 that pipeline prepared them, and with our matrices between the series in the place of theirs. How
 far the place of the consensus is uncertain shows what it has in common with itself, brought there
-by our registration with T1c. Nothing may be chosen by these.
+by our registration with T1c. ``--series t2 flair`` gives no others. Nothing may be chosen by these.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +44,17 @@ def at_nearest(image: Any, shape: tuple[int, ...], affine: Matrix, across: Matri
     return labels.reshape(shape)
 
 
-def rows(predictor: brainmvp.Predictor, folder: Path) -> list[str]:
-    """A patient's lines of the table."""
+def rows(predictor: brainmvp.Predictor, folder: Path, given: Sequence[str]) -> list[str]:
+    """A patient's lines of the table, of a study of the given series."""
     matrices, raw = matrices_of(folder), series_folder(folder)
     consensus: Any = nib.load(folder / "reference" / "tumour_consensus_sri24.nii.gz")
-    to_t1 = {name: np.linalg.inv(matrices[f"t1_to_{name}"]) for name in ("t1c", "flair")}
+    to_t1 = {name: np.linalg.inv(matrices[f"t1_to_{name}"]) for name in SERIES if name != "t1"}
     to_t1["t1"], to_atlas_of_t1 = np.eye(4), np.linalg.inv(matrices["sri24_to_t1"])
-    prepared_by_others = _on_the_atlas(predictor, folder, matrices)
-    by_our_ways = _on_the_atlas(predictor, folder, _with_ours(raw, matrices))
+    prepared_by_others = _on_the_atlas(predictor, folder, given, matrices)
+    by_our_ways = _on_the_atlas(predictor, folder, given, _with_ours(raw, matrices))
     lines, found = [], {}
-    for space in GRIDS:
-        files = {name: raw / f"{name}.nii.gz" for name in SERIES}
+    for space in [name for name in GRIDS if name in given] or given[:1]:
+        files = {name: raw / f"{name}.nii.gz" for name in given}
         result = predictor.predict(files, space=space)
         grid, mask = result.study.native.grid, np.asarray(result.mask, np.uint8)
         found[space] = nib.Nifti1Image(mask, grid.affine)
@@ -74,6 +74,8 @@ def rows(predictor: brainmvp.Predictor, folder: Path) -> list[str]:
         ):
             ml = float(np.prod(grid.spacing)) * int((one > 0).sum()) / 1000
             lines.append(f"| {folder.name} | {name} | {_figures(one, truth)} | {ml:.1f} |")
+    if len(found) < len(GRIDS):
+        return lines
     there, here = found["flair"], found["t1"]
     carried = at_nearest(here, there.shape, there.affine, to_t1["flair"])
     figures = _figures(np.asarray(there.dataobj), carried)
@@ -100,12 +102,15 @@ def _with_ours(raw: Path, matrices: Mapping[str, Matrix]) -> dict[str, Matrix]:
 
 
 def _on_the_atlas(
-    predictor: brainmvp.Predictor, folder: Path, matrices: Mapping[str, Matrix]
+    predictor: brainmvp.Predictor,
+    folder: Path,
+    given: Sequence[str],
+    matrices: Mapping[str, Matrix],
 ) -> Any:
     """What is found in the series with the other pipeline's brain, on the atlas grid."""
     with tempfile.TemporaryDirectory() as scratch:
         series = glioma_patient(folder, Path(scratch), matrices).series
-        result = predictor.predict(series)
+        result = predictor.predict({name: series[name] for name in given})
     return nib.Nifti1Image(np.asarray(result.mask, np.uint8), result.study.native.grid.affine)
 
 
@@ -117,12 +122,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
+    parser.add_argument("--patients", nargs="+", default=["fg6692", "du7294"])
+    parser.add_argument("--series", nargs="+", default=list(SERIES), help="of each patient's study")
     options = parser.parse_args()
     print("| patient | on the grid of | WT | TC | ET | mL |")
     print("| --- | --- | --- | --- | --- | --- |")
     with brainmvp.Predictor.load(options.bundle) as predictor:
-        for name in ("fg6692", "du7294"):
-            print("\n".join(rows(predictor, options.shared / "clinical" / name)), flush=True)
+        for name in options.patients:
+            folder = options.shared / "clinical" / name
+            print("\n".join(rows(predictor, folder, options.series)), flush=True)
 
 
 if __name__ == "__main__":

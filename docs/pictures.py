@@ -3,11 +3,13 @@
     make pictures
 
 The demonstration study, which lacks its FLAIR, goes to the demonstration model of a running server,
-and Debian's chromium shows the result. Takes half a minute.
+and Debian's chromium shows the result. Those of a real patient (``clinical_pictures.py``) come
+last, where the real scans are there. Takes a minute.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import clinical_pictures
 import httpx
 from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -103,7 +106,8 @@ def write(name: str, picture: bytes) -> None:
         raise SystemExit(f"{name}: {size} bytes, more than {LARGEST}; show less of it")
 
 
-def main() -> None:
+def of_the_page() -> None:
+    """The page, a report and a preview."""
     with (
         tempfile.TemporaryDirectory() as folder,
         server(Path(folder)) as address,
@@ -124,6 +128,19 @@ def main() -> None:
         write("report.png", report(browser, http.get(f"{results}/report.html").text))
         write("preview.png", http.get(f"{results}/preview.png").content)
         browser.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--shared", type=Path, default=clinical_pictures.SHARED, help="Folder of the real scans."
+    )
+    shared = parser.parse_args().shared
+    of_the_page()
+    if (shared / clinical_pictures.PATIENT).is_dir():
+        clinical_pictures.write_all(shared)
+    else:
+        print(f"{shared} has no real scans: the pictures of docs/clinical.md stay as they are")
 
 
 if __name__ == "__main__":
