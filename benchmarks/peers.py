@@ -86,6 +86,7 @@ def ways(checkpoint: Path, plain: Path, bundle: Path) -> list[Way]:
         Way("**ours, float32**", ("ours.py", bundle)),
         peer("PyTorch, bfloat16 (autocast)", "autocast", checkpoint),
         peer("the same, channels last", "autocast-channels-last", checkpoint),
+        peer("`torch.compile`, bfloat16 (autocast)", "compile-autocast", checkpoint),
         peer("OpenVINO, plain export, bfloat16", "openvino-bf16", plain),
         Way("**ours, bfloat16**", ("ours.py", bundle, "--bfloat16")),
         peer(f"PyTorch, bfloat16 (autocast) {without}", "autocast", checkpoint, WITHOUT),

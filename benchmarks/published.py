@@ -127,6 +127,7 @@ WAYS: dict[str, Callable[[Path], Network]] = {
     "autocast": lambda file: autocast(eager(file)),
     "autocast-channels-last": lambda file: autocast(channels_last(file)),
     "compile": lambda file: torch.compile(eager(file)),
+    "compile-autocast": lambda file: autocast(torch.compile(eager(file))),
     "onnxruntime": in_onnxruntime,
     "openvino": lambda file: in_openvino(file, "f32"),
     "openvino-bf16": lambda file: in_openvino(file, "bf16"),

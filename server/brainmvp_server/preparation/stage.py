@@ -33,7 +33,7 @@ from brainmvp_server.inference.result_space import (
     SeriesMoved,
     WorkedOn,
 )
-from brainmvp_server.preparation.atlas import Atlas, atlas_of, part_covered, to_atlas
+from brainmvp_server.preparation.atlas import Atlas, atlas_of, check_upright, part_covered, to_atlas
 from brainmvp_server.preparation.belonging import check_belongs
 from brainmvp_server.preparation.brain import BrainMask, extract_brain
 from brainmvp_server.preparation.brain_frame import BrainFrame
@@ -215,10 +215,13 @@ def prepare_study(
             brain = extract_brain(volumes, networks, to_common=common, cancel=cancel)
     frame = BrainFrame(reference, brain, to_series)
     atlas, placed = atlas_of(rules.space, means.atlas), None
-    if atlas is not None:
-        with stage("atlas"):
-            cancel.check()
-            placed = to_atlas(Pyramid(reference, frame.mask_on(reference.grid)), atlas)
+    with stage("atlas"):
+        cancel.check()
+        head = Pyramid(reference, frame.mask_on(reference.grid))
+        if atlas is None:
+            check_upright(head)
+        else:
+            placed = to_atlas(head, atlas)
     to_reference = RigidTransform.identity() if placed is None else placed.to_moving
     spacing = rules.spacing_mm
     with stage("resample"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -13,13 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainmvp_models.bundle import Bundle
-from brainmvp_models.errors import GridMismatch, ImplausibleBrain, NoBrain, StudyTimedOut
+from brainmvp_models.errors import (
+    GridMismatch,
+    ImplausibleBrain,
+    NoBrain,
+    RegistrationFailed,
+    StudyTimedOut,
+)
 from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
-from brainmvp_models.task import load_task
+from brainmvp_models.task import Preprocessing, load_task
 from brainmvp_server.imaging.align import interpolated
 from brainmvp_server.imaging.grid import Box, Grid
-from brainmvp_server.imaging.nifti import encode_nifti, spatial_header
+from brainmvp_server.imaging.nifti import Limits, encode_nifti, spatial_header
 from brainmvp_server.imaging.study import Study, read_volumes
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
@@ -32,8 +39,11 @@ from brainmvp_server.inference.result_space import PreparationReport
 from brainmvp_server.inference.study_run import StudyRun
 from brainmvp_server.inference.worker import Worker
 from brainmvp_server.preparation.atlas import atlas_of
+from brainmvp_server.preparation.brain import BrainMask
 from brainmvp_server.preparation.brain_network import BrainNetworks, dice
-from brainmvp_server.preparation.inspect import is_plainly_ready
+from brainmvp_server.preparation.given_brain import given_brain
+from brainmvp_server.preparation.inspect import inspect, is_plainly_ready
+from brainmvp_server.preparation.look import RawStudy
 from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.stage import (
     Means,
@@ -145,6 +155,28 @@ def test_a_raw_studys_brain_is_where_a_peer_found_it(
     )
     for volume in prepared.study.volumes:
         assert dice(volume.stored > 0, theirs >= 0.5) > 0.95, volume.modality
+
+
+def test_a_head_upside_down_is_refused_also_where_a_task_has_no_atlas(
+    real_data: Callable[[str], Path],
+) -> None:
+    def looks_for_a_brain() -> BrainNetworks:
+        raise AssertionError("the brain is given")
+
+    folder = real_data("clinical") / "fg6692"
+    (t2,) = read_volumes(sources(folder / "raw", ("t2",)))
+    mask = given_brain(folder / "reference" / "brain_t2.nii.gz", [t2], Limits())
+    rules = Preprocessing(space=Space.STUDY)
+
+    def prepared(volume: Volume, brain: BrainMask) -> PreparedStudy:
+        raw = RawStudy(inspect([volume]), brain)
+        return prepare_study([volume], rules, Means(looks_for_a_brain), CancelToken(), untimed, raw)
+
+    assert prepared(t2, mask).report.turned_degrees is None
+    axes = [t2.grid.orientation.axes[world] for world in (1, 2)]
+    turned = replace(t2, stored=np.flip(t2.stored, axes))
+    with pytest.raises(RegistrationFailed, match="upside down or back to front"):
+        prepared(turned, replace(mask, mask=np.flip(mask.mask, axes)))
 
 
 def test_a_result_in_model_space_says_where_it_lies(
