@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,14 +133,14 @@ class Serving:
         return self.process.wait(within_s)
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Start]:
-    """Starts services of a model folder; settings by their own names. All end with the test.
+@contextmanager
+def services(folder: Path) -> Iterator[Start]:
+    """Starts services of a model folder; settings by their own names. All end with the block.
 
-    They are killed, so that what they work in is a folder of the test's.
+    They are killed, so that what they work in is ``folder/serving``.
     """
     started: list[Serving] = []
-    scratch = tmp_path / "serving"
+    scratch = folder / "serving"
     scratch.mkdir()
 
     def start(
@@ -158,11 +159,20 @@ def serve(tmp_path: Path) -> Iterator[Start]:
         started.append(Serving(process))
         return started[-1]
 
-    yield start
-    for serving in started:
-        if serving.process.poll() is None:
-            serving.process.kill()
-        serving.end()
+    try:
+        yield start
+    finally:
+        for serving in started:
+            if serving.process.poll() is None:
+                serving.process.kill()
+            serving.end()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Start]:
+    """Starts services that end with the test."""
+    with services(tmp_path) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")

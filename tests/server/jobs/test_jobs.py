@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +25,69 @@ from brainmvp_clients import AsyncClient, Client, DicomOptions, Refused
 from dicom_studies import write_study
 from drawn_head import draw_head
 
-from ..conftest import Serving, Start
+from ..conftest import WAIT_S, Serving, Start, services
 
 RESULTS = ["mask.nii.gz", "preview.png", "report.html", "summary.json"]
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Path:
+    """Where a service of the test's own keeps its jobs."""
     return tmp_path / "jobs"
 
 
-@pytest.fixture
-def service(serve: Start, swift_models: Path, storage: Path) -> Serving:
-    return serve(swift_models, jobs_storage=storage, studies=1)
+@dataclass(frozen=True)
+class Shared:
+    """A service that the tests of this file have one after another, and where it keeps its jobs."""
+
+    service: Serving
+    storage: Path
+
+
+def _shared(models: Path, folder: Path) -> Iterator[Shared]:
+    with services(folder) as start:
+        storage = folder / "jobs"
+        yield Shared(start(models, jobs_storage=storage, studies=1), storage)
+
+
+@pytest.fixture(scope="module")
+def quick(swift_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    yield from _shared(swift_models, tmp_path_factory.mktemp("quick"))
+
+
+@pytest.fixture(scope="module")
+def slow(steady_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    yield from _shared(steady_models, tmp_path_factory.mktemp("slow"))
+
+
+def _emptied(shared: Shared) -> Iterator[Serving]:
+    """The service without a job, and without one after the test, however it went."""
+    assert _jobs(shared.service) == []
+    yield shared.service
+    deadline = time.monotonic() + WAIT_S
+    while jobs := _jobs(shared.service):
+        assert time.monotonic() < deadline, jobs
+        for job in jobs:  # the first call ends one that is not over, the next removes it
+            shared.service.http.delete(f"/v1/jobs/{job['id']}")
+    while kept(shared.storage):
+        assert time.monotonic() < deadline, kept(shared.storage)
+        time.sleep(0.05)
+
+
+def _jobs(service: Serving) -> list[dict[str, Any]]:
+    return list(service.http.get("/v1/jobs").json()["jobs"])
 
 
 @pytest.fixture
-def steady(serve: Start, steady_models: Path, storage: Path) -> Serving:
-    return serve(steady_models, jobs_storage=storage, studies=1)
+def service(quick: Shared) -> Iterator[Serving]:
+    """A quick service without a job."""
+    yield from _emptied(quick)
+
+
+@pytest.fixture
+def steady(slow: Shared) -> Iterator[Serving]:
+    """One whose jobs can be caught on their way."""
+    yield from _emptied(slow)
 
 
 def events(service: Serving, job: str) -> list[tuple[str, dict[str, Any]]]:
@@ -62,7 +109,7 @@ def kept(storage: Path) -> list[str]:
 
 
 def test_a_job_gives_what_a_prediction_gives_and_its_study_is_gone_when_it_is_done(
-    service: Serving, storage: Path, large_study: Path
+    service: Serving, quick: Shared, large_study: Path
 ) -> None:
     job = service.post(large_study)
     seen = events(service, job)
@@ -76,11 +123,11 @@ def test_a_job_gives_what_a_prediction_gives_and_its_study_is_gone_when_it_is_do
     summary = service.http.get(f"/v1/jobs/{job}/results/summary.json")
     assert summary.headers["content-type"] == "application/json"
     assert summary.json()["model"] == "swift"
-    assert kept(storage) == RESULTS
+    assert kept(quick.storage) == RESULTS
     assert [j["id"] for j in service.http.get("/v1/jobs").json()["jobs"]] == [job]
     assert service.http.delete(f"/v1/jobs/{job}").status_code == 204
     assert service.http.get(f"/v1/jobs/{job}").status_code == 404
-    assert kept(storage) == []
+    assert kept(quick.storage) == []
 
 
 def test_a_jobs_channels_are_the_study_and_the_templates_on_its_grid(
@@ -137,7 +184,7 @@ def test_a_key_gives_the_same_job_again_and_refuses_another_study(
 
 
 def test_a_cancelled_job_stops_and_leaves_nothing_and_the_next_one_is_done(
-    steady: Serving, storage: Path, large_study: Path, small_study: Path
+    steady: Serving, slow: Shared, large_study: Path, small_study: Path
 ) -> None:
     service = steady
     running, queued, last = (
@@ -148,7 +195,7 @@ def test_a_cancelled_job_stops_and_leaves_nothing_and_the_next_one_is_done(
         answer = service.http.delete(f"/v1/jobs/{job}")
         assert answer.status_code == 200 and answer.json()["state"] == "cancelled"
     assert service.until(last, "done")
-    assert kept(storage) == RESULTS
+    assert kept(slow.storage) == RESULTS
     assert events(service, running)[-1][0] == "cancelled"
 
 
@@ -166,14 +213,14 @@ def test_an_interactive_job_comes_before_batch_ones_that_wait(
 
 
 def test_a_study_that_cannot_be_used_fails_with_its_reason(
-    service: Serving, storage: Path, tmp_path: Path
+    service: Serving, quick: Shared, tmp_path: Path
 ) -> None:
     empty = tmp_path / "t1.nii"
     nib.save(nib.Nifti1Image(np.zeros((60, 60, 60), np.int16), np.eye(4)), empty)
     job = service.until(service.post(empty), "failed")
     assert job["error"]["code"] == "invalid-volume"
     assert "t1" in job["error"]["detail"] and job["error"]["remedy"]
-    assert kept(storage) == []
+    assert kept(quick.storage) == []
 
 
 def test_a_job_of_a_dicom_study_has_the_objects_asked_for_and_says_what_was_identified(
