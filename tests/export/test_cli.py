@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from brainmvp_models.bundle import Bundle, find_bundles
 from brainmvp_models.task import Task
+from brainmvp_training.networks import TINY
+from command_line import brainmvp
 
 COMMAND = [sys.executable, "-m", "brainmvp_clients.cli", "export"]
 
@@ -42,7 +47,7 @@ def task_file(small_task: Task, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_bad_input_exits_2_with_one_line(
     tiny_checkpoint: Path, tmp_path: Path, checkpoint: str, options: list[str], problem: str
 ) -> None:
-    done = _run(tiny_checkpoint.parent / checkpoint, tmp_path / "out", *options)
+    done = brainmvp("export", tiny_checkpoint.parent / checkpoint, tmp_path / "out", *options)
     assert done.returncode == 2
     assert done.stdout == ""
     lines = [line for line in done.stderr.splitlines() if not line.endswith("…")]
@@ -52,22 +57,55 @@ def test_bad_input_exits_2_with_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_export_writes_a_bundle_and_says_where(
-    tiny_checkpoint: Path, task_file: Path, colin27: Path, tmp_path: Path
+@pytest.fixture
+def pretrained_file(
+    golden_weights: Callable[[torch.nn.Module], dict[str, torch.Tensor]], tmp_path: Path
+) -> Path:
+    """One with templates of eight modalities, each of its own number."""
+    state = {
+        f"module.encoder.uniformer.{key}": value
+        for key, value in golden_weights(TINY.encoder(1)).items()
+    }
+    state["module.decoder.out_1.conv.conv.weight"] = torch.zeros(1, 16, 1, 1, 1)
+    values = torch.arange(8.0).reshape(8, 1, 1, 1)
+    state["module.rep_template"] = values.expand(8, 40, 48, 56).clone()
+    path = tmp_path / "pretrained.pt"
+    torch.save({"state_dict": state}, path)
+    return path
+
+
+def test_export_puts_a_bundle_in_the_place_of_another_and_says_where(
+    tiny_checkpoint: Path,
+    small_bundle: Bundle,
+    pretrained_file: Path,
+    task_file: Path,
+    colin27: Path,
+    tmp_path: Path,
 ) -> None:
+    target = tmp_path / "out" / "mine" / "3"
+    shutil.copytree(small_bundle.root, target)
+    (target / "stale.txt").touch()
     (tmp_path / "quality.md").write_text("## Quality\n\nUnknown.\n", encoding="utf-8")
     done = _run(
         tiny_checkpoint, tmp_path / "out", "--task", task_file, "--name", "mine", "--version", "3",
         "--study", f"t1={colin27}", "--card", tmp_path / "quality.md",
+        "--templates", pretrained_file, "--overwrite",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"wrote {tmp_path / 'out' / 'mine' / '3'}"
+    assert done.stdout.splitlines()[-1] == f"wrote {target}"
     assert "onnxruntime: largest difference" in done.stdout
     bundle = Bundle.open(tmp_path / "out" / "mine")
     assert bundle.manifest.version == "3"
     assert bundle.manifest.provenance.command.startswith("brainmvp export tiny.pt out --task")
     assert str(tmp_path) not in (bundle.root / "manifest.json").read_text(encoding="utf-8")
     assert (bundle.root / "card.md").read_text(encoding="utf-8").endswith("Unknown.\n")
+    files = {"model.onnx", "card.md", "manifest.json", "templates.nii.gz"}
+    assert {path.name for path in target.iterdir()} == files
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"mine"}
+    volumes = bundle.templates().volumes
+    assert {m.value: int(v.max()) for m, v in volumes.items()} == {
+        "t1": 1, "t1c": 2, "t2": 3, "flair": 0
+    }  # fmt: skip
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
