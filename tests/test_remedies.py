@@ -72,7 +72,10 @@ def remedies() -> Iterator[tuple[str, str]]:
         root = Path(package.__path__[0])
         for path in sorted(root.rglob("*.py")):
             place = path.relative_to(root.parent).as_posix()
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            source = path.read_text("utf-8")
+            if "remedy=" not in source:
+                continue
+            for node in ast.walk(ast.parse(source)):
                 if isinstance(node, ast.keyword) and node.arg == "remedy":
                     yield place, "".join(_words(node.value))
 

@@ -1,4 +1,4 @@
-"""``brainmvp evaluate`` as a user calls it."""
+"""``brainmvp evaluate`` as a user calls it, in a process of its own where that may matter."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from brainmvp_models.bundle import Bundle
+from command_line import brainmvp
 from limited_bundle import PEOPLE
 
 COMMAND = [sys.executable, "-m", "brainmvp_clients.cli", "evaluate"]
@@ -69,7 +70,9 @@ def test_the_population_of_a_list_goes_into_the_card_and_one_that_is_given_befor
     file.write_text(json.dumps({**whom, "kind": "volunteer"}))
     kinds = []
     for options in ((), ("--population", file)):
-        done = _run(models / "grade", said, "--out", tmp_path / "out", "--write-card", *options)
+        done = brainmvp(
+            "evaluate", models / "grade", said, "--out", tmp_path / "out", "--write-card", *options
+        )
         assert (done.returncode, done.stderr) == (0, "")
         evaluated = Bundle.open(models / "grade").manifest.evaluated
         assert evaluated is not None and evaluated.population is not None
@@ -77,7 +80,9 @@ def test_the_population_of_a_list_goes_into_the_card_and_one_that_is_given_befor
     assert kinds == ["patient", "volunteer"]
     assert PEOPLE.description in (tmp_path / "out" / "report.md").read_text()
     file.write_text("kind: people")
-    done = _run(models / "grade", said, "--out", tmp_path / "out", "--population", file)
+    done = brainmvp(
+        "evaluate", models / "grade", said, "--out", tmp_path / "out", "--population", file
+    )
     assert done.returncode == 2 and "kind: Input" in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -85,7 +90,9 @@ def test_the_population_of_a_list_goes_into_the_card_and_one_that_is_given_befor
 def test_a_classification_is_printed_as_json_for_scripts(
     grading_bundle: Bundle, graded: Path, tmp_path: Path
 ) -> None:
-    done = _run(grading_bundle.root, graded, "--out", tmp_path / "out", "--json", "--names")
+    done = brainmvp(
+        "evaluate", grading_bundle.root, graded, "--out", tmp_path / "out", "--json", "--names"
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["kind"] == "classification" and found["outputs"] == ["LGG", "HGG"]
@@ -125,7 +132,7 @@ def test_a_killed_evaluation_goes_on_and_gives_what_an_undisturbed_one_gives(
     lines = (out / "rows.jsonl").read_bytes().splitlines()
     assert lines[:kept] == first and len(lines) == 16
     arguments[3] = tmp_path / "undisturbed"
-    undisturbed = _run(*arguments, "--json")
+    undisturbed = brainmvp("evaluate", *arguments, "--json")
     assert json.loads(resumed.stdout)["figures"] == json.loads(undisturbed.stdout)["figures"]
 
 
@@ -146,7 +153,7 @@ def _lines(path: Path) -> int:
 def test_wrong_words_are_one_line_and_exit_code_2(
     small_bundle: Bundle, datalist: Path, tmp_path: Path, options: list[str], problem: str
 ) -> None:
-    done = _run(small_bundle.root, datalist, "--out", tmp_path / "out", *options)
+    done = brainmvp("evaluate", small_bundle.root, datalist, "--out", tmp_path / "out", *options)
     assert done.returncode == 2
     assert done.stdout == "" and len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert done.stderr.startswith("brainmvp: ") and problem in done.stderr
@@ -156,8 +163,8 @@ def test_wrong_words_are_one_line_and_exit_code_2(
 def test_some_failures_are_exit_code_1_and_are_listed(
     small_bundle: Bundle, datalist: Path, tmp_path: Path
 ) -> None:
-    done = _run(small_bundle.root, datalist, "--out", tmp_path / "out", "--subsets", "missing-one",
-                "--fill", "grid", "--limit", 1)  # fmt: skip
+    done = brainmvp("evaluate", small_bundle.root, datalist, "--out", tmp_path / "out",
+                    "--subsets", "missing-one", "--fill", "grid", "--limit", 1)  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.strip().startswith("brainmvp: 4 of 5 measurements failed")
     report = (tmp_path / "out" / "report.md").read_text()

@@ -77,10 +77,13 @@ def draw(what: str, grid: DrawnGrid, path: Path, to_head: Points | None = None) 
     if what == "brain":
         values = (out < _BRAIN).astype(np.uint8)
     else:
+        inside = out < 1
+        point = point[inside]
         folds = np.cos(point @ _WAVES.T + _PHASES).sum(axis=1) / 4
-        values = 500 + (180 if what == "t1" else -140) * np.clip(folds, -1.5, 1.5)
+        head = 500 + (180 if what == "t1" else -140) * np.clip(folds, -1.5, 1.5)
         if what == "flair":
-            values[np.linalg.norm(point - LESION, axis=1) < LESION_MM] = _BRIGHT
-        values = np.where(out < 1, values, 0).astype(np.int16)
+            head[np.linalg.norm(point - LESION, axis=1) < LESION_MM] = _BRIGHT
+        values = np.zeros(len(out), np.int16)
+        values[inside] = head.astype(np.int16)
     nib.save(nib.Nifti1Image(values.reshape(grid.count), grid.affine), path)
     return path

@@ -92,15 +92,12 @@ class PointCloud:
         cells -= cells.min(axis=0)
         numbers = np.ravel_multi_index(tuple(cells.T), tuple(cells.max(axis=0) + 1))
         order = np.argsort(numbers, kind="stable")
-        _, begins = np.unique(numbers[order], return_index=True)
-        groups = tuple(np.split(self.points[order], begins[1:]))
-        centres = np.stack([group.mean(axis=0) for group in groups])
-        radii = np.array(
-            [
-                np.sqrt(((group - centre) ** 2).sum(axis=1).max())
-                for group, centre in zip(groups, centres, strict=True)
-            ]
-        )
+        _, begins, counts = np.unique(numbers[order], return_index=True, return_counts=True)
+        points = self.points[order]
+        centres = np.add.reduceat(points, begins) / counts[:, None]
+        away = np.square(points - np.repeat(centres, counts, axis=0)).sum(axis=1)
+        radii = np.sqrt(np.maximum.reduceat(away, begins))
+        groups = tuple(np.split(points, begins[1:]))
         return groups, centres, radii
 
     def distance(self, other: PointCloud) -> float:

@@ -122,7 +122,8 @@ def test_a_lesion_comes_back_at_its_millimetres_whatever_way_the_axes_lie(
             draw(name, grid, files[name])
             if (name == "t1") == bool(number % 2):
                 draw("brain", grid, tmp_path / "brain.nii")
-        for space in (None, "flair", "model"):
+        # Both ways back begin with what the model sees: its own grid is looked at now and then.
+        for space in (None, "flair", "model")[: 3 if number % 4 == 0 else 2]:
             centre, ml, image = found(predicted(service, files, tmp_path / "brain.nii", space))
             np.testing.assert_allclose(centre, LESION, atol=0.7, err_msg=f"{number} {space}")
             assert ml == pytest.approx(_ML, rel=0.25), (number, space)
