@@ -1,8 +1,8 @@
 """Real patients from their raw series: ``python benchmarks/raw_patients.py BUNDLE``.
 
 Two patients with gliomas, each from the four grids of the scanner, prepared by the service's own
-code, against the consensus of the pipeline that segmented them, on the grid of the T1 and on that
-of the FLAIR; and the two answers against each other. The consensus is brought to a series' grid by
+code, against the consensus of the pipeline that segmented them, on the grids of T1c, T1 and FLAIR;
+and the answers on the last two against each other. The consensus is brought to a series' grid by
 that pipeline's own matrices, to the nearest voxel, and so is what the bundle finds in the series as
 that pipeline prepared them, and with our matrices between the series in the place of theirs. How
 far the place of the consensus is uncertain shows what it has in common with itself, brought there
@@ -30,7 +30,8 @@ from brainmvp_server.preparation.working import Pyramid
 
 Labels = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
-GRIDS = ("t1", "flair")
+GRIDS = ("t1c", "t1", "flair")
+"""The first is the reference, on whose grid a result lies where no other is asked for."""
 
 
 def at_nearest(image: Any, shape: tuple[int, ...], affine: Matrix, across: Matrix) -> Labels:
@@ -72,6 +73,8 @@ def rows(predictor: brainmvp.Predictor, folder: Path, given: Sequence[str]) -> l
             (f"{space}, the same but for our matrices", between),
             (f"{space}, the consensus by our matrices", moved),
         ):
+            if space == GRIDS[0] and one is moved:
+                continue  # where the ways begin, the consensus is itself
             ml = float(np.prod(grid.spacing)) * int((one > 0).sum()) / 1000
             lines.append(f"| {folder.name} | {name} | {_figures(one, truth)} | {ml:.1f} |")
     if len(found) < len(GRIDS):

@@ -11,12 +11,14 @@ import pytest
 
 from brainmvp_models.errors import RegistrationFailed
 from brainmvp_models.modality import Modality
+from brainmvp_server.imaging.align import interpolated
 from brainmvp_server.imaging.grid import Grid
-from brainmvp_server.imaging.nifti import read_nifti
+from brainmvp_server.imaging.nifti import read_nifti, spatial_header
 from brainmvp_server.imaging.volume import SpatialHeader, Volume
 from brainmvp_server.preparation.belonging import check_belongs, match
 from brainmvp_server.preparation.register import register
 from brainmvp_server.preparation.rigid import RigidTransform
+from brainmvp_server.preparation.stage import spaced
 from brainmvp_server.preparation.working import Pyramid
 
 RealData = Callable[[str], Path]
@@ -43,6 +45,13 @@ def _best(moving: Volume, reference: Volume) -> RigidTransform:
     return register(Pyramid(moving), Pyramid(reference)).to_moving
 
 
+def _at_2_mm(volume: Volume) -> Volume:
+    grid = spaced(volume.grid, (2.0, 2.0, 2.0))
+    values, _ = interpolated(volume.values(volume.stored), volume.grid, grid)
+    header = spatial_header(grid.affine)
+    return replace(volume, stored=values, slope=1.0, intercept=0.0, grid=grid, header=header)
+
+
 def test_series_of_one_visit_fit(flair: Volume, t2: Volume) -> None:
     found = check_belongs(t2, flair, STILL)
     assert found.sharpness > 0.5 and found.covered > 0.9
@@ -55,6 +64,14 @@ def test_thick_slices_with_a_tumour_fit_once_they_are_registered(real_data: Real
     check_belongs(moving, t1, _best(moving, t1))
     with pytest.raises(RegistrationFailed):  # by the headers alone, 9 to 24 mm off
         check_belongs(moving, t1, STILL)
+
+
+def test_thick_slices_that_were_resampled_to_2_mm_are_not_taken_for_another_head(
+    flair: Volume, real_data: RealData
+) -> None:
+    t1 = read_nifti(real_data("longitudinal") / "ms01" / "study1_t1.nii.gz", Modality.T1)
+    one, other = (_at_2_mm(volume) for volume in (flair, t1))
+    assert check_belongs(one, other, _best(one, other)).sharpness < 0.5
 
 
 def test_thin_slices_of_two_brains_in_one_template_s_frame_are_told_apart(
