@@ -5,12 +5,16 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from brainmvp_export.brain.build import build
+from brainmvp_export.brain.build import build, write_forms
 from brainmvp_export.brain.linknet import BrainLogit, LinkNet3d, loaded
+from brainmvp_export.parity import logits_in
 from brainmvp_models.errors import InvalidCheckpoint
+from brainmvp_models.task import Window
+from brainmvp_server.inference.engines import EngineOptions
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,16 @@ def test_what_is_served_leaves_the_trained_network_as_it_was(network: LinkNet3d)
     before = [type(module) for module in network.modules()]
     BrainLogit(network)
     assert [type(module) for module in network.modules()] == before
+
+
+def test_the_engine_torch_computes_what_the_others_do(network: LinkNet3d, tmp_path: Path) -> None:
+    window = Window(size=(64, 64, 32), overlap=0)
+    forms = write_forms(BrainLogit(network).eval(), window, tmp_path, program=True)
+    image = np.random.default_rng(0).random((1, 1, *window.size), np.float32)
+    one, other = (
+        logits_in(forms, name, image, EngineOptions()) for name in ("torch-cpu", "openvino")
+    )
+    assert np.abs(one - other).max() < 1e-3 * other.std()
 
 
 def test_weights_that_do_not_fit_are_refused(network: LinkNet3d) -> None:

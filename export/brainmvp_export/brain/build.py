@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ import numpy as np
 import torch
 
 from brainmvp_export.brain.linknet import BrainLogit, loaded
+from brainmvp_export.export import NETWORK_FILE, PROGRAM_FILE
 from brainmvp_export.onnx import live_bytes, write_onnx
 from brainmvp_export.parity import Array, check_parity
+from brainmvp_export.program import write_program
 from brainmvp_models import __version__
 from brainmvp_models.bundle import MANIFEST, Bundle, describe_file
 from brainmvp_models.durable import replace_folder
@@ -72,12 +75,15 @@ EXTRACTION = Part(
 )
 
 
-def build(wheel: Path, heads: Sequence[Path], out: Path, command: str) -> tuple[Bundle, Bundle]:
+def build(
+    wheel: Path, heads: Sequence[Path], out: Path, command: str, program: bool = False
+) -> tuple[Bundle, Bundle]:
     """Write ``out/brain-box/1.0.2`` and ``out/brain-extraction/1.0.2``.
 
     Args:
         heads: T1 series of whole heads (NIfTI) to prove parity on.
         command: how it was called, for the record.
+        program: write the networks as PyTorch programs too.
 
     Raises:
         InvalidCheckpoint: the wheel does not hold the files that are known.
@@ -91,8 +97,8 @@ def build(wheel: Path, heads: Sequence[Path], out: Path, command: str) -> tuple[
     with zipfile.ZipFile(wheel) as archive:
         licence = archive.read(_LICENCE).decode("utf-8")
     return (
-        _write(BOX, box, whole, licence, out, command),
-        _write(EXTRACTION, extraction, boxed, licence, out, command),
+        _write(BOX, box, whole, licence, out, command, program),
+        _write(EXTRACTION, extraction, boxed, licence, out, command, program),
     )
 
 
@@ -132,7 +138,13 @@ def _probability(network: Any, windows: Array) -> Array:
 
 
 def _write(
-    part: Part, scripted: Any, windows: Array, licence: str, out: Path, command: str
+    part: Part,
+    scripted: Any,
+    windows: Array,
+    licence: str,
+    out: Path,
+    command: str,
+    program: bool,
 ) -> Bundle:
     trained = loaded(scripted.state_dict())
     network = BrainLogit(trained).eval()
@@ -152,22 +164,35 @@ def _write(
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as scratch:
         folder = Path(scratch) / RELEASE
         folder.mkdir()
-        path = folder / "model.onnx"
-        write_onnx(network, 1, task.window, path)
-        parity = check_parity(logits.numpy(), path, windows, task, "fp32")
+        forms = write_forms(network, task.window, folder, program)
+        proofs = (check_parity(logits.numpy(), form, windows, task, "fp32") for form in forms)
+        parity = tuple(chain.from_iterable(proofs))
         (folder / "LICENSE").write_text(licence, encoding="utf-8")
         written = Network(
-            file=path.name,
+            file=NETWORK_FILE,
+            program=PROGRAM_FILE if program else None,
             size="linknet3d",
             parameters=sum(p.numel() for p in network.parameters()),
             precision="fp32",
-            live_bytes=live_bytes(path),
+            live_bytes=live_bytes(forms[0]),
         )
         manifest = _manifest(part, task, written, parity, folder, command)
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         Bundle.open(folder)
         replace_folder(folder, target, Path(scratch).with_suffix(".replaced"))
     return Bundle.open(target)
+
+
+def write_forms(
+    network: BrainLogit, window: Window, folder: Path, program: bool = False
+) -> tuple[Path, ...]:
+    """Write a network as ONNX and, if it is asked for, as a PyTorch program; the files."""
+    onnx, pt2 = folder / NETWORK_FILE, folder / PROGRAM_FILE
+    write_onnx(network, 1, window, onnx)
+    if not program:
+        return (onnx,)
+    write_program(network, 1, window, pt2)
+    return onnx, pt2
 
 
 def _task(part: Part) -> Task:
