@@ -52,6 +52,7 @@ class Line:
         self.queue = WindowQueue()
         self.scheduler = Scheduler(self.queue, lambda: self.now)
         self.runs: list[StudyRun] = []
+        self.here: list[StudyRun] = []
         self.coming: Batch | None = None
         self.done: Counter[tuple[int, str]] = Counter()
         self.excused: set[StudyRun] = set()
@@ -59,6 +60,7 @@ class Line:
     def comes(self, windows: int | None, interactive: bool) -> None:
         if windows is not None:
             self.runs.append(queued(windows, self.network, interactive=interactive))
+            self.here.append(self.runs[-1])
             self.queue.add(self.runs[-1], self.now)
 
     def batch(self, round: Round = Round()) -> bool:
@@ -81,9 +83,16 @@ class Line:
             run.cancel.request(StudyCancelled("gone", remedy="Send it again"))
             self.excused.add(run)
         self._finish(batch, round.fault)
+        self._leave()
         if coming is not None and self.scheduler.may_go(coming):
             self.coming = coming
         return True
+
+    def _leave(self) -> None:
+        """Whoever is over or cancelled takes its study out of the queue."""
+        for run in [run for run in self.here if run.gone]:
+            self.here.remove(run)
+            self.queue.remove(run)
 
     def _cut(self) -> Batch | None:
         entry = self.queue.take()
