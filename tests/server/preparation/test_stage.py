@@ -30,12 +30,12 @@ from brainmvp_server.imaging.nifti import Limits, encode_nifti, spatial_header
 from brainmvp_server.imaging.study import Study, read_volumes
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
-from brainmvp_server.inference.checked_study import check_study
+from brainmvp_server.inference.checked_study import CheckedStudy, check_study
 from brainmvp_server.inference.network_cache import NetworkCache
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.preprocess import ModelSpace
-from brainmvp_server.inference.result_space import PreparationReport
+from brainmvp_server.inference.result_space import PreparationReport, WorkedOn
 from brainmvp_server.inference.study_run import StudyRun
 from brainmvp_server.inference.worker import Worker
 from brainmvp_server.preparation.atlas import atlas_of
@@ -83,6 +83,37 @@ def untimed(_: str) -> Iterator[None]:
     yield
 
 
+@pytest.fixture(scope="module")
+def raw(glioma: Predictor, real_data: Callable[[str], Path]) -> PreparedStudy:
+    """All four series of a real patient, prepared as the model wants them."""
+    volumes = read_volumes(sources(real_data("clinical") / "fg6692" / "raw"))
+    networks = BrainNetworks(glioma.worker)
+    rules = glioma.bundle.task.preprocessing
+    return prepare_study(volumes, rules, Means(lambda: networks), CancelToken(), untimed)
+
+
+class AsMade:
+    """Gives what was prepared before, which takes seconds, for whatever study comes."""
+
+    def __init__(self, made: WorkedOn, preparation: StudyPreparation) -> None:
+        self.made = made
+        self.to_templates = preparation.to_templates
+
+    def __call__(self, *_: object) -> WorkedOn:
+        return self.made
+
+
+@pytest.fixture(scope="module")
+def two(
+    glioma: Predictor, preparation: StudyPreparation, real_data: Callable[[str], Path]
+) -> tuple[CheckedStudy, WorkedOn]:
+    """Two of the series, asked for in model space, and what the stage makes of them."""
+    study = sources(real_data("clinical") / "fg6692" / "raw", ("t1", "t2"))
+    options = PredictOptions(space="model", fill="zeros")
+    checked = check_study(study, glioma.bundle.task, options)
+    return checked, preparation(checked, glioma.bundle.task, CancelToken(), untimed)
+
+
 def test_a_prepared_study_gives_the_same_bits_as_without_the_stage(
     glioma: Predictor, preparation: StudyPreparation
 ) -> None:
@@ -110,27 +141,31 @@ def test_a_glance_never_calls_a_raw_study_ready(real_data: Callable[[str], Path]
 
 
 def test_a_raw_study_comes_back_on_the_grid_that_was_asked_for(
-    glioma: Predictor, preparation: StudyPreparation, real_data: Callable[[str], Path]
+    glioma: Predictor,
+    preparation: StudyPreparation,
+    raw: PreparedStudy,
+    real_data: Callable[[str], Path],
 ) -> None:
     study = sources(real_data("clinical") / "fg6692" / "raw")
+    checked = check_study(study, glioma.bundle.task)
     found = {}
-    for space in (None, "flair"):
-        options = PredictOptions(space=space)
-        result = glioma.predict_checked(
-            check_study(study, glioma.bundle.task, options), prepare=preparation
-        )
-        native = nib.load(study[Modality(space or "t1c")])
+    for target in raw.series:
+        if target is not raw.reference and target.modality is not Modality.FLAIR:
+            continue
+        made = AsMade(raw.worked_on(target), preparation)
+        result = glioma.predict_checked(checked, prepare=made)
+        native = nib.load(study[target.modality])
         assert result.mask.shape == native.shape
         np.testing.assert_allclose(result.study.native.grid.affine, native.affine, atol=1e-5)
-        found[space] = result
-    report = found[None].preparation
+        found[target.modality] = result
+    report = found[Modality.T1C].preparation
     assert report is not None and report.reference is Modality.T1C
     assert {one.modality for one in report.moved} == {Modality.T1, Modality.T2, Modality.FLAIR}
     assert report.brain_ml is not None and 1300 < report.brain_ml < 1800
-    assert any("slices of 5.5 mm" in text for text in found[None].warnings)
+    assert any("slices of 5.5 mm" in text for text in found[Modality.T1C].warnings)
     one, other = (
         next(part for part in found[space].structures if part.name == "WT")
-        for space in (None, "flair")
+        for space in (Modality.T1C, Modality.FLAIR)
     )
     assert one.volume_ml == pytest.approx(other.volume_ml, rel=0.1), "the same lesion on two grids"
     first, second = one.parts[0], other.parts[0]
@@ -140,20 +175,14 @@ def test_a_raw_study_comes_back_on_the_grid_that_was_asked_for(
 
 
 def test_a_raw_studys_brain_is_where_a_peer_found_it(
-    glioma: Predictor, preparation: StudyPreparation, real_data: Callable[[str], Path]
+    two: tuple[CheckedStudy, WorkedOn], real_data: Callable[[str], Path]
 ) -> None:
-    folder = real_data("clinical") / "fg6692"
-    volumes = read_volumes(sources(folder / "raw", ("t1", "t2")))
-    networks = BrainNetworks(glioma.worker)
-    rules = glioma.bundle.task.preprocessing
-    prepared = prepare_study(volumes, rules, Means(lambda: networks), CancelToken(), untimed)
-    peer = nib.load(folder / "reference" / "brain_t1.nii.gz")
+    study = two[1].study
+    peer = nib.load(real_data("clinical") / "fg6692" / "reference" / "brain_t1.nii.gz")
     theirs, _ = interpolated(
-        np.asarray(peer.dataobj, np.float32),
-        Grid(peer.shape, peer.affine),
-        prepared.study.native.grid,
+        np.asarray(peer.dataobj, np.float32), Grid(peer.shape, peer.affine), study.native.grid
     )
-    for volume in prepared.study.volumes:
+    for volume in study.volumes:
         assert dice(volume.stored > 0, theirs >= 0.5) > 0.95, volume.modality
 
 
@@ -180,11 +209,10 @@ def test_a_head_upside_down_is_refused_also_where_a_task_has_no_atlas(
 
 
 def test_a_result_in_model_space_says_where_it_lies(
-    glioma: Predictor, preparation: StudyPreparation, real_data: Callable[[str], Path]
+    glioma: Predictor, preparation: StudyPreparation, two: tuple[CheckedStudy, WorkedOn]
 ) -> None:
-    study = sources(real_data("clinical") / "fg6692" / "raw", ("t1", "t2"))
-    checked = check_study(study, glioma.bundle.task, PredictOptions(space="model", fill="zeros"))
-    result = glioma.predict_checked(checked, prepare=preparation)
+    checked, made = two
+    result = glioma.predict_checked(checked, prepare=AsMade(made, preparation))
     image = nib.Nifti1Image.from_bytes(encode_nifti(result.mask, result.study.native.header))
     np.testing.assert_allclose(image.affine, result.study.native.grid.affine, atol=1e-5)
     assert image.header.get_zooms() == (2.0, 2.0, 2.0)
