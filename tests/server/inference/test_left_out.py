@@ -26,17 +26,17 @@ SPACE = ModelSpace(Grid(SHAPE, np.eye(4)), SHAPE, SHAPE, (1.0, 1.0, 1.0), Box((0
 @pytest.fixture(scope="module")
 def scan(colin27: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small part of a real T1."""
-    image = nib.load(colin27).slicer[60:120, 80:140, 60:110]
+    image = nib.load(colin27).slicer[80:112, 90:138, 60:120]
     path = tmp_path_factory.mktemp("scan") / "t1.nii.gz"
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine), path)
     return path
 
 
 @pytest.fixture(scope="module")
-def needy(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
-    """The tiny bundle, whose enhancing tumour needs a T1c."""
+def needy(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
+    """The small bundle, whose enhancing tumour needs a T1c."""
     folder = tmp_path_factory.mktemp("needy")
-    with Predictor.load(needing(tiny_bundle, folder, {"ET": Modality.T1C})) as predictor:
+    with Predictor.load(needing(small_bundle, folder, {"ET": Modality.T1C})) as predictor:
         yield predictor
 
 
@@ -66,10 +66,10 @@ def test_the_result_says_why_whether_it_was_asked_for_or_not(needy: Predictor, s
 
 
 def test_where_nothing_can_be_decided_the_mask_is_empty(
-    tiny_bundle: Bundle, tmp_path: Path, scan: Path
+    small_bundle: Bundle, tmp_path: Path, scan: Path
 ) -> None:
     names = dict.fromkeys(("TC", "WT", "ET"), Modality.FLAIR)
-    with Predictor.load(needing(tiny_bundle, tmp_path, names)) as predictor:
+    with Predictor.load(needing(small_bundle, tmp_path, names)) as predictor:
         result = predictor.predict({"t1": scan}, fill="zeros", probabilities=True)
     assert len(result.not_determinable) == 3
     assert result.structures == () and not result.mask.any()

@@ -26,14 +26,14 @@ from brainmvp_server.results.summary import Summary
 
 
 @pytest.fixture(scope="module")
-def predictor(tiny_bundle: Bundle) -> Iterator[Predictor]:
-    with Predictor.load(tiny_bundle.root) as loaded:
+def predictor(small_bundle: Bundle) -> Iterator[Predictor]:
+    with Predictor.load(small_bundle.root) as loaded:
         yield loaded
 
 
 @pytest.fixture(scope="module")
 def scan(colin27: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    image = nib.load(colin27).slicer[50:120, 70:140, 60:120]
+    image = nib.load(colin27).slicer[80:112, 90:138, 60:120]
     path = tmp_path_factory.mktemp("scan") / "t1.nii.gz"
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine), path)
     return path
@@ -52,7 +52,7 @@ def test_a_result_says_what_was_real_what_filled_and_how_long_it_took(
         "read", "preprocess", "fill", "infer", "blend", "restore", "measure",
     ]  # fmt: skip
     assert result.windows == 1
-    assert result.mask.shape == (70, 70, 60)
+    assert result.mask.shape == (32, 48, 60)
     assert any("t1c, flair" in warning for warning in result.warnings)
 
 
@@ -72,18 +72,18 @@ def _with_card(bundle: Bundle, *card: SubsetQuality) -> Bundle:
 
 
 def test_a_result_reports_the_cards_measurement_of_its_own_subset_and_fill_alone(
-    predictor: Predictor, tiny_bundle: Bundle, scan: Path
+    predictor: Predictor, small_bundle: Bundle, scan: Path
 ) -> None:
     def measured(*real: Modality, fill: FillPolicy, value: float) -> SubsetQuality:
         return SubsetQuality(real=real, fill=fill, output="WT", metric="dice", value=value,
                              low=value - 0.1, high=value + 0.1, studies=5)  # fmt: skip
 
     card = (
-        measured(*tiny_bundle.task.modalities, fill="none", value=0.9),
+        measured(*small_bundle.task.modalities, fill="none", value=0.9),
         measured(Modality.T2, Modality.T1, fill="zeros", value=0.7),
         measured(Modality.T1, Modality.T2, fill="center", value=0.8),
     )
-    carded = Predictor(_with_card(tiny_bundle, *card), predictor.worker)
+    carded = Predictor(_with_card(small_bundle, *card), predictor.worker)
     result = carded.predict({"t1": scan, "t2": scan}, fill="zeros")
     assert result.expected == card[1:2]
     (quality,) = Summary.of(result).expected_quality
@@ -125,10 +125,10 @@ def test_aliases_and_unknown_names_are_told_apart(predictor: Predictor, scan: Pa
 
 
 def test_a_predictor_closes_the_worker_that_it_made_and_no_other(
-    tiny_bundle: Bundle, scan: Path
+    small_bundle: Bundle, scan: Path
 ) -> None:
-    with Predictor.load(tiny_bundle) as own:
-        with Predictor(tiny_bundle, own.worker) as guest:
+    with Predictor.load(small_bundle) as own:
+        with Predictor(small_bundle, own.worker) as guest:
             assert guest.predict({"t1": scan}, fill="zeros").windows == 1
         assert own.predict({"t1": scan}, fill="zeros").windows == 1
     with pytest.raises(ServiceClosing):

@@ -177,7 +177,7 @@ def test_a_study_gets_the_same_logits_alone_and_among_others(
 ) -> None:
     """Windows 1: bit for bit. More: runtimes order their sums by the batch's size."""
     worker = Worker(NetworkCache(engine=engine, windows=windows), Batching(wait_s=0.2))
-    studies = [study(seed, shape=(48, 64, 96)) for seed in range(2)]
+    studies = [study(seed, shape=(32, 64, 96)) for seed in range(2)]
     alone = [through(worker, small_bundle, image) for image in studies]
     with ThreadPoolExecutor(2) as pool:
         together = list(pool.map(lambda image: through(worker, small_bundle, image), studies))
