@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -33,7 +34,10 @@ def volumes_of(files: Iterable[Path]) -> list[Volume]:
 
 
 def drawn(volume: Volume, bundle: Bundle) -> Result:
-    """A result of a bundle of regions: a few voxels of every label, on some of the slices."""
+    """A result of a bundle of regions: a few voxels of every label, on some of the slices.
+
+    Of the parts it has the largest of each region: a report of all takes three times as long.
+    """
     outputs = bundle.task.outputs
     assert isinstance(outputs, RegionOutputs)
     mask = np.zeros(volume.grid.shape, np.uint8, order="F")
@@ -43,6 +47,7 @@ def drawn(volume: Volume, bundle: Bundle) -> Result:
         mask[columns // 3 : columns // 2, rows // 4 + 2 * number, k] = label.value
         mask[-1, -1 - number, -1] = label.value
     members = tuple(np.isin(mask, region.labels) for region in outputs.regions)
+    measured = measure(members, outputs, volume.grid)
     return Result(
         manifest=bundle.manifest,
         bundle_digest=bundle.digest,
@@ -50,7 +55,7 @@ def drawn(volume: Volume, bundle: Bundle) -> Result:
         study=Study((volume,)),
         filled=(),
         segmentation=Segmentation(mask, members, ()),
-        structures=measure(members, outputs, volume.grid),
+        structures=tuple(replace(one, parts=one.parts[:1]) for one in measured),
         scores=(),
         expected=(),
         warnings=(),

@@ -48,13 +48,20 @@ def written(result: Result, options: ObjectOptions = ObjectOptions()) -> dict[st
     return {one.name: one.content for one in made if isinstance(one, ObjectFile)}
 
 
+def segmentation_of(result: Result, options: ObjectOptions = ObjectOptions()) -> bytes:
+    """The segmentation, which is written first, without the other objects."""
+    first = next(iter(object_files(result, options)))
+    assert isinstance(first, ObjectFile) and first.name == "segmentation.dcm", first
+    return first.content
+
+
 @pytest.mark.parametrize(("encoding", "frames"), [("binary", "sparse"), ("labelmap", "all")])
 def test_the_segmentation_of_a_real_series_is_the_mask_at_its_place(
     results: list[Result], encoding: str, frames: str
 ) -> None:
     assert results
     for result in results:
-        content = written(result, ObjectOptions(encoding, frames))["segmentation.dcm"]  # type: ignore[arg-type]
+        content = segmentation_of(result, ObjectOptions(encoding, frames))  # type: ignore[arg-type]
         np.testing.assert_array_equal(mask_of(content, result.study.native.grid), result.mask)
 
 
@@ -76,7 +83,7 @@ def test_every_frame_of_the_segmentation_refers_to_the_frame_at_its_place(
     """A viewer lays a segment over the frame that is named, wherever that lies."""
     for result in results:
         source = result.study.native.source
-        made = pydicom.dcmread(io.BytesIO(written(result)["segmentation.dcm"]))
+        made = pydicom.dcmread(io.BytesIO(segmentation_of(result)))
         assert source is not None and made.StudyInstanceUID == source.study
         named = {(f.image.instance, f.number): k for k, f in enumerate(source.frames)}
         lps = np.diag((-1.0, -1.0, 1.0, 1.0)) @ result.study.native.grid.affine
