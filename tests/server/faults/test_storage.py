@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ..conftest import Start
+from ..conftest import Start, services
 
 
 @pytest.fixture
@@ -69,14 +70,25 @@ def test_a_full_disk_refuses_an_upload_with_507_and_the_next_one_is_served(
     assert service.predicted(large_study)
 
 
+@pytest.fixture(scope="module")
+def kept_jobs(
+    swift_models: Path, small_study: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What a service left that has done a job."""
+    folder = tmp_path_factory.mktemp("kept")
+    with services(folder) as start:
+        service = start(swift_models, jobs_storage=folder / "jobs")
+        service.until(service.post(small_study), "done")
+        service.stop()
+    return folder / "jobs"
+
+
 @pytest.mark.parametrize("damage", ["cut", "overwritten"])
 def test_a_damaged_sqlite_file_is_refused_in_plain_words_and_left_as_it_is(
-    serve: Start, swift_models: Path, tmp_path: Path, small_study: Path, damage: str
+    serve: Start, swift_models: Path, tmp_path: Path, kept_jobs: Path, damage: str
 ) -> None:
     storage = tmp_path / "jobs"
-    service = serve(swift_models, jobs_storage=storage)
-    service.until(service.post(small_study), "done")
-    service.stop()
+    shutil.copytree(kept_jobs, storage)
     file = storage / "jobs.sqlite"
     content = bytearray(file.read_bytes())
     if damage == "cut":

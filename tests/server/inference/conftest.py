@@ -44,7 +44,7 @@ class Published:
 def real_crop(colin27: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A part of Colin27 with background on some sides, 1 mm, little-endian uint8."""
     image = nib.load(colin27)
-    part = image.slicer[8:128, 60:204, 50:160]
+    part = image.slicer[8:128, 100:204, 60:154]
     path = tmp_path_factory.mktemp("real") / "t1.nii.gz"
     nib.save(nib.Nifti1Image(np.asarray(part.dataobj), part.affine), path)
     return path
