@@ -5,7 +5,9 @@
 False alarms on held-out studies, and how many of the wrong kinds are caught: series exchanged,
 another kind of series in the place of one, the same image twice, with 4, 3, 2 and 1 series; and of
 heads that are drawn from label maps, with their skull on, as a CT has them, or of a child's size.
-Then what is said of real patients, as others prepared them and raw. Nothing may be chosen by these.
+T1 and T1c that both show contrast agent, or neither, are drawn as held-out studies are, from the
+same heads. Then what is said of real patients, as others prepared them and raw. Nothing may be
+chosen by these.
 ``--page docs/out-of-distribution.md`` keeps the tables in the docs.
 """
 
@@ -28,13 +30,18 @@ import brainmvp
 from brainmvp_evaluation.describe_training import figures_of
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.modality import Modality
+from brainmvp_models.task import Task
 from brainmvp_models.training_distribution import TrainingDistribution
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.study import Study, read_study
-from brainmvp_server.imaging.volume import Volume
-from brainmvp_server.inference.figures import StudyFigures
+from brainmvp_server.imaging.volume import SpatialHeader, Volume
+from brainmvp_server.inference.agent_figures import AgentFigures
+from brainmvp_server.inference.figures import StudyFigures, study_figures
 from brainmvp_server.inference.out_of_distribution import outside_training
+from brainmvp_server.inference.preprocess import prepare
 from brainmvp_training.datalist import read_datalist
+from brainmvp_training.synthetic.wide.heads import head_files
+from brainmvp_training.synthetic.wide.wide_study import WideRecipe, draw_wide_study
 
 SERIES = (Modality.T1, Modality.T1C, Modality.T2, Modality.FLAIR)
 AGENT = {Modality.T1, Modality.T1C}
@@ -42,6 +49,8 @@ SIZES = (4, 3, 2, 1)
 CHILDREN = {"newborn": 0.36, "one year": 0.72, "two years": 0.83}
 """Volume of a brain over an adult's (Knickmeyer et al., J Neurosci 28:12176-12182, 2008)."""
 SLICES_MM = (1, 3, 5)
+DRAWN = tuple(m for m in SERIES if m is not Modality.T1C)
+"""Series of drawn heads: their T1c would show agent in vessels alone, of which a brain has 1 mL."""
 SAID = "unlike the model's training: "
 _CT = {"white": 28, "grey": 37, "fluid": 8, "lesion": 20, "vessel": 50, "mucosa": 30, "eye": 10}
 _CT |= {"soft": 40, "skin": 20, "bone": 1000, "marrow": 400, "cord": 35, "": -1000}
@@ -96,16 +105,53 @@ WRONG = (
     Wrong("T1 after contrast agent, no T1c", instead(Modality.T1, Modality.T1C)),
     Wrong("T1c without contrast agent, no T1", instead(Modality.T1C, Modality.T1)),
 )
+ALIKE = {
+    "T1 after contrast agent, as T1c": {Modality.T1: Modality.T1C},
+    "T1c without contrast agent, as T1": {Modality.T1C: Modality.T1},
+}
+ALIKE_STUDIES, ALIKE_SEED = 60, 17
 
 
-def given_as(study: StudyFigures, subset: Sequence[Modality], change: Given) -> StudyFigures:
+@dataclass(frozen=True)
+class Measured:
+    """A held-out study, its figures, and those of any two series given as T1 and T1c."""
+
+    study: Study
+    figures: StudyFigures
+    agent: Mapping[tuple[Modality, Modality], AgentFigures]
+
+    @classmethod
+    def of(cls, study: Study, task: Task) -> Measured:
+        """Two series given the other way round have the same, with the other sign between."""
+        rules, agent = task.preprocessing, {}
+        images = prepare(study, rules).images
+        for t1, t1c in combinations(SERIES, 2):
+            two = {Modality.T1: images[t1], Modality.T1C: images[t1c]}
+            found = study_figures(two, rules.spacing_mm).agent
+            assert found.between is not None
+            agent[t1, t1c] = found
+            turned = {
+                a: found.alone[b]
+                for a, b in ((Modality.T1, Modality.T1C), (Modality.T1C, Modality.T1))
+            }
+            agent[t1c, t1] = AgentFigures(turned, -found.between)
+        return cls(study, study_figures(images, rules.spacing_mm), agent)
+
+
+def given_as(one: Measured, subset: Sequence[Modality], change: Given) -> StudyFigures:
     """The figures of some of a study's series, given as others."""
-    series = {name: study.series[change.get(name, name)] for name in subset}
-    return replace(study, series=series)
+    series = {name: one.figures.series[change.get(name, name)] for name in subset}
+    t1, t1c = (change.get(name, name) for name in (Modality.T1, Modality.T1C))
+    if t1 == t1c:  # one of them did not come, and the other shows what it would
+        t1, t1c = (t1, Modality.T2) if Modality.T1 in subset else (Modality.T2, t1c)
+    found = one.agent[t1, t1c]
+    alone = {name: figures for name, figures in found.alone.items() if name in subset}
+    between = found.between if len(alone) == len(AGENT) else None
+    return replace(one.figures, series=series, agent=AgentFigures(alone, between))
 
 
 def share_outside(
-    studies: Sequence[StudyFigures], wrong: Wrong, size: int, training: TrainingDistribution
+    studies: Sequence[Measured], wrong: Wrong, size: int, training: TrainingDistribution
 ) -> str:
     """How many of the studies are warned of, over all subsets of a size and ways to be wrong."""
     said = [
@@ -137,7 +183,7 @@ def heads(folder: Path) -> Iterator[tuple[str, Study]]:
         head = LabelledHead.load(folder, number)
         for thick in SLICES_MM:
             seed = 100 * number + 10 * thick
-            drawn = [head.rendered(m, thick, seed + i) for i, m in enumerate(SERIES)]
+            drawn = [head.rendered(m, thick, seed + i) for i, m in enumerate(DRAWN)]
             yield "skull on", Study.of([one.volume for one in drawn])
             brains = [
                 replace(one.volume, stored=np.where(one.brain, one.volume.stored, 0))
@@ -186,17 +232,50 @@ def heads_table(folder: Path, bundle: Bundle) -> list[str]:
     ]
 
 
-def studies_table(studies: Sequence[Study], bundle: Bundle) -> list[str]:
+def alike_lines(folder: Path, bundle: Bundle) -> Iterator[str]:
+    """The lines of studies whose T1 and T1c differ by nothing that contrast agent does."""
+    training, heads = _training(bundle), head_files(folder, exam=True)
+    for title, shows in ALIKE.items():
+        recipe, drawn = WideRecipe(heads=heads, shows=shows), []
+        for number in range(ALIKE_STUDIES):
+            scans = draw_wide_study(recipe, (ALIKE_SEED, number)).scans
+            drawn.append(figures_of(Study.of([_volume(m, scans[m]) for m in SERIES]), bundle.task))
+        shares = [_share_of_alike(drawn, size, training) for size in SIZES[:-1]]
+        yield f"| {title} ({ALIKE_STUDIES}) | {' | '.join(shares)} | – |"
+
+
+def _share_of_alike(
+    studies: Sequence[StudyFigures], size: int, training: TrainingDistribution
+) -> str:
+    """How many are warned of, over the subsets of a size that have both."""
+    said = [
+        bool(
+            outside_training(replace(study, series={m: study.series[m] for m in subset}), training)
+        )
+        for subset in combinations(SERIES, size)
+        for study in studies
+        if set(subset) >= AGENT
+    ]
+    return f"{np.mean(said):.1%}"
+
+
+def _volume(modality: Modality, values: NDArray[np.float32]) -> Volume:
+    grid = Grid((values.shape[0], values.shape[1], values.shape[2]), np.diag([2.0, 2.0, 2.0, 1.0]))
+    return Volume(modality, values, 1, 0, grid, SpatialHeader({}), "sha256:" + 64 * "0")
+
+
+def studies_table(studies: Sequence[Study], heads: Path, bundle: Bundle) -> list[str]:
     """The lines of studies whose series are exchanged or replaced."""
     training = _training(bundle)
-    figures = [figures_of(study, bundle.task) for study in studies]
+    measured = [Measured.of(study, bundle.task) for study in studies]
     lines = [
         f"| series of {len(studies)} studies | 4 | 3 | 2 | 1 |",
         "| --- | --- | --- | --- | --- |",
     ]
     for wrong in WRONG:
-        shares = [share_outside(figures, wrong, size, training) for size in SIZES]
+        shares = [share_outside(measured, wrong, size, training) for size in SIZES]
         lines.append(f"| {wrong.title} | {' | '.join(shares)} |")
+    lines += alike_lines(heads, bundle)
     return [*lines, f"| one image twice, stored otherwise | | | {same_twice(studies, bundle)} | |"]
 
 
@@ -247,7 +326,7 @@ def main() -> None:
         path, section = one.rsplit(":", 1)
         for case in read_datalist(Path(path), section, channels=SERIES):
             studies.append(read_study({m: case.images[m] for m in SERIES}))
-    lines = ["", *studies_table(studies, bundle), ""]
+    lines = ["", *studies_table(studies, options.shared / "anatomy", bundle), ""]
     print("\n".join(lines), flush=True)
     drawn = [*heads_table(options.shared / "anatomy", bundle), ""]
     print("\n".join(drawn), flush=True)

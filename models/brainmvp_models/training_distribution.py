@@ -20,6 +20,8 @@ BLOCKS = (12, 14, 12)
 """Blocks of a pattern along R, A, S; each has two numbers."""
 PATTERN = 2 * BLOCKS[0] * BLOCKS[1] * BLOCKS[2]
 """Length of a pattern."""
+AGENT_ALONE, AGENT_BETWEEN = 3 * 15 * 16, 3 * 13 * 8
+"""Lengths of what tells of contrast agent: in one series, and between T1 and T1c."""
 
 
 class FigureRange(Frozen):
@@ -30,21 +32,24 @@ class FigureRange(Frozen):
     high: float
 
 
-class KindContrast(Frozen):
+class LinearScore(Frozen):
+    """A linear function of figures."""
+
+    weights: Base64Bytes = Field(description="One signed byte a figure.")
+    scale: float = Field(gt=0, description="What a weight of 1 is.")
+    offset: float
+
+
+class KindContrast(LinearScore):
     """A linear function of a series' pattern that tells two kinds of series apart."""
 
     one: Modality = Field(description="Series of this kind have -1 on average.")
     other: Modality = Field(description="Series of this kind have 1 on average.")
-    weights: Base64Bytes = Field(description="One signed byte a number of the pattern.")
-    scale: float = Field(gt=0, description="What a weight of 1 is.")
-    offset: float
 
     @field_validator("weights")
     @classmethod
     def _as_many_as_a_pattern_has(cls, weights: bytes) -> bytes:
-        if len(weights) != PATTERN:
-            raise ValueError(f"needs {PATTERN} weights, and has {len(weights)}")
-        return weights
+        return _so_many(weights, PATTERN)
 
 
 class KindLimit(Frozen):
@@ -57,6 +62,32 @@ class KindLimit(Frozen):
     exchanged: float = Field(
         description="By how much it may be further than the series given as that other kind."
     )
+
+
+class AgentContrast(Frozen):
+    """What tells whether a T1 and a T1c show contrast agent, and what is beyond what is right.
+
+    Where both came, ``alone`` and ``between`` are taken together: ``both`` limits the T1's score
+    less twice the one between, ``neither`` that of the T1c, negative, less the same.
+    """
+
+    alone: LinearScore = Field(description="Of one series: -1 for a T1, 1 for a T1c, on average.")
+    between: LinearScore = Field(description="1 for T1 and T1c, -1 if exchanged, on average.")
+    t1c_at_least: float = Field(description="Where no T1 came, by the score alone.")
+    both: float = Field(description="What is more: both show the agent.")
+    neither: float = Field(description="What is more: neither does.")
+
+    @field_validator("alone")
+    @classmethod
+    def _as_many_as_a_series_has(cls, alone: LinearScore) -> LinearScore:
+        _so_many(alone.weights, AGENT_ALONE)
+        return alone
+
+    @field_validator("between")
+    @classmethod
+    def _as_many_as_two_have(cls, between: LinearScore) -> LinearScore:
+        _so_many(between.weights, AGENT_BETWEEN)
+        return between
 
 
 class LesionLoad(Frozen):
@@ -81,4 +112,13 @@ class TrainingDistribution(Frozen):
     ranges: tuple[FigureRange, ...]
     contrasts: tuple[KindContrast, ...]
     limits: tuple[KindLimit, ...]
+    agent: AgentContrast | None = Field(
+        default=None, description="None of models that do not take T1 and T1c, and of earlier ones."
+    )
     lesion_load: tuple[LesionLoad, ...] = ()
+
+
+def _so_many(weights: bytes, wanted: int) -> bytes:
+    if len(weights) != wanted:
+        raise ValueError(f"needs {wanted} weights, and has {len(weights)}")
+    return weights

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainmvp_evaluation.agent_contrast import agent_contrast_of
 from brainmvp_evaluation.evaluate import list_digest, output_names
 from brainmvp_evaluation.training_distribution import (
     contrasts_of,
@@ -95,6 +96,7 @@ def described(
         ranges=ranges_of(known),
         contrasts=contrasts,
         limits=limits_of(held_out, contrasts),
+        agent=agent_contrast_of(known, held_out),
         lesion_load=loads,
     )
     alarms = float(np.mean([bool(outside_training(study, found)) for study in held_out]))

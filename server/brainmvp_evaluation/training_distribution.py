@@ -77,9 +77,9 @@ def limits_of(
     own = np.array([[found[given, given, like] for given, like in pairs] for found in scores])
     wrong = np.array([[found[like, given, like] for given, like in pairs] for found in scores])
     columns = [[i for i, (m, _) in enumerate(pairs) if m == one] for one in {m for m, _ in pairs}]
-    alone = _limits(own, wrong, _ALONE, columns)
-    among = _limits(own, wrong, _AMONG, [list(range(len(pairs)))])
-    exchanged = _limits(own - wrong, wrong - own, _EXCHANGED, [list(range(len(pairs)))])
+    alone = limits_between(own, wrong, _ALONE, columns)
+    among = limits_between(own, wrong, _AMONG, [list(range(len(pairs)))])
+    exchanged = limits_between(own - wrong, wrong - own, _EXCHANGED, [list(range(len(pairs)))])
     return tuple(
         KindLimit(given=given, looks_like=like, alone=a, among=b, exchanged=c)
         for (given, like), a, b, c in zip(pairs, alone, among, exchanged, strict=True)
@@ -103,16 +103,16 @@ def lesion_load_of(
     )
 
 
-def _limits(
-    right: Values, wrong: Values, share: float, judged: Sequence[Sequence[int]]
+def limits_between(
+    right: Values, wrong: Values | None, share: float, judged: Sequence[Sequence[int]]
 ) -> list[float]:
     """Limits of the columns of ``right`` (N, P), of which no more than a share is beyond.
 
     Args:
-        wrong: (N, P) what others have, who should be beyond.
+        wrong: (N, P) what others have, who should be beyond, where that is known.
         judged: columns of which a study is beyond any, or is not.
     """
-    far = np.quantile(wrong, _MISSED, axis=0)
+    far = np.full(right.shape[1], -np.inf) if wrong is None else np.quantile(wrong, _MISSED, axis=0)
     limits = far
     for deviations in _DEVIATIONS:
         limits = np.maximum(right.mean(axis=0) + deviations * right.std(axis=0), far)
@@ -120,6 +120,12 @@ def _limits(
         if max(float(beyond[:, part].any(axis=1).mean()) for part in judged) <= share:
             break
     return [_rounded(one) for one in limits]
+
+
+def in_bytes(weights: Values) -> NDArray[np.int8]:
+    """Weights as signed bytes, the largest 127."""
+    whole: NDArray[np.int8] = np.rint(weights * (127 / np.abs(weights).max())).astype(np.int8)
+    return whole
 
 
 def _patterns(studies: Sequence[StudyFigures], modality: Modality) -> Values:
@@ -134,7 +140,7 @@ def _contrast(one: Modality, other: Modality, first: Values, second: Values) -> 
     y = np.repeat([-1.0, 1.0], [len(first), len(second)])
     x -= x.mean(axis=0)
     weights = x.T @ np.linalg.solve(x @ x.T + _RIDGE * np.eye(len(x)), y - y.mean())
-    whole = np.rint(weights * (127 / np.abs(weights).max())).astype(np.int8)
+    whole = in_bytes(weights)
     low, high = (float(part.mean(axis=0) @ whole) for part in (first, second))
     scale = 2 / (high - low)  # so that the two means are -1 and 1
     return KindContrast(

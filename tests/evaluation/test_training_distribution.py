@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from brainmvp_evaluation.agent_contrast import agent_contrast_of
 from brainmvp_evaluation.describe_training import FILE
 from brainmvp_evaluation.describe_training import main as describe_training
 from brainmvp_evaluation.evaluate import content_digest
@@ -49,6 +50,7 @@ def training() -> TrainingDistribution:
         ranges=ranges_of(seen),
         contrasts=contrasts,
         limits=limits_of(held_out, contrasts),
+        agent=agent_contrast_of(seen, held_out),
         lesion_load=(LesionLoad(output="WT", most_ml=80),),
     )
 
@@ -83,7 +85,7 @@ def test_two_series_that_were_exchanged_are_named(
         assert {one.value, other.value} <= set(found.sentence.replace(";", "").split())
 
 
-@pytest.mark.parametrize(("name", "content"), [(FLAIR, T2), (T2, T1), (T1, T1C)])
+@pytest.mark.parametrize(("name", "content"), [(FLAIR, T2), (T2, T1), (T1, T1C), (T1C, T1)])
 def test_a_series_of_another_kind_is_named_even_alone(
     training: TrainingDistribution, name: Modality, content: Modality
 ) -> None:
@@ -91,7 +93,43 @@ def test_a_series_of_another_kind_is_named_even_alone(
     assert found.sentence.startswith(
         f"unlike the model's training: the series given as {name} looks like {content}; check"
     )
-    assert ("contrast agent" in found.remedy) is (content is T1C)
+    assert ("contrast agent" in found.remedy) is ({name, content} == {T1, T1C})
+
+
+@pytest.mark.parametrize(("shown", "before"), [(T1C, T1), (T1, T1C)])
+def test_t1_and_t1c_that_show_the_agent_alike_are_named(
+    training: TrainingDistribution, shown: Modality, before: Modality
+) -> None:
+    for seed in UNSEEN:
+        images = drawn_study(seed)
+        images[T1], images[T1C] = (taken_again(images[shown], seed + i) for i in (0, 1))
+        (found,) = outside_training(study_figures(images, VOXEL), training)
+        assert found.kind == "contrast-agent"
+        assert found.remedy.endswith(f"before the {before}")
+
+
+def taken_again(image: np.ndarray, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 0.05, image.shape)
+    return np.where(image > 0, np.maximum(image + noise, 0.05), 0).astype(np.float32)
+
+
+def test_figures_of_before_say_nothing_of_contrast_agent(training: TrainingDistribution) -> None:
+    text = training.model_dump_json(exclude={"agent"})
+    before = TrainingDistribution.model_validate_json(text)
+    assert before.agent is None
+    images = drawn_study(100)
+    images[T1] = taken_again(images[T1C], 0)
+    assert "contrast-agent" not in said(study_figures(images, VOXEL), before)
+    assert said(given(100, {T1: T1C, T1C: T1}), before) == ["exchanged"]
+
+
+def test_few_studies_with_t1_and_t1c_teach_nothing_of_contrast_agent() -> None:
+    images = drawn_study(0)
+    both = [study_figures(images, VOXEL)] * 20
+    one = [study_figures({T1: images[T1], T2: images[T2]}, VOXEL)] * 20
+    assert agent_contrast_of(both, both) is not None
+    assert agent_contrast_of([*one, *both[1:]], both) is None
+    assert agent_contrast_of(both, [*one, *both[1:]]) is None
 
 
 def test_one_image_under_two_names_is_told_from_two_like_ones(
@@ -188,7 +226,11 @@ def test_a_bundle_whose_figures_are_damaged_is_refused_by_name(
     assert found is not None
     contrast = found.contrasts[0].model_copy(update={"weights": b"few"})
     short = found.model_copy(update={"contrasts": (contrast,)}).model_dump_json()
-    for text, problem in (("{}", "studies"), (short, "weights")):
+    assert found.agent is not None
+    alone = found.agent.between  # which has fewer weights
+    agent = found.agent.model_copy(update={"alone": alone})
+    other = found.model_copy(update={"agent": agent}).model_dump_json()
+    for text, problem in (("{}", "studies"), (short, "weights"), (other, "weights")):
         with pytest.raises(InvalidBundle, match=f"{FILE} does not.*{problem}.*describe_training"):
             amended(copied, copied.manifest, lambda card: card, {FILE: text})
     assert Bundle.open(copied.root).digest == copied.digest

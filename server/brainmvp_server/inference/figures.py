@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from brainmvp_models.modality import Modality
 from brainmvp_models.training_distribution import BLOCKS
+from brainmvp_server.inference.agent_figures import AgentFigures, agent_figures
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -66,12 +67,14 @@ class StudyFigures:
         extent_mm: of the same, along R, A, S.
         series: by modality.
         same: series that hold the same image.
+        agent: what tells of contrast agent.
     """
 
     foreground_ml: float
     extent_mm: tuple[float, float, float]
     series: Mapping[Modality, SeriesFigures]
     same: tuple[tuple[Modality, Modality], ...]
+    agent: AgentFigures
 
 
 def study_figures(
@@ -98,6 +101,7 @@ def study_figures(
             for a, b in combinations(images, 2)
             if _correlation(images[a][_FEW][few], images[b][_FEW][few]) > _SAME
         ),
+        agent=agent_figures(images, masks, voxel_mm),
     )
 
 

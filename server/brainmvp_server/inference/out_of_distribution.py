@@ -6,19 +6,27 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from brainmvp_models.modality import Modality
 from brainmvp_models.training_distribution import (
+    AgentContrast,
     FigureRange,
     KindContrast,
     TrainingDistribution,
 )
+from brainmvp_server.inference.agent_figures import AgentFigures
+from brainmvp_server.inference.agent_scores import AgentScores, agent_scores, scored
 from brainmvp_server.inference.figures import AXES, SHARPNESS, Array, StudyFigures
 from brainmvp_server.inference.measure import Structure
 
 OutsideKind = Literal[
-    "same-image", "exchanged", "wrong-kind", "volume", "extent", "intensity", "lesion-load"
+    "same-image",
+    "exchanged",
+    "wrong-kind",
+    "contrast-agent",
+    "volume",
+    "extent",
+    "intensity",
+    "lesion-load",
 ]
 FOREGROUND = "foreground_ml"
 EXTENT = "extent_mm"
@@ -60,6 +68,8 @@ def outside_training(
     """What of a study's figures lies outside; about each series one thing, the plainest."""
     told: set[Modality] = set()
     found = [*_same(figures, told), *_other_kinds(figures, training, told)]
+    if training.agent is not None:
+        found += _agent(figures.agent, training.agent, told)
     return (*found, *_beyond_ranges(figures, training.ranges, told))
 
 
@@ -78,12 +88,6 @@ def outside_lesion_load(
         for one in structures
         if one.name in most and one.volume_ml > most[one.name]
     )
-
-
-def towards(contrast: KindContrast, pattern: Array) -> float:
-    """How far a pattern is from ``one``, at -1, towards ``other``, at 1."""
-    weights = np.frombuffer(contrast.weights, np.int8).astype(np.float32)
-    return contrast.offset + contrast.scale * float(weights @ pattern)
 
 
 def named_figures(figures: StudyFigures) -> dict[str, float]:
@@ -113,20 +117,50 @@ def _other_kinds(
             continue
         if look.exchanged:
             told |= {look.given, look.like}
-            seen = f"{look.given} and {look.like} look as if they were exchanged"
-            yield OutsideTraining("exchanged", seen, "check which series is which")
+            yield _exchanged(look.given, look.like)
         else:
             told.add(look.given)
-            seen = f"the series given as {look.given} looks like {look.like}"
-            yield OutsideTraining("wrong-kind", seen, _remedy(look))
+            yield _wrong_kind(look.given, look.like)
 
 
-def _remedy(look: _Looks) -> str:
-    if (look.given, look.like) == (Modality.T1, Modality.T1C):
-        return "check its name, and whether contrast agent was given before it"
-    if (look.given, look.like) == (Modality.T1C, Modality.T1):
-        return "check its name, and whether contrast agent was given"
-    return "check its name"
+def _agent(
+    figures: AgentFigures, agent: AgentContrast, told: set[Modality]
+) -> Iterator[OutsideTraining]:
+    """What looks wrong about T1 and T1c, which differ by contrast agent alone."""
+    t1, t1c = Modality.T1, Modality.T1C
+    if scores := agent_scores(figures, agent.alone, agent.between):
+        if not told & {t1, t1c} and (scores.both > agent.both or scores.neither > agent.neither):
+            told |= {t1, t1c}
+            yield _agent_between(scores)
+        return
+    alone = figures.alone.get(t1c)
+    if alone is not None and t1c not in told and scored(agent.alone, alone) < agent.t1c_at_least:
+        told.add(t1c)
+        yield _wrong_kind(t1c, t1)
+
+
+def _agent_between(scores: AgentScores) -> OutsideTraining:
+    if scores.exchanged:
+        return _exchanged(Modality.T1, Modality.T1C)
+    if scores.both > scores.neither:
+        seen, when = "t1 and t1c both look as if contrast agent had been given", "t1"
+    else:
+        seen, when = "neither t1 nor t1c looks as if contrast agent had been given", "t1c"
+    remedy = f"check their names, and whether it was given before the {when}"
+    return OutsideTraining("contrast-agent", seen, remedy)
+
+
+def _exchanged(one: Modality, other: Modality) -> OutsideTraining:
+    seen = f"{one} and {other} look as if they were exchanged"
+    return OutsideTraining("exchanged", seen, "check which series is which")
+
+
+def _wrong_kind(given: Modality, like: Modality) -> OutsideTraining:
+    remedy = "check its name"
+    if {given, like} == {Modality.T1, Modality.T1C}:
+        remedy += ", and whether contrast agent was given"
+        remedy += " before it" * (given is Modality.T1)
+    return OutsideTraining("wrong-kind", f"the series given as {given} looks like {like}", remedy)
 
 
 def _looks(figures: StudyFigures, training: TrainingDistribution) -> list[_Looks]:
@@ -136,6 +170,8 @@ def _looks(figures: StudyFigures, training: TrainingDistribution) -> list[_Looks
     found = []
     for limit in training.limits:
         given, like = limit.given, limit.looks_like
+        if training.agent is not None and _by_agent(given, like, figures.agent):
+            continue
         here, there = scores.get((given, given, like)), scores.get((like, given, like))
         most = limit.alone if len(figures.series) == 1 else limit.among
         if here is not None and here > most:
@@ -143,6 +179,16 @@ def _looks(figures: StudyFigures, training: TrainingDistribution) -> list[_Looks
         if here is not None and there is not None and here - there > limit.exchanged:
             found.append(_Looks(given, like, True, here - there - limit.exchanged))
     return sorted(found, key=lambda one: (not one.exchanged, -one.beyond))
+
+
+def _by_agent(given: Modality, like: Modality, figures: AgentFigures) -> bool:
+    """Whether contrast agent's own figures tell these two apart: not of a T1 that came without T1c.
+
+    Of that the patterns of brightness catch fewer, and say less of real T1s in error.
+    """
+    if {given, like} != {Modality.T1, Modality.T1C}:
+        return False
+    return given is Modality.T1C or figures.between is not None
 
 
 def kind_scores(
@@ -153,7 +199,7 @@ def kind_scores(
     for contrast in contrasts:
         one, other = contrast.one, contrast.other
         for series in {one, other} & set(patterns):
-            score = towards(contrast, patterns[series])
+            score = scored(contrast, patterns[series])
             scores[series, one, other] = score
             scores[series, other, one] = -score
     return scores

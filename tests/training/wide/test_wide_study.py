@@ -46,6 +46,16 @@ def test_healthy_studies_have_no_label() -> None:
         assert not study.labels.any() and not study.enhancing
 
 
+def test_a_t1_that_shows_what_a_t1c_would_has_the_agent_in_its_tumour() -> None:
+    after = replace(MNI152, shows={Modality.T1: Modality.T1C})
+    bright = []
+    for recipe in (MNI152, after):
+        study = draw_wide_study(recipe, (3, 3))
+        t1, enhancing = study.scans[Modality.T1], study.labels == 4
+        bright.append(np.median(t1[enhancing]) / np.median(t1[(t1 > 0.05) & ~enhancing]))
+    assert bright[0] < 1.1 and bright[1] > 1.4
+
+
 def test_studies_on_disk_have_voxels_of_2_mm_and_the_datalist_finds_them(tmp_path: Path) -> None:
     options = SynthesisOptions(tmp_path, "training", 1, MNI152, seed=5)
     path = write_studies(options, processes=1, on_study=lambda: None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -44,12 +44,18 @@ class WideRecipe:
         brains: folders of real brains.
         real: share of studies whose brain is a real one, where there are any.
         healthy: share of studies without a tumour.
+        shows: series that show what another kind would: a T1 after contrast agent is a T1c.
     """
 
     heads: tuple[Path, ...] = ()
     brains: tuple[Path, ...] = ()
     real: float = 0.35
     healthy: float = 0.2
+    shows: Mapping[Modality, Modality] = field(default_factory=dict)
+
+    def shown(self, modality: Modality) -> Modality:
+        """What a series shows."""
+        return self.shows.get(modality, modality)
 
     @cached_property
     def origin(self) -> dict[str, object]:
@@ -105,7 +111,7 @@ def _study_in_head(head: Head, recipe: WideRecipe, rng: np.random.Generator) -> 
     own = rng.random() < 0.15
     series = {}
     for modality in MODALITIES:
-        image = Acquisition.draw(rng).of(paint(subject, modality, rng), rng)
+        image = Acquisition.draw(rng).of(paint(subject, recipe.shown(modality), rng), rng)
         series[modality] = image * (varied(mask, rng) if own else mask)
     return _placed(series, parts, mask, tumour, rng)
 
@@ -133,8 +139,10 @@ def _study_in_brain(
         mask = varied(mask, rng)
     weak = _weak(rng)
     series = {}
-    for modality, image in zip(MODALITIES, maps, strict=False):
-        add_parts(image, parts, modality, rng, weak=weak)
+    for modality in MODALITIES:
+        shown = recipe.shown(modality)
+        image = maps[MODALITIES.index(shown)].copy()
+        add_parts(image, parts, shown, rng, weak=weak)
         series[modality] = Acquisition.draw(rng).of(image, rng) * mask
     return _placed(series, parts, mask, tumour, rng)
 
