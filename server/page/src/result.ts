@@ -31,7 +31,12 @@ export class ResultView {
   private shown = new Shown([]);
   private job: Job | null = null;
   private summary: Summary | null = null;
+  /** What is to be seen; chosen before the viewer is there, it is seen once that is. */
+  private volume = "";
   private overlay = MASK;
+  private outlined = true;
+  /** How many images are on their way. */
+  private underWay = 0;
 
   constructor(private readonly api: Api) {}
 
@@ -51,7 +56,9 @@ export class ResultView {
     if (this.job !== job) return;
     this.summary = summary;
     this.shown = new Shown(summary.structures);
+    this.volume = this.volumes(job, summary)[0]?.value ?? "";
     this.overlay = job.results.includes(MASK) ? MASK : "";
+    this.outlined = job.results.includes(BRAIN);
     this.draw(job, summary);
     byId("welcome").hidden = true;
     byId("result").hidden = false;
@@ -85,7 +92,10 @@ export class ResultView {
     const tools = [];
     const volumes = this.volumes(job, summary);
     if (volumes.length) {
-      tools.push(radios("Volume", "volume", volumes, (name) => void this.showVolume(name)));
+      tools.push(radios("Volume", "volume", volumes, (name) => {
+        this.volume = name;
+        void this.showVolume();
+      }));
     }
     const overlays = job.results.filter((name) => name.startsWith(MAPS));
     if (job.results.includes(MASK)) tools.push(this.overlays(overlays, summary));
@@ -134,7 +144,10 @@ export class ResultView {
       id: "brain",
       type: "checkbox",
       checked: true,
-      onchange: () => void this.showBrain(outline.checked),
+      onchange: () => {
+        this.outlined = outline.checked;
+        void this.showBrain();
+      },
     });
     return h("label", { class: "check" }, outline, "Brain outline");
   }
@@ -200,10 +213,9 @@ export class ResultView {
       if (this.job !== job) return viewer.close();
       this.viewer = viewer;
       if (viewer.isSlow) choose("layout-planes");
-      const first = volumes[0];
-      if (first) await this.showVolume(first.value);
+      if (volumes.length) await this.showVolume();
       await this.showOverlay();
-      if (job.results.includes(BRAIN)) await this.showBrain(true);
+      await this.showBrain();
       const largest = [...summary.structures].sort((a, b) => b.volume_ml - a.volume_ml)[0];
       if (largest?.centroid_mm) viewer.goTo(largest.centroid_mm);
       frame.dataset["state"] = "ready";
@@ -213,12 +225,13 @@ export class ResultView {
     }
   }
 
-  private async showVolume(name: string): Promise<void> {
-    const { job, summary, viewer } = this;
+  private async showVolume(): Promise<void> {
+    const { job, summary, viewer, volume: name } = this;
     if (!job || !summary || !viewer) return;
     const template = summary.filled.some((filled) => filled.modality === name);
     await this.loading(async () => {
-      await viewer.showVolume(name, () => this.api.file(job.id, `channels/${name}.nii.gz`));
+      const content = (): Promise<Blob> => this.api.file(job.id, `channels/${name}.nii.gz`);
+      if (!(await viewer.showVolume(name, content))) return;
       const origin = byId("origin");
       origin.hidden = !template;
       origin.textContent = `${modality(name)}: template, not this patient`;
@@ -236,22 +249,24 @@ export class ResultView {
     });
   }
 
-  private async showBrain(shown: boolean): Promise<void> {
+  private async showBrain(): Promise<void> {
     const { job, viewer } = this;
     if (!job || !viewer) return;
-    if (!shown) return viewer.hideBrain();
+    if (!this.outlined) return viewer.hideBrain();
     await this.loading(() => viewer.showBrain(() => this.api.file(job.id, BRAIN)));
   }
 
   private async loading(work: () => Promise<void>): Promise<void> {
     const frame = byId("frame");
+    this.underWay += 1;
     frame.setAttribute("aria-busy", "true");
     try {
       await work();
     } catch (error) {
       tell(error);
     } finally {
-      frame.removeAttribute("aria-busy");
+      this.underWay -= 1;
+      if (this.underWay === 0) frame.removeAttribute("aria-busy");
     }
   }
 

@@ -43,6 +43,8 @@ export class Viewer {
   private labels: LabelColour[] = [];
   private isMask = false;
   private opacity = 0.6;
+  /** What was asked for last: an earlier wish may arrive after it, and is not shown then. */
+  private readonly asked = { base: "", overlay: "", brain: false };
 
   private constructor(told: (place: Place) => void) {
     this.niivue = new Niivue({
@@ -92,17 +94,23 @@ export class Viewer {
     this.niivue.gl?.getExtension("WEBGL_lose_context")?.loseContext();
   }
 
-  /** Show a volume in grey. */
-  async showVolume(name: string, content: () => Promise<Blob>): Promise<void> {
-    this.base = await this.image(name, content);
+  /** Show a volume in grey; false where another one was asked for before it was there. */
+  async showVolume(name: string, content: () => Promise<Blob>): Promise<boolean> {
+    this.asked.base = name;
+    const image = await this.image(name, content);
+    if (this.asked.base !== name) return false;
+    this.base = image;
     this.base.colormap = "gray";
     this.base.opacity = 1;
     this.draw();
+    return true;
   }
 
   /** Show a mask over the volume, or alone where there is none. */
   async showMask(content: () => Promise<Blob>, labels: LabelColour[]): Promise<void> {
+    this.asked.overlay = "mask";
     const mask = await this.image("mask", content);
+    if (this.asked.overlay !== "mask") return;
     if (mask.hdr) mask.hdr.intent_code = LABELS;
     this.overlay = mask;
     this.isMask = true;
@@ -111,7 +119,9 @@ export class Viewer {
 
   /** Show a probability map over the volume. */
   async showProbability(name: string, content: () => Promise<Blob>): Promise<void> {
+    this.asked.overlay = name;
     const image = await this.image(`probability of ${name}`, content);
+    if (this.asked.overlay !== name) return;
     image.colormap = "inferno";
     image.cal_min = 0.02;
     image.cal_max = 1;
@@ -122,17 +132,22 @@ export class Viewer {
 
   /** Draw the outline of a brain mask over the volume. */
   async showBrain(content: () => Promise<Blob>): Promise<void> {
-    this.brain = await this.image("brain", content, outlined);
+    this.asked.brain = true;
+    const brain = await this.image("brain", content, outlined);
+    if (!this.asked.brain) return;
+    this.brain = brain;
     this.brain.setColormapLabel(colourMap([{ value: 1, name: "brain", colour: BRAIN_COLOUR }]));
     this.draw();
   }
 
   hideBrain(): void {
+    this.asked.brain = false;
     this.brain = null;
     this.draw();
   }
 
   showNothing(): void {
+    this.asked.overlay = "";
     this.overlay = null;
     this.draw();
   }
