@@ -25,6 +25,7 @@ WarningKind = Literal[
     "brains-disagree",
     "series-not-used",
     "skull-on",
+    "no-plain-brain",
     "mask-not-used",
 ]
 

@@ -82,8 +82,13 @@ def match(moving: Volume, reference: Volume, to_moving: RigidTransform) -> Match
     return Match(sharpness, float(reached[inside].mean()))
 
 
-def check_belongs(moving: Volume, reference: Volume, to_moving: RigidTransform) -> Match:
+def check_belongs(
+    moving: Volume, reference: Volume, to_moving: RigidTransform, *, resampled: bool = False
+) -> Match:
     """How well a series matches the reference, if that is well enough.
+
+    Args:
+        resampled: somebody brought it to its grid, which says nothing of its slices then.
 
     Raises:
         RegistrationFailed: it shows another head, part or side, or too little of this one.
@@ -97,15 +102,21 @@ def check_belongs(moving: Volume, reference: Volume, to_moving: RigidTransform) 
             subject=moving.modality.value,
         )
     thin = max(*moving.grid.spacing, *reference.grid.spacing) <= _THIN_MM
-    least = LEAST_SHARPNESS_THIN if thin else LEAST_SHARPNESS
+    least = LEAST_SHARPNESS_THIN if thin and not resampled else LEAST_SHARPNESS
     if found.sharpness < least:
         raise RegistrationFailed(
             f"it does not fit the head that {reference.modality} shows: {found.sharpness:.0%} of "
             f"the match is lost {_AWAY_MM:.0f} mm away, where {least:.0%} are needed",
-            remedy="See that it is of the same patient, upright and not mirrored, or leave it out",
+            remedy="See that both are of one patient, upright and not mirrored, or leave it out",
             subject=moving.modality.value,
         )
     return found
+
+
+def lies_upon(moving: Volume, reference: Volume) -> bool:
+    """Whether a series on the reference's grid shows the same head in the same place."""
+    found = match(moving, reference, RigidTransform.identity())
+    return found.sharpness >= LEAST_SHARPNESS and found.covered >= LEAST_COVERED
 
 
 def _middle(reference: Volume) -> tuple[NDArray[np.bool_], Grid, Array]:

@@ -25,7 +25,12 @@ _BRAIN_ML = (500.0, 2150.0)
 """Tissue of an image without a skull, mL: 1117 to 1737 in fourteen extracted brains, 2577 and more
 in thirteen whole heads."""
 _HEAD_ML = (1800.0, 8000.0)
-"""What is bright of a whole head, mL: 2020 to 3050 in thirteen of thick slices."""
+"""What is bright of a whole head, mL: 1857 to 3050 in thirteen of thick slices."""
+_PART_ML = 500.0
+"""The same of a small head or a part of one, which has more tissue and noise than any brain: 927 to
+1800 in halves, thirds and heads of children's size."""
+_SHOWN_ML = 300.0
+"""Less than this is no head, and nobody is warned that it is none."""
 _FLAT = 0.5
 """An extracted brain lies in at least this share of voxels of one value: 0.76 to 0.87 in those
 fourteen; the air around a whole head is noise in some scanners, of one value in others."""
@@ -73,9 +78,18 @@ class SeriesFindings:
 
     @property
     def head(self) -> bool:
-        """Whether it shows a whole head, with its skull."""
+        """Whether it shows a head with its skull, whole or a part that is no brain alone."""
         low, high = _HEAD_ML
-        return not self.extracted and not self.partial and low <= self.bright_ml <= high
+        if self.extracted or self.bright_ml > high:
+            return False
+        if self.tissue_ml > _BRAIN_ML[1]:
+            return self.bright_ml >= _PART_ML
+        return not self.partial and self.bright_ml >= low
+
+    @property
+    def unclear(self) -> bool:
+        """Whether it shows much, and neither a head nor a brain as far as can be told."""
+        return not self.extracted and not self.head and self.bright_ml >= _SHOWN_ML
 
     @property
     def thick(self) -> bool:

@@ -61,11 +61,14 @@ def look_at(
 
 
 def _warnings(findings: StudyFindings, brain: BrainMask | None) -> Iterator[PreparationWarning]:
-    """Of a study that is taken as it is: heads, and a mask without a use."""
+    """Of a study that is taken as it is: what is no brain, and a mask without a use."""
     for one in findings.series:
         if one.head:
-            text = "a whole head with its skull, which a model of brains knows nothing of"
+            text = "a head with its skull, which a model of brains knows nothing of"
             yield PreparationWarning("skull-on", f"{one.modality}: {text}")
+        elif one.unclear:
+            text = "taken as it came, although it is not plainly a brain without its skull"
+            yield PreparationWarning("no-plain-brain", f"{one.modality}: {text}")
     if brain is not None:
         text = "brain: the mask was not used: the series show brains without skulls"
         yield PreparationWarning("mask-not-used", text)

@@ -34,7 +34,7 @@ from brainmvp_server.inference.result_space import (
     WorkedOn,
 )
 from brainmvp_server.preparation.atlas import Atlas, atlas_of, check_upright, part_covered, to_atlas
-from brainmvp_server.preparation.belonging import check_belongs
+from brainmvp_server.preparation.belonging import check_belongs, lies_upon
 from brainmvp_server.preparation.brain import BrainMask, extract_brain
 from brainmvp_server.preparation.brain_frame import BrainFrame
 from brainmvp_server.preparation.brain_network import BrainNetworks
@@ -203,10 +203,8 @@ def prepare_study(
     raw = raw or RawStudy(inspect(volumes))
     findings, brain = raw.findings, raw.brain
     reference = reference_of(volumes)
-    registrations: dict[Modality, Registration] = {}
-    if not findings.one_grid:  # series on one grid were brought there by somebody who knew how
-        with stage("register"):
-            registrations = co_register(volumes, reference, cancel)
+    with stage("register"):
+        registrations = co_register(volumes, reference, cancel, findings.one_grid)
     to_series = {volume.modality: RigidTransform.identity() for volume in volumes}
     to_series |= {modality: found.to_moving for modality, found in registrations.items()}
     if brain is None and not findings.extracted:
@@ -269,19 +267,24 @@ def reference_of(volumes: Sequence[Volume]) -> Volume:
 
 
 def co_register(
-    volumes: Sequence[Volume], reference: Volume, cancel: CancelToken
+    volumes: Sequence[Volume], reference: Volume, cancel: CancelToken, one_grid: bool = False
 ) -> dict[Modality, Registration]:
     """How each other series lies towards the reference.
+
+    Args:
+        one_grid: they share their voxels, as where somebody has brought them together, or where the
+            patient moved and the scanner did not: those that show one head in one place are left.
 
     Raises:
         RegistrationFailed: one does not belong to the reference's head.
     """
     fixed, found = Pyramid(reference), {}
     for volume in volumes:
-        if volume is not reference:
-            cancel.check()
-            found[volume.modality] = register(Pyramid(volume), fixed)
-            check_belongs(volume, reference, found[volume.modality].to_moving)
+        cancel.check()
+        if volume is reference or (one_grid and lies_upon(volume, reference)):
+            continue
+        found[volume.modality] = register(Pyramid(volume), fixed)
+        check_belongs(volume, reference, found[volume.modality].to_moving, resampled=one_grid)
     return found
 
 

@@ -59,6 +59,34 @@ def test_heads_with_flat_air_are_not_taken_for_brains(real_data: RealData) -> No
     assert not any(each.extracted for each in found.series)
 
 
+def test_heads_that_are_small_or_cut_are_not_passed_on_with_their_skulls(
+    real_data: RealData,
+) -> None:
+    (t1,) = _study(real_data("longitudinal") / "ms01", ("t1",), "study1_")
+    (flair,) = _study(real_data("clinical") / "fg6692" / "raw", ("flair",))
+    cut = _slices(t1, 2)
+    child = replace(
+        flair, grid=Grid(flair.grid.shape, np.diag([0.78] * 3 + [1]) @ flair.grid.affine)
+    )
+    halves = (_slices(flair, 13), _slices(flair, 0, 13))
+    for volume in (cut, child, *halves):
+        assert inspect([volume]).raw and inspect_series(volume).head
+
+
+def test_what_is_neither_a_head_nor_plainly_a_brain_is_told() -> None:
+    cropped = inspect_series(_volume(_ball(60)[20:80, 20:80, 20:80]))
+    assert cropped.unclear and not cropped.head and not cropped.extracted
+    assert not inspect_series(_volume(_ball(30))).unclear, "a phantom"
+
+
+def _slices(volume: Volume, start: int, stop: int | None = None) -> Volume:
+    """Some of a series' slices, which lie along its last axis."""
+    begin = np.eye(4)
+    begin[2, 3] = start
+    stored = volume.stored[:, :, start:stop]
+    return replace(volume, stored=stored, grid=Grid(stored.shape, volume.grid.affine @ begin))
+
+
 def test_extracted_brains_on_grids_of_their_own_are_known_as_such(real_data: RealData) -> None:
     found = inspect(_study(real_data("clinical") / "du7294" / "brains", ("t1", "flair")))
     assert found.extracted and not found.one_grid and not found.ready

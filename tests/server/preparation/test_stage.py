@@ -44,11 +44,13 @@ from brainmvp_server.preparation.brain_network import BrainNetworks, dice
 from brainmvp_server.preparation.given_brain import given_brain
 from brainmvp_server.preparation.inspect import inspect, is_plainly_ready
 from brainmvp_server.preparation.look import RawStudy
+from brainmvp_server.preparation.resample import brought
 from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.stage import (
     Means,
     PreparedStudy,
     StudyPreparation,
+    co_register,
     grid_around,
     prepare_study,
     reference_of,
@@ -186,6 +188,20 @@ def test_a_raw_studys_brain_is_where_a_peer_found_it(
         assert dice(volume.stored > 0, theirs >= 0.5) > 0.95, volume.modality
 
 
+def test_series_on_one_grid_that_show_a_head_in_two_places_are_brought_together_or_refused(
+    real_data: Callable[[str], Path],
+) -> None:
+    t1, t1c = read_volumes(sources(real_data("clinical") / "fg6692" / "raw", ("t1", "t1c")))
+    assert inspect([t1, t1c]).one_grid
+    (one,) = co_register([t1, t1c], t1c, CancelToken(), one_grid=True).values()
+    assert 5 < one.moved_mm < 15, "as the headers have it, the patient moved by 9 mm"
+    inside = brought(t1, t1c.grid, t1c.header, one.to_moving)
+    assert co_register([inside, t1c], t1c, CancelToken(), one_grid=True) == {}
+    other = replace(inside, stored=inside.stored[::-1])
+    with pytest.raises(RegistrationFailed, match="t1: it does not fit the head that t1c shows"):
+        co_register([other, t1c], t1c, CancelToken(), one_grid=True)
+
+
 def test_a_head_upside_down_is_refused_also_where_a_task_has_no_atlas(
     real_data: Callable[[str], Path],
 ) -> None:
@@ -248,7 +264,7 @@ def test_a_head_that_nobody_prepares_is_answered_with_a_warning(
     study = sources(real_data("clinical") / "fg6692" / "raw", ("t1",))
     checked = check_study(study, glioma.bundle.task, PredictOptions(prepare="none", fill="zeros"))
     result = glioma.predict_checked(checked, prepare=preparation)
-    assert any("a whole head with its skull" in text for text in result.warnings)
+    assert any("a head with its skull" in text for text in result.warnings)
 
 
 def test_the_reference_is_the_series_a_reader_looks_at_first(
