@@ -151,10 +151,11 @@ def brain_of(
     looks = _LOOKS.get(volume.modality, (as_it_is,))
     found = networks.find(volume, looks, cancel)
     if found is None or found.consistency < CONSISTENT:
-        figure = "" if found is None else f"{_DREAM} {found.consistency:.2f}"
+        needed = f", where {CONSISTENT:g} is needed"
+        figure = "" if found is None else f"{_DREAM} {found.consistency:.3f}{needed}"
         raise NoBrain(
             f"shows no brain{figure}",
-            remedy="Send the series of a whole head, or a brain mask of your own",
+            remedy="Send a series of a whole head, upright by its header, or a brain mask",
             subject=volume.modality.value,
         )
     return _checked(found.mask, volume)
