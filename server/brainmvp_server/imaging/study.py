@@ -120,7 +120,8 @@ def _check_same_grid(reference: Volume, volume: Volume) -> None:
         return
     raise GridMismatch(
         apart.format(name=reference.modality),
-        remedy=f"Resample it onto the grid of {reference.modality}, or ask for it with resample",
+        remedy=f"Resample it onto the grid of {reference.modality}, or ask for it with resample, "
+        "which registers nothing",
         subject=volume.modality.value,
     )
 
