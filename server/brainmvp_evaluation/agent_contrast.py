@@ -10,8 +10,14 @@ import base64
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from brainmvp_evaluation.training_distribution import Values, in_bytes, limits_between
+from brainmvp_evaluation.training_distribution import (
+    Values,
+    between_means,
+    in_bytes,
+    limits_between,
+)
 from brainmvp_models.modality import Modality
 from brainmvp_models.training_distribution import AgentContrast, LinearScore
 from brainmvp_server.inference.agent_scores import agent_scores
@@ -58,9 +64,7 @@ def _alone(t1: Values, t1c: Values) -> LinearScore:
     x = np.concatenate([t1, t1c])
     x -= x.mean(axis=0)
     weights = in_bytes(_ridge(x, np.repeat([-1.0, 1.0], [len(t1), len(t1c)]), _RIDGE_ALONE))
-    low, high = (float(part.mean(axis=0) @ weights) for part in (t1, t1c))
-    scale = 2 / (high - low)  # so that the two means are -1 and 1
-    return _score(weights, scale, -1 - scale * low)
+    return _score(weights, *between_means(weights, t1, t1c))
 
 
 def _between(figures: Values) -> LinearScore:
@@ -75,7 +79,5 @@ def _ridge(x: Values, y: Values, ridge: float) -> Values:
     return np.asarray(x.T @ np.linalg.solve(x @ x.T + ridge * length * np.eye(len(x)), y))
 
 
-def _score(
-    weights: np.ndarray[tuple[int, ...], np.dtype[np.int8]], scale: float, offset: float
-) -> LinearScore:
+def _score(weights: NDArray[np.int8], scale: float, offset: float) -> LinearScore:
     return LinearScore(weights=base64.b64encode(weights.tobytes()), scale=scale, offset=offset)

@@ -128,6 +128,13 @@ def in_bytes(weights: Values) -> NDArray[np.int8]:
     return whole
 
 
+def between_means(weights: NDArray[np.int8], first: Values, second: Values) -> tuple[float, float]:
+    """Scale and offset by which weights give ``first`` (N, P) -1 on average, and ``second`` 1."""
+    low, high = (float(part.mean(axis=0) @ weights) for part in (first, second))
+    scale = 2 / (high - low)
+    return scale, -1 - scale * low
+
+
 def _patterns(studies: Sequence[StudyFigures], modality: Modality) -> Values:
     """(2 N, P), each also mirrored."""
     found = [p for study in studies if (p := patterns_of(study).get(modality)) is not None]
@@ -141,14 +148,13 @@ def _contrast(one: Modality, other: Modality, first: Values, second: Values) -> 
     x -= x.mean(axis=0)
     weights = x.T @ np.linalg.solve(x @ x.T + _RIDGE * np.eye(len(x)), y - y.mean())
     whole = in_bytes(weights)
-    low, high = (float(part.mean(axis=0) @ whole) for part in (first, second))
-    scale = 2 / (high - low)  # so that the two means are -1 and 1
+    scale, offset = between_means(whole, first, second)
     return KindContrast(
         one=one,
         other=other,
         weights=base64.b64encode(whole.tobytes()),
         scale=scale,
-        offset=-1 - scale * low,
+        offset=offset,
     )
 
 

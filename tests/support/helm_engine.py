@@ -82,8 +82,8 @@ def _refusing() -> Iterator[None]:
 
 
 def _render(chart: Path, values: Any) -> Any:
+    _validate(chart, values)
     with _refusing():
-        _chart(chart).validate_schema(values)
         return _chart(chart).render(values, **RELEASE)
 
 

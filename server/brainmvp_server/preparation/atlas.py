@@ -85,21 +85,40 @@ def to_atlas(series: Pyramid, atlas: Atlas) -> Registration:
         RegistrationFailed: the head fits better when it is turned by 180°.
     """
     brain = Pyramid(atlas.brain)
-    _check_upright(series, brain)
+    check_upright(series, brain)
     found = register(series, brain)
     return replace(found, to_moving=found.to_moving.after(atlas.to_brain))
 
 
-def check_upright(series: Pyramid) -> None:
-    """See that a head is not turned by 180°, whatever space it stays in.
+def check_upright(series: Pyramid, brain: Pyramid | None = None) -> None:
+    """Fit a head to a brain at 6 mm as it is and from half a turn about each axis.
 
     Args:
         series: with the brain's mask, unless the skull is gone already.
+        brain: by default the packaged one.
 
     Raises:
-        RegistrationFailed: the head fits the packaged brain better when it is turned by 180°.
+        RegistrationFailed: it fits better when it is turned by 180°.
     """
-    _check_upright(series, Pyramid(_mni152()))
+    brain = brain or Pyramid(_mni152())
+    fit = BothWays(brain.coarse, series.coarse, _COMPARED)
+    shift = series.coarse.centre_of_mass - fit.centre
+    angles = (np.array([degrees, 0.0, 0.0]) for degrees in _NODS)
+    nods = [RigidTransform.of_rotation(angle, np.zeros(3), fit.centre) for angle in angles]
+
+    def height(half_turn: NDArray[np.float64]) -> float:
+        turned = RigidTransform.of_rotation(half_turn, shift, fit.centre)
+        guesses = [turned.after(nod) for nod in nods]
+        return climb(fit, max(guesses, key=fit.score), step=4.0, last=1.0)[1]
+
+    upright = height(np.zeros(3))
+    if any(height(half_turn) > upright + _TURNED for half_turn in 180 * np.eye(3)):
+        raise RegistrationFailed(
+            "the head fits the atlas better when it is turned by 180°: it lies upside down or "
+            "back to front",
+            remedy="See that the orientation in its header is right",
+            subject=series.volume.modality.value,
+        )
 
 
 def part_covered(atlas: Atlas, fields: Sequence[Grid]) -> float:
@@ -177,32 +196,6 @@ def mni152_to_sri24() -> RigidTransform:
     """Takes a point of the MNI152's world to SRI24's."""
     turn = np.array([_SRI24_TURN, 0.0, 0.0])
     return RigidTransform.of_rotation(turn, _SRI24_CENTRE - _MNI152_CENTRE, _MNI152_CENTRE)
-
-
-def _check_upright(series: Pyramid, brain: Pyramid) -> None:
-    """Fit two heads at 6 mm as they are and from half a turn about each axis: none may end higher.
-
-    Raises:
-        RegistrationFailed: one does, by more than it may.
-    """
-    fit = BothWays(brain.coarse, series.coarse, _COMPARED)
-    shift = series.coarse.centre_of_mass - fit.centre
-    angles = (np.array([degrees, 0.0, 0.0]) for degrees in _NODS)
-    nods = [RigidTransform.of_rotation(angle, np.zeros(3), fit.centre) for angle in angles]
-
-    def height(half_turn: NDArray[np.float64]) -> float:
-        turned = RigidTransform.of_rotation(half_turn, shift, fit.centre)
-        guesses = [turned.after(nod) for nod in nods]
-        return climb(fit, max(guesses, key=fit.score), step=4.0, last=1.0)[1]
-
-    upright = height(np.zeros(3))
-    if any(height(half_turn) > upright + _TURNED for half_turn in 180 * np.eye(3)):
-        raise RegistrationFailed(
-            "the head fits the atlas better when it is turned by 180°: it lies upside down or "
-            "back to front",
-            remedy="See that the orientation in its header is right",
-            subject=series.volume.modality.value,
-        )
 
 
 @cache
