@@ -7,24 +7,18 @@
 
 from brainmvp_clients.aclient import AsyncClient
 from brainmvp_clients.answers import (
-    Catalogue,
-    Channel,
     Engine,
     ExpectedQuality,
     FilledModality,
     Finding,
     Findings,
     Job,
-    Model,
     NotDeterminable,
-    Output,
     Population,
     Probabilities,
     RealModality,
-    RefusedBundle,
     Score,
     Structure,
-    SubsetQuality,
     Summary,
 )
 from brainmvp_clients.client import Client
@@ -39,6 +33,16 @@ from brainmvp_clients.errors import (
     ServerFault,
     ServerUnreachable,
     UnexpectedAnswer,
+)
+from brainmvp_clients.served_models import (
+    Catalogue,
+    Channel,
+    Model,
+    OpenWith,
+    Output,
+    RefusedBundle,
+    SubsetQuality,
+    UndecidedOutput,
 )
 from brainmvp_clients.upload import Times
 
@@ -59,6 +63,7 @@ __all__ = [
     "LocalFileError",
     "Model",
     "NotDeterminable",
+    "OpenWith",
     "Output",
     "OutputExists",
     "Population",
@@ -74,5 +79,6 @@ __all__ = [
     "SubsetQuality",
     "Summary",
     "Times",
+    "UndecidedOutput",
     "UnexpectedAnswer",
 ]

@@ -22,23 +22,6 @@ class Answer(BaseModel):
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
 
-class Channel(Answer):
-    """One input channel of a model."""
-
-    modality: str
-    required: bool = False
-    template: str | None = None
-
-
-class Output(Answer):
-    """One structure or class that a model reports; ``value`` is its number in the mask."""
-
-    name: str
-    title: str = ""
-    colour: str | None = None
-    value: int | None = None
-
-
 class Population(Answer):
     """Whom a quality was measured on, and what it may be used for."""
 
@@ -81,54 +64,6 @@ class NotDeterminable(Answer):
     reason: str = ""
     missing: tuple[str, ...] = ()
     given: bool = False
-
-
-class SubsetQuality(Answer):
-    """Quality measured when only the modalities in ``real`` came with the study."""
-
-    output: str
-    metric: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    studies: int
-    real: tuple[str, ...]
-    fill: str
-
-
-class Model(Answer):
-    """A served model; the list of models leaves out ``subset_card``, ``population``, ``card``."""
-
-    name: str
-    version: str
-    versions: tuple[str, ...] = ()
-    title: str = ""
-    kind: Kind
-    demo: bool = False
-    channels: tuple[Channel, ...]
-    outputs: tuple[Output, ...]
-    fill: str = ""
-    profiles: tuple[str, ...] = ("reference",)
-    intended_use: str = ""
-    digest: str = ""
-    subset_card: tuple[SubsetQuality, ...] = ()
-    population: Population | None = None
-    card: str | None = None
-
-
-class RefusedBundle(Answer):
-    """A bundle that was found and is not served."""
-
-    name: str
-    problem: str
-    remedy: str = ""
-
-
-class Catalogue(Answer):
-    """What is served, and what was found but is not."""
-
-    models: tuple[Model, ...]
-    refused: tuple[RefusedBundle, ...] = ()
 
 
 class Engine(Answer):

@@ -13,12 +13,13 @@ from typing import TypeVar
 import httpx
 
 from brainmvp_clients import wire
-from brainmvp_clients.answers import Catalogue, Findings, Job, JobList, Model, Summary, parse
+from brainmvp_clients.answers import Findings, Job, JobList, Summary, parse
 from brainmvp_clients.archive import Unpack, unpack, unpack_comparison
 from brainmvp_clients.comparisons import Comparison
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import ServerUnreachable
 from brainmvp_clients.result_files import append, check_gzip, scratch, staged_file, staged_folder
+from brainmvp_clients.served_models import Catalogue, Model
 from brainmvp_clients.upload import (
     ModalityFiles,
     OnUpload,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from brainmvp_models.determinable import OpenSubset, open_subsets
 from brainmvp_models.errors import InvalidBundle
 from brainmvp_models.manifest import BundleFile, Manifest
 from brainmvp_models.task import Task, explain
@@ -115,6 +116,11 @@ class Bundle:
                 remedy="Make it again: python -m brainmvp_evaluation.describe_training",
                 subject=self.root.name,
             ) from None
+
+    @cached_property
+    def open_subsets(self) -> tuple[OpenSubset, ...]:
+        """What each subset of modalities cannot decide; see :func:`open_subsets`."""
+        return open_subsets(self.manifest)
 
     @property
     def network(self) -> Path:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import overload
+from itertools import combinations
+from typing import get_args, overload
 
 from brainmvp_models.calibration import WHOLE
 from brainmvp_models.manifest import Manifest, Metric, SubsetQuality
@@ -51,6 +52,19 @@ class NotDeterminable:
 
 
 @dataclass(frozen=True)
+class OpenSubset:
+    """Modalities with which a study would leave something open.
+
+    Attributes:
+        fills: where the others are filled in one of these ways.
+    """
+
+    real: tuple[Modality, ...]
+    fills: tuple[FillPolicy, ...]
+    outputs: tuple[NotDeterminable, ...]
+
+
+@dataclass(frozen=True)
 class _Question:
     """One output as it is judged: at or below ``limit`` its figure is worth nothing."""
 
@@ -72,6 +86,26 @@ def not_determinable(
     """
     found = (_judged(manifest, one, real, fill) for one in _questions(manifest.task.outputs))
     return tuple(one for one in found if one is not None)
+
+
+def open_subsets(manifest: Manifest) -> tuple[OpenSubset, ...]:
+    """Every subset of modalities that leaves something open, the largest first.
+
+    Subsets that the model cannot be given, for lack of a required modality, are not among them.
+    """
+    channels = manifest.task.channels
+    fills = [fill for fill in get_args(FillPolicy) if fill != "none"]
+    found = []
+    for size in range(len(channels), 0, -1):
+        for chosen in combinations(channels, size):
+            if any(one.required and one not in chosen for one in channels):
+                continue
+            real = tuple(one.modality for one in chosen)
+            alike: dict[tuple[NotDeterminable, ...], list[FillPolicy]] = {}
+            for fill in fills:
+                alike.setdefault(not_determinable(manifest, real, fill), []).append(fill)
+            found += [OpenSubset(real, tuple(by), what) for what, by in alike.items() if what]
+    return tuple(found)
 
 
 @overload

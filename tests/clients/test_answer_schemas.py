@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brainmvp_clients import answers, comparisons
+from brainmvp_clients import answers, comparisons, served_models
 from brainmvp_clients.answers import Answer
 from brainmvp_clients.result_files import COMPARISON_FILES, RESULT_FILES
 from brainmvp_server.api.app import create_app
@@ -16,11 +16,13 @@ from brainmvp_server.results import files
 from brainmvp_server.settings import Settings
 
 SCHEMA_OF: dict[type[Answer], str] = {
-    answers.Channel: "ChannelTaken",
-    answers.Output: "OutputGiven",
-    answers.Model: "Model",
-    answers.RefusedBundle: "RefusedBundle",
-    answers.Catalogue: "Models",
+    served_models.Channel: "ChannelTaken",
+    served_models.Output: "OutputGiven",
+    served_models.Model: "Model",
+    served_models.RefusedBundle: "RefusedBundle",
+    served_models.Catalogue: "Models",
+    served_models.OpenWith: "OpenWith",
+    served_models.UndecidedOutput: "UndecidedOutput",
     answers.Engine: "EngineUsed",
     answers.RealModality: "RealModality",
     answers.FilledModality: "FilledModality",
@@ -32,7 +34,7 @@ SCHEMA_OF: dict[type[Answer], str] = {
     answers.Finding: "Finding",
     answers.Findings: "Findings",
     answers.ExpectedQuality: "ExpectedQuality",
-    answers.SubsetQuality: "SubsetQuality",
+    served_models.SubsetQuality: "SubsetQuality",
     answers.Population: "Population",
     answers.NotDeterminable: "Undecided",
     answers.MissingFile: "MissingFile",
@@ -130,7 +132,8 @@ def test_a_model_has_every_field_that_is_served_with_its_type(
 def test_every_model_and_every_schema_stands_in_the_table(schemas: Schema) -> None:
     models = {
         kind
-        for kind in (*vars(answers).values(), *vars(comparisons).values())
+        for module in (answers, comparisons, served_models)
+        for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Answer) and kind is not Answer
     }
     assert models == set(SCHEMA_OF)

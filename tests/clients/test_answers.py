@@ -50,6 +50,18 @@ def test_one_model_is_asked_for_by_name_and_version(
     assert [request.query for request in peer.requests] == [{"version": ["2"]}, {}]
 
 
+def test_a_model_tells_what_a_study_could_not_decide_by_its_series_and_their_filling(
+    model: dict[str, Any],
+) -> None:
+    left = {"output": "core", "title": "core", "reason": "it needs t1c, which the study lacks"}
+    open_ = {"real": ["t1", "t2"], "fills": ["center"], "outputs": [left]}
+    told = Model.model_validate({**model, "fill": "center", "open_with": [open_]})
+    (one,) = told.not_determinable(["t2", "t1"])
+    assert one.output == "core" and "t1c" in one.reason
+    assert told.not_determinable(["t1", "t2"], "zeros") == ()
+    assert told.not_determinable(["t1"]) == ()
+
+
 def test_summary_keeps_every_number(peer: Any, call: Any, study: dict[str, Path]) -> None:
     peer.serves_results()
     found = call(peer.url, "predict", "tumour", study)

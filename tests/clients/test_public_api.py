@@ -31,6 +31,7 @@ def test_public_names_do_not_change_by_accident() -> None:
         "LocalFileError",
         "Model",
         "NotDeterminable",
+        "OpenWith",
         "Output",
         "OutputExists",
         "Population",
@@ -46,6 +47,7 @@ def test_public_names_do_not_change_by_accident() -> None:
         "SubsetQuality",
         "Summary",
         "Times",
+        "UndecidedOutput",
         "UnexpectedAnswer",
     ]
     assert all(hasattr(brainmvp_clients, name) for name in brainmvp_clients.__all__)

@@ -63,6 +63,21 @@ def page(server: str, job: str, program: Callable[[str], Path]) -> Iterator[Page
         browser.close()
 
 
+def test_the_page_says_before_a_run_what_the_chosen_series_do_not_decide(
+    page: Page, tmp_path: Path
+) -> None:
+    image = nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4))
+    for name in ("t1", "t1c"):
+        nib.save(image, tmp_path / f"{name}.nii.gz")
+    said = page.locator("#undecided")
+    page.locator("#files").set_input_files([tmp_path / "t1.nii.gz"])
+    expect(said).to_contain_text("a result leaves out", timeout=WAIT_MS)
+    expect(said).to_contain_text("Enhancing tumour: it needs t1c")
+    page.locator("#files").set_input_files([tmp_path / "t1.nii.gz", tmp_path / "t1c.nii.gz"])
+    expect(page.locator("#is-1")).to_be_visible(timeout=WAIT_MS)
+    expect(said).to_be_empty()
+
+
 def test_what_cannot_be_told_stands_before_what_was_found_and_figures_say_whom_they_are_of(
     page: Page,
 ) -> None:
@@ -70,6 +85,7 @@ def test_what_cannot_be_told_stands_before_what_was_found_and_figures_say_whom_t
     expect(open_outputs).to_contain_text("Enhancing tumour: it needs t1c", timeout=WAIT_MS)
     expect(open_outputs).to_contain_text("Missing: T1c.")
     expect(page.locator(".legend tbody tr")).to_have_count(2)
+    expect(page.locator(".legend thead")).to_contain_text("Confidence")
     expect(page.locator(".warnings").last).not_to_contain_text("is not determinable")
     facts = page.locator("#facts")
     expect(facts).to_contain_text("Measured on 12 patient studies")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 from pydantic import ValidationError
 
-from brainmvp_models.determinable import NotDeterminable, not_determinable, without
+from brainmvp_models.determinable import (
+    NotDeterminable,
+    not_determinable,
+    open_subsets,
+    without,
+)
 from brainmvp_models.errors import InvalidTask
 from brainmvp_models.manifest import (
     BundleFile,
@@ -174,6 +181,39 @@ def test_a_figure_without_an_interval_is_judged_by_itself() -> None:
     assert open_outputs(not_determinable(manifest(GRADES, alone), NO_T1C, "center")) == ["all"]
     alone = line(NO_T1C, None, value=0.7)
     assert not_determinable(manifest(GRADES, alone), NO_T1C, "center") == ()
+
+
+def test_what_is_said_of_each_subset_beforehand_is_what_a_study_of_it_is_told() -> None:
+    needy = tuple(
+        region.model_copy(update={"needs": (T1C,)}) if region.name == "ET" else region
+        for region in BRATS.regions
+    )
+    outputs = BRATS.model_copy(update={"regions": needy, "lowest_dice": 0.1})
+    told = manifest(outputs, line((T1, T2), 0.05, output="TC", metric="dice", fill="zeros"))
+    beforehand = {(one.real, fill): one.outputs for one in open_subsets(told) for fill in one.fills}
+    fills: tuple[FillPolicy, ...] = ("grid", "center", "register", "zeros")
+    asked = 0
+    for size in range(1, 5):
+        for real in combinations(ALL, size):
+            for fill in fills:
+                asked += 1
+                found = not_determinable(told, real, fill)
+                assert beforehand.get((real, fill), ()) == found
+    assert asked == 60
+    assert open_outputs(beforehand[(T1, T2), "zeros"]) == ["TC", "ET"]
+    assert open_outputs(beforehand[(T1, T2), "grid"]) == ["ET"]
+
+
+def test_nothing_is_said_beforehand_of_studies_that_the_model_does_not_take() -> None:
+    needy = GRADES.model_copy(update={"needs": (T1C,)})
+    told = manifest(needy)
+    assert len(open_subsets(told)) == 7
+    channels = tuple(
+        one.model_copy(update={"required": one.modality is T1}) for one in told.task.channels
+    )
+    task = told.task.model_copy(update={"channels": channels})
+    open_ = open_subsets(told.model_copy(update={"task": task}))
+    assert [one.real for one in open_] == [NO_T1C, (T1, T2), (T1, FLAIR), (T1,)]
 
 
 def test_a_region_left_out_belongs_to_the_region_around_it_whose_label_then_means_all_of_it() -> (

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from brainmvp_clients.answers import Catalogue, parse
+from brainmvp_clients.answers import parse
 from brainmvp_clients.cli import plugins
 from brainmvp_clients.cli.connection import connected
 from brainmvp_clients.cli.problems import UsageProblem
 from brainmvp_clients.cli.show import show_models
+from brainmvp_clients.served_models import Catalogue
 from brainmvp_clients.wire import DEFAULT_SERVER
 
 

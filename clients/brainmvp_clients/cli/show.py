@@ -11,11 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from brainmvp_clients.answers import (
-    Catalogue,
     ExpectedQuality,
     Finding,
     Findings,
-    Model,
     NotDeterminable,
     Population,
     PreparationDone,
@@ -23,6 +21,7 @@ from brainmvp_clients.answers import (
 )
 from brainmvp_clients.dicom import as_option
 from brainmvp_clients.errors import one_line, sentence
+from brainmvp_clients.served_models import Catalogue, Model, Output
 
 DEMO = "Demo model: it shows the software. Its results mean nothing."
 MOST_PARTS = 5
@@ -207,8 +206,13 @@ def _model_row(model: Model) -> tuple[Text, ...]:
         _plain(model.kind),
         _plain(", ".join(channels)),
         _plain(model.fill),
-        _plain(", ".join(entry.name for entry in model.outputs)),
+        _plain(", ".join(_output(entry) for entry in model.outputs)),
     )
+
+
+def _output(entry: Output) -> str:
+    """``ET (needs t1c)``."""
+    return f"{entry.name} (needs {', '.join(entry.needs)})" if entry.needs else entry.name
 
 
 def _table(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from brainmvp_clients.answers import Model
 from brainmvp_clients.client import Client
 from brainmvp_clients.dicom import DicomOptions
 from brainmvp_clients.errors import ClientError
@@ -16,6 +15,7 @@ from brainmvp_clients.score.batch import Batch
 from brainmvp_clients.score.run import reason_of, refuses_every_study
 from brainmvp_clients.score.served_model import parts_of
 from brainmvp_clients.score.study_files import StudyFiles
+from brainmvp_clients.served_models import Model
 from brainmvp_clients.upload import BRAIN
 
 

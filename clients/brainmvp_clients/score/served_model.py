@@ -8,13 +8,14 @@ import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from brainmvp_clients.answers import Model, Summary
+from brainmvp_clients.answers import Summary
 from brainmvp_clients.client import Client
 from brainmvp_clients.dicom import AS_SERVED, DicomOptions
 from brainmvp_clients.errors import UnexpectedAnswer
 from brainmvp_clients.result_files import writing
 from brainmvp_clients.score.ledger import RunKey
 from brainmvp_clients.score.study_files import FILES, StudyFiles, UnusableStudy
+from brainmvp_clients.served_models import Model
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from brainmvp_server.api.studies import received
 from brainmvp_server.api.study_request import StudyRequests
 from brainmvp_server.inference.fill import check_modalities
 from brainmvp_server.repository.model_repository import ModelRepository
-from brainmvp_server.results.summary import Model, Models, Summary
+from brainmvp_server.results.served_model import Model, Models
+from brainmvp_server.results.summary import Summary
 from brainmvp_server.runtime.service import Service
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

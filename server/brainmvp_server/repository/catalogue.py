@@ -17,7 +17,7 @@ from brainmvp_models.bundle import (
 from brainmvp_models.errors import InvalidBundle, UnknownModel
 from brainmvp_models.manifest import BundleKind
 from brainmvp_models.modality import printable
-from brainmvp_server.results.summary import Model, Models, RefusedBundle
+from brainmvp_server.results.served_model import Model, Models, RefusedBundle
 
 DEFAULT = "default"
 """A file of this name in a model's folder names the version that is served by default."""

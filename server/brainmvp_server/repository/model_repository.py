@@ -16,7 +16,7 @@ from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.worker import Worker
 from brainmvp_server.preparation.brain_network import BrainBundles
 from brainmvp_server.repository.catalogue import Catalogue
-from brainmvp_server.results.summary import Model, Models
+from brainmvp_server.results.served_model import Model, Models
 
 T = TypeVar("T")
 

@@ -7,12 +7,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from brainmvp_models.bundle import Bundle
 from brainmvp_models.manifest import Profile, SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_models.population import Population, measured_on
 from brainmvp_models.space import Space
-from brainmvp_models.task import Channel, FillPolicy, RegionOutputs, ScoreOutputs
+from brainmvp_models.task import FillPolicy
 from brainmvp_server.inference.preprocess import Coverage
 from brainmvp_server.inference.result import Result
 from brainmvp_server.inference.result_space import PreparationReport
@@ -81,8 +80,8 @@ class ExpectedQuality(Wire):
         )
 
 
-class Undecided(Wire):
-    """An output that the study's modalities cannot decide."""
+class UndecidedOutput(Wire):
+    """An output that some modalities cannot decide."""
 
     output: str = Field(description="A region or class; 'all' for the class of the study.")
     title: str
@@ -90,6 +89,11 @@ class Undecided(Wire):
     missing: tuple[Modality, ...] = Field(
         description="With these it would be determinable; none where no others would help."
     )
+
+
+class Undecided(UndecidedOutput):
+    """An output that the study's modalities cannot decide."""
+
     given: bool = Field(
         description="Whether what was found is given all the same, because it was asked for."
     )
@@ -247,121 +251,6 @@ class Summary(Wire):
             seconds={stage: round(seconds, 4) for stage, seconds in result.seconds.items()},
             intended_use=manifest.task.intended_use,
         )
-
-
-class ChannelTaken(Wire):
-    """An input channel of a model."""
-
-    modality: Modality
-    required: bool
-    template: Modality | None
-
-
-class OutputGiven(Wire):
-    """A region, class or score a model gives."""
-
-    name: str
-    title: str
-    colour: str | None
-    value: int | None
-
-
-class Model(Wire):
-    """A served model."""
-
-    name: str
-    version: str
-    versions: tuple[str, ...]
-    title: str
-    kind: Literal["segmentation", "classification"]
-    demo: bool
-    channels: tuple[ChannelTaken, ...]
-    outputs: tuple[OutputGiven, ...]
-    fill: FillPolicy
-    profiles: tuple[Profile, ...] = Field(
-        default=("reference",), description="How studies may be cut into windows."
-    )
-    intended_use: str
-    digest: str
-    subset_card: tuple[SubsetQuality, ...] = Field(
-        default=(), description="Quality measured with only some of the modalities real."
-    )
-    population: Population | None = Field(
-        default=None, description="Whom that was measured on; null where it is not recorded."
-    )
-    card: str | None = Field(default=None, description="The model card, in Markdown.")
-
-    @classmethod
-    def of(cls, bundle: Bundle, versions: tuple[str, ...], *, card: bool = False) -> Model:
-        """What a bundle offers."""
-        manifest, task = bundle.manifest, bundle.task
-        file = bundle.root / "card.md"
-        return cls(
-            name=manifest.name,
-            version=manifest.version,
-            versions=versions,
-            title=task.title,
-            kind=task.kind,
-            demo=manifest.demo,
-            channels=tuple(
-                ChannelTaken(
-                    modality=c.modality, required=c.required, template=_template(c, bundle)
-                )
-                for c in task.channels
-            ),
-            outputs=_outputs(bundle),
-            fill=task.filling.policy,
-            profiles=("reference", "speed") if manifest.speed_proof else ("reference",),
-            intended_use=task.intended_use,
-            digest=bundle.digest,
-            subset_card=manifest.subset_card if card else (),
-            population=manifest.evaluated.population if card and manifest.evaluated else None,
-            card=file.read_text(encoding="utf-8") if card and file.is_file() else None,
-        )
-
-
-class RefusedBundle(Wire):
-    """A bundle that is not served, and why."""
-
-    name: str
-    problem: str
-    remedy: str
-
-
-class Models(Wire):
-    """All models, each in its latest version."""
-
-    models: tuple[Model, ...]
-    refused: tuple[RefusedBundle, ...] = ()
-
-
-def _template(channel: Channel, bundle: Bundle) -> Modality | None:
-    templates = bundle.manifest.templates
-    held = templates.modalities if templates else ()
-    return channel.filler if channel.filler in held else None
-
-
-def _outputs(bundle: Bundle) -> tuple[OutputGiven, ...]:
-    outputs = bundle.task.outputs
-    if isinstance(outputs, ScoreOutputs):
-        return tuple(
-            OutputGiven(name=c.name, title=c.title, colour=None, value=None)
-            for c in outputs.classes
-        )
-    if isinstance(outputs, RegionOutputs):
-        return tuple(
-            OutputGiven(
-                name=r.name,
-                title=r.title,
-                colour=r.colour,
-                value=r.labels[0] if len(r.labels) == 1 else None,
-            )
-            for r in outputs.regions
-        )
-    return tuple(
-        OutputGiven(name=c.name, title=c.title, colour=c.colour, value=c.value)
-        for c in outputs.classes[1:]
-    )
 
 
 def _coverage(shown: Coverage) -> dict[str, float]:

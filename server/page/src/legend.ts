@@ -52,6 +52,7 @@ export function legend(
       h("td", {}, h("label", { class: "check" }, box, swatch(structure.colour), title)),
       h("td", { class: "number" }, millilitres(structure.volume_ml)),
       h("td", { class: "number" }, String(structure.components)),
+      h("td", { class: "number" }, structure.confidence?.toFixed(2) ?? ""),
       h(
         "td",
         { class: "go" },
@@ -76,6 +77,7 @@ export function legend(
     h("th", { scope: "col" }, "Structure"),
     h("th", { scope: "col", class: "number" }, "mL"),
     h("th", { scope: "col", class: "number" }, "Parts"),
+    h("th", { scope: "col", class: "number" }, "Confidence"),
     h("th", { scope: "col" }, h("span", { class: "unseen" }, "Go to")),
   );
   return h("table", { class: "legend" }, h("thead", {}, head), h("tbody", {}, ...rows));

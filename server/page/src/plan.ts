@@ -1,4 +1,4 @@
-import type { Model, SubsetQuality } from "./wire";
+import type { Model, SubsetQuality, UndecidedOutput } from "./wire";
 import { type Fill, modality } from "./words";
 
 export type ChannelState = "real" | "template" | "empty" | "missing";
@@ -10,6 +10,8 @@ export interface Plan {
   obstacle: string | null;
   /** Measured quality for just these modalities; empty where nobody measured it. */
   expected: SubsetQuality[];
+  /** What just these modalities cannot decide. */
+  open: UndecidedOutput[];
 }
 
 export function planned(model: Model, real: ReadonlySet<string>, fill: Fill): Plan {
@@ -29,6 +31,10 @@ export function planned(model: Model, real: ReadonlySet<string>, fill: Fill): Pl
     expected: model.subset_card.filter(
       (line) => same(line.real, given) && (complete || line.fill === fill),
     ),
+    open:
+      model.open_with.find(
+        (one) => same(one.real, given) && (complete || one.fills.some((by) => by === fill)),
+      )?.outputs ?? [],
   };
 }
 

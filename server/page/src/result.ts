@@ -5,6 +5,8 @@ import { tell } from "./notices";
 import { Problem } from "./problem";
 import type { Layout, Place, Viewer } from "./viewer";
 import type { Job, StructureFound, Summary } from "./wire";
+import { openQuestions } from "./open";
+import { confidenceNote, scoreNote } from "./confidence";
 import { measuredOn, qualityTable } from "./quality";
 import { capital, duration, modality } from "./words";
 import { downloads } from "./downloads";
@@ -76,7 +78,7 @@ export class ResultView {
     fill(
       byId("facts"),
       notDeterminable(summary),
-      summary.structures.length > 0 && this.structures(),
+      summary.structures.length > 0 && this.structures(summary),
       summary.scores.length > 0 && scores(summary),
       warnings(summary),
       given(summary),
@@ -152,7 +154,7 @@ export class ResultView {
     return h("label", { class: "check" }, outline, "Brain outline");
   }
 
-  private structures(): HTMLElement {
+  private structures(summary: Summary): HTMLElement {
     const opacity = h("input", {
       id: "opacity",
       type: "range",
@@ -173,6 +175,7 @@ export class ResultView {
         () => this.viewer?.colour(this.shown.labels()),
         (structure: StructureFound) => structure.centroid_mm && this.viewer?.goTo(structure.centroid_mm),
       ),
+      confidenceNote(summary),
       h(
         "div",
         { class: "row" },
@@ -311,14 +314,10 @@ function scores(summary: Summary): HTMLElement {
       h("meter", { min: "0", max: "1", value: score, "aria-label": title || name }),
     ),
   );
-  const said = summary.probabilities as Summary["probabilities"] | undefined; // not of an older job
-  const note = said?.calibrated
-    ? `Calibrated on ${said.measured_on}.`
-    : "Not calibrated: as the network gives them.";
   return section(
     "Class scores",
     h("ul", { class: "plain" }, ...rows),
-    h("p", { class: "faint" }, note),
+    scoreNote(summary),
   );
 }
 
@@ -326,18 +325,7 @@ function scores(summary: Summary): HTMLElement {
 function notDeterminable(summary: Summary): HTMLElement | null {
   const open = summary.not_determinable ?? []; // results of older services have none
   if (open.length === 0) return null;
-  const rows = open.map((one) =>
-    h(
-      "li",
-      {},
-      h("strong", {}, capital(one.title)),
-      `: ${one.reason}.`,
-      one.missing.length > 0 && ` Missing: ${one.missing.map(modality).join(", ")}.`,
-      one.given && " What was found is shown because it was asked for.",
-    ),
-  );
-  const list = h("ul", { class: "warnings" }, ...rows);
-  return h("section", { id: "not-determinable" }, h("h3", {}, "Not determinable"), list);
+  return h("section", { id: "not-determinable" }, h("h3", {}, "Not determinable"), openQuestions(open));
 }
 
 function warnings(summary: Summary): HTMLElement | null {

@@ -4,6 +4,7 @@ import { BRAIN, NOT_USED } from "./draft";
 import type { ChannelState, Plan } from "./plan";
 import { planned } from "./plan";
 import type { Finding, Model } from "./wire";
+import { openQuestions } from "./open";
 import { measuredOn, qualityTable } from "./quality";
 import { capital, type Fill, FILL_HINTS, FILLS, modality } from "./words";
 
@@ -76,6 +77,7 @@ export class StudyPanel {
     put(byId("leftovers"), leftovers(draft));
     put(byId("channels"), ...plan.channels.map(channel));
     put(byId("options"), ...this.options(plan));
+    put(byId("undecided"), undecided(plan, model));
     put(byId("expected"), ...expected(plan, model));
     put(byId("obstacle"), plan.obstacle);
     const run = byId("run") as HTMLButtonElement;
@@ -152,6 +154,16 @@ function channel({ modality: name, state }: Plan["channels"][number]): HTMLEleme
     h("strong", {}, modality(name)),
     h("span", {}, STATES[state]),
   );
+}
+
+/** What will not be answered, said before anybody waits for it. */
+function undecided(plan: Plan, model: Model): HTMLElement | null {
+  if (plan.obstacle !== null || plan.open.length === 0) return null;
+  const all = model.kind === "classification" || plan.open.length === model.outputs.length;
+  const words = all
+    ? "With these series the model decides nothing:"
+    : "With these series a result leaves out:";
+  return h("div", { class: "undecided", role: "status" }, h("p", {}, words), openQuestions(plan.open));
 }
 
 function expected(plan: Plan, model: Model): HTMLElement[] {

@@ -200,6 +200,8 @@ export interface Model {
   subset_card: SubsetQuality[];
   /** Whom that was measured on; null where it is not recorded. */
   population: Population | null;
+  /** Every subset of modalities that leaves an output undecided, and which. */
+  open_with: OpenWith[];
   /** The model card, in Markdown. */
   card: string | null;
 }
@@ -223,12 +225,22 @@ export interface MovedSeries {
   start: string;
 }
 
+/** What a study of just these modalities could not decide. */
+export interface OpenWith {
+  real: Modality[];
+  /** Where the others are filled so. */
+  fills: ("grid" | "center" | "register" | "zeros" | "none")[];
+  outputs: UndecidedOutput[];
+}
+
 /** A region, class or score a model gives. */
 export interface OutputGiven {
   name: string;
   title: string;
   colour: string | null;
   value: number | null;
+  /** Without these it is not determinable, however they are filled. */
+  needs: Modality[];
 }
 
 /** A connected part of a structure (26 neighbours): of a model of lesions, a lesion. */
@@ -457,6 +469,16 @@ export interface Undecided {
   missing: Modality[];
   /** Whether what was found is given all the same, because it was asked for. */
   given: boolean;
+}
+
+/** An output that some modalities cannot decide. */
+export interface UndecidedOutput {
+  /** A region or class; 'all' for the class of the study. */
+  output: string;
+  title: string;
+  reason: string;
+  /** With these it would be determinable; none where no others would help. */
+  missing: Modality[];
 }
 
 /** One of the two times. */

@@ -17,7 +17,8 @@ from brainmvp_server.imaging.study import Study, read_study
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.inference.profile import chosen_profile
 from brainmvp_server.results.report import report_html
-from brainmvp_server.results.summary import Model, Summary
+from brainmvp_server.results.served_model import Model
+from brainmvp_server.results.summary import Summary
 
 PROOF = SpeedProof(
     runtime="openvino",

@@ -14,6 +14,7 @@ import pydicom
 import pytest
 
 from brainmvp_models.bundle import Bundle
+from brainmvp_models.calibration import CalibratedSetting, Calibration, OutputCalibration
 from brainmvp_models.manifest import SubsetQuality
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.archive import Unpacked
@@ -25,7 +26,8 @@ from brainmvp_server.results.dicom.objects import ObjectFile, object_files
 from brainmvp_server.results.planes import Planes
 from brainmvp_server.results.preview import preview_png
 from brainmvp_server.results.report import report_html
-from brainmvp_server.results.summary import Model, Summary
+from brainmvp_server.results.served_model import Model
+from brainmvp_server.results.summary import Summary
 from dicom_studies import write_study
 from limited_bundle import PEOPLE, measured, needing
 
@@ -106,6 +108,20 @@ def test_every_expected_figure_says_whom_it_is_of(result: Result, bundle: Bundle
     assert Model.of(bundle, ("1",)).population is None
 
 
+def test_a_model_says_before_a_run_what_its_result_will_leave_out(
+    result: Result, bundle: Bundle
+) -> None:
+    model = Model.of(bundle, ("1",), card=True)
+    said = {one.real: one for one in model.open_with}
+    assert len(said) == 7 and not any(Modality.T1C in real for real in said)
+    one = said[Modality.T1, Modality.FLAIR]
+    assert "zeros" in one.fills
+    (told,) = Summary.of(result).not_determinable
+    assert one.outputs[0].model_dump() == told.model_dump(exclude={"given"})
+    assert {o.name: o.needs for o in model.outputs}["ET"] == (Modality.T1C,)
+    assert Model.of(bundle, ("1",)).open_with == ()
+
+
 def test_a_card_of_nobody_knows_whom_says_so(result: Result) -> None:
     manifest = result.manifest.model_copy(update={"evaluated": None})
     unknown = replace(result, manifest=manifest)
@@ -157,6 +173,25 @@ def test_the_structured_report_has_it_as_undetermined_with_the_reason(result: Re
     sentence = "enhancing tumour is not determinable: it needs t1c, which the study lacks"
     assert {sentence, f"expected dice: 0.42 (0.3 to 0.55), {WHOM}"} <= found
     assert f"expected quality was measured on: {PEOPLE.sentence}" in found
+    assert "confidence: not calibrated" in found
+
+
+def test_the_structured_report_says_how_sure_a_structure_is_and_whom_that_holds_for(
+    result: Result,
+) -> None:
+    calibration = Calibration(
+        outputs=tuple(OutputCalibration(output=n, temperature=2) for n in ("TC", "WT", "ET")),
+        settings=(CalibratedSetting(real=(Modality.T1,), fill="zeros"),),
+        studies=12, command="", datalist="", section="", created="", population=PEOPLE,
+    )  # fmt: skip
+    manifest = result.manifest.model_copy(update={"calibration": calibration})
+    sure = tuple(replace(one, confidence=0.61) for one in result.structures)
+    content = written(replace(result, manifest=manifest, structures=sure))["report.dcm"]
+    report = pydicom.dcmread(io.BytesIO(content))
+    values = [float(e.value) for e in report.iterall() if e.keyword == "NumericValue"]
+    assert values.count(0.61) == len(sure) == 2
+    whom = f"confidence: calibrated on 12 patient studies: {PEOPLE.sentence}"
+    assert whom in texts(content)
 
 
 def test_the_segmentation_has_no_segment_for_it_and_names_the_core_as_the_core(

@@ -49,6 +49,7 @@ PROCEDURE = CodedConcept("363679005", "SCT", "Imaging procedure")
 DEVICE = CodedConcept("121007", "DCM", "Device")
 FAMILY = CodedConcept("123109", "DCM", "Artificial Intelligence")
 SCORE = CodedConcept("score", OWN_SCHEME, "Class score")
+CONFIDENCE = CodedConcept("confidence", OWN_SCHEME, "Mean probability of its voxels")
 
 
 def code_of(name: str, title: str, code: Code | None) -> CodedConcept:

@@ -14,7 +14,7 @@ from brainmvp_server.results.dicom import codes
 
 
 def measurements_of(measured: Structure | Part, frame_of_reference: str | None = None) -> list[Any]:
-    """Volume, diameters and depth, in mL, mm and mm².
+    """Volume, diameters and depth, in mL, mm and mm²; of a structure, how sure it is.
 
     Args:
         frame_of_reference: the two diameters of a slice then have their ends as coordinates; None
@@ -31,6 +31,9 @@ def measurements_of(measured: Structure | Part, frame_of_reference: str | None =
         ]
     if measured.to_surface_mm is not None:
         found.append(hd.sr.Measurement(codes.DEPTH, measured.to_surface_mm, codes.MILLIMETRE))
+    if isinstance(measured, Structure) and measured.confidence is not None:
+        confidence = round(measured.confidence, 4)
+        found.append(hd.sr.Measurement(codes.CONFIDENCE, confidence, codes.NO_UNITS))
     return found
 
 

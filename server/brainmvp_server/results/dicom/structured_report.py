@@ -23,6 +23,7 @@ from brainmvp_server.results.dicom.provenance import (
     Identity,
 )
 from brainmvp_server.results.dicom.reference import images_of, refer, source_of
+from brainmvp_server.results.probabilities import ProbabilitiesGiven
 
 _NUMBER = 1
 
@@ -35,7 +36,8 @@ def measurement_report(result: Result, segmentation: Dataset | None) -> Dataset:
     images. What was not found is reported as absent, with its volume of 0 mL; what is not
     determinable as undetermined, with the reason as a comment and no measurement. Each part has a
     group of its own, which refers to the source images: it is no segment. Comments say what quality
-    to expect of an output, and on whom it was measured.
+    to expect of an output, and on whom it was measured; parameters of the algorithm, whether its
+    probabilities are calibrated. A score has the network's own as a comment where it is.
 
     Raises:
         ValueError, UnwritableObject: see :func:`source_of`.
@@ -201,7 +203,10 @@ def _score(result: Result, score: ClassScore, headers: list[Dataset], algorithm:
         measurements=[hd.sr.Measurement(codes.SCORE, round(score.score, 6), codes.NO_UNITS)],
         source_images=source_images(headers),
     )
-    return _commented(group, _expected(result, WHOLE))
+    own: tuple[str, ...] = ()
+    if result.manifest.calibration is not None:
+        own = (f"uncalibrated score: {score.uncalibrated:.4g}",)
+    return _commented(group, (*own, *_expected(result, WHOLE)))
 
 
 def source_images(headers: list[Dataset]) -> list[Any]:
@@ -235,11 +240,22 @@ def _algorithm(result: Result) -> Any:
         population = result.population
         whom = population.sentence if population else "not recorded"
         parameters.append(f"expected quality was measured on: {whom}")
+    parameters.append(_probabilities(result))
     if result.manifest.demo:
         parameters.append("demonstration model: no clinical meaning")
     return hd.sr.AlgorithmIdentification(
         name=result.manifest.name, version=result.manifest.version, parameters=parameters
     )
+
+
+def _probabilities(result: Result) -> str:
+    """What scores and confidence are: the network's own, or calibrated, and on whom."""
+    what = "scores" if isinstance(result.manifest.task.outputs, ScoreOutputs) else "confidence"
+    said = ProbabilitiesGiven.of(result.manifest.calibration)
+    if not said.calibrated:
+        return f"{what}: not calibrated"
+    whom = f": {said.population.sentence}" if said.population else ""
+    return f"{what}: calibrated on {said.measured_on}{whom}"
 
 
 def _observer(result: Result) -> Any:
