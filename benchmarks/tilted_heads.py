@@ -33,6 +33,7 @@ from brainmvp_server.inference.result_space import ResultSpace, WorkedOn
 from brainmvp_server.preparation.atlas import atlas_of, to_atlas
 from brainmvp_server.preparation.brain_frame import BrainFrame
 from brainmvp_server.preparation.brain_network import BrainNetworks
+from brainmvp_server.preparation.reference import reference_of
 from brainmvp_server.preparation.resample import brought
 from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.stage import (
@@ -40,7 +41,6 @@ from brainmvp_server.preparation.stage import (
     StageMaker,
     StudyPreparation,
     grid_around,
-    reference_of,
     spaced,
 )
 from brainmvp_server.preparation.working import Pyramid

@@ -22,6 +22,7 @@ from brainmvp_server.preparation.atlas import site_atlas
 from brainmvp_server.preparation.brain_network import BrainNetworks
 from brainmvp_server.preparation.inspect import inspect
 from brainmvp_server.preparation.look import RawStudy, look_at
+from brainmvp_server.preparation.placement import off_frame
 from brainmvp_server.preparation.stage import Means, prepare_study
 from brainmvp_server.runtime.scratch import Scratch
 
@@ -61,6 +62,8 @@ class Preparer:
     def ready(self, sources: Mapping[Modality, Source], brain: Path | None = None) -> ReadyStudy:
         """Read a study, and prepare it where it has to be.
 
+        Brains on one grid that do not lie in the frame that the rules name are brought there.
+
         Args:
             brain: a brain mask that is taken instead of one that is looked for.
 
@@ -68,12 +71,13 @@ class Preparer:
             InvalidInput: one of its kinds.
         """
         volumes = read_volumes(sources)
-        looked = look_at(volumes, brain=brain)
+        looked = look_at(volumes, brain=brain, space=self.rules.space)
         if isinstance(looked, WorkedOn):
             findings = inspect(volumes)
-            if findings.extracted:
+            if findings.extracted and not off_frame(volumes, self.rules.space):
                 return ReadyStudy(looked.study, volumes, sources, looked.warnings)
-            looked = RawStudy(findings)  # neither heads nor brains: it will be told why it is none
+            # Brains that are wanted elsewhere; or no brains, and it will be told why they are none.
+            looked = RawStudy(findings)
         made = prepare_study(volumes, self.rules, self.means, CancelToken(), _untimed, looked)
         return ReadyStudy(made, volumes, sources, made.warnings)
 

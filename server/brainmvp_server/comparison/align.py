@@ -13,9 +13,9 @@ from brainmvp_server.comparison.visit import Visit
 from brainmvp_server.imaging.study import same_grid
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.preparation.belonging import check_belongs
+from brainmvp_server.preparation.reference import REFERENCES
 from brainmvp_server.preparation.register import Registration, register
 from brainmvp_server.preparation.rigid import RigidTransform
-from brainmvp_server.preparation.stage import REFERENCES
 from brainmvp_server.preparation.working import Pyramid
 
 Mask = NDArray[np.bool_]

@@ -27,6 +27,9 @@ WarningKind = Literal[
     "skull-on",
     "no-plain-brain",
     "mask-not-used",
+    "series-apart",
+    "upside-down",
+    "off-atlas",
 ]
 
 

@@ -22,7 +22,7 @@ Array = NDArray[np.float32]
 
 _SPACING_MM = 3.0
 """Of the voxels that are compared, or the reference's own where it is coarser."""
-_AWAY_MM = 4.0
+AWAY_MM = 4.0
 _RADIUS_MM, _ABOVE_MM = 60.0, 15.0
 """The part that is compared: a ball above the centre of the head, inside the skull of an adult.
 Skulls are alike, and would make any two heads match."""
@@ -75,7 +75,7 @@ def match(moving: Volume, reference: Volume, to_moving: RigidTransform) -> Match
     here = told(to_moving)
     away = [
         told(to_moving.after(RigidTransform.of_rotation(np.zeros(3), shift, np.zeros(3))))
-        for shift in _AWAY_MM * np.concatenate([np.eye(3), -np.eye(3)])
+        for shift in AWAY_MM * np.concatenate([np.eye(3), -np.eye(3)])
     ]
     reached, _ = interpolated(np.ones_like(values), moving.grid, grid, to_moving.matrix)
     sharpness = 1 - float(np.mean(away)) / here if here > 0 else 0.0
@@ -106,7 +106,7 @@ def check_belongs(
     if found.sharpness < least:
         raise RegistrationFailed(
             f"it does not fit the head that {reference.modality} shows: {found.sharpness:.0%} of "
-            f"the match is lost {_AWAY_MM:.0f} mm away, where {least:.0%} are needed",
+            f"the match is lost {AWAY_MM:.0f} mm away, where {least:.0%} are needed",
             remedy="See that both are of one patient, upright and not mirrored, or leave it out",
             subject=moving.modality.value,
         )

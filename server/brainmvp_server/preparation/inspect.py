@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,7 +180,7 @@ def inspect(volumes: Sequence[Volume]) -> StudyFindings:
 def inspect_series(volume: Volume) -> SeriesFindings:
     """Look at one series."""
     values = volume.values(volume.stored)
-    tissue = values != _background(values)
+    tissue = values != background(values)
     ml = float(np.count_nonzero(tissue)) * volume.grid.voxel_ml
     flat = 1 - np.count_nonzero(tissue) / tissue.size
     alone = _BRAIN_ML[0] <= ml <= _BRAIN_ML[1] and flat >= _FLAT
@@ -203,12 +204,11 @@ def inspect_series(volume: Volume) -> SeriesFindings:
     )
 
 
-def _background(values: NDArray[np.floating]) -> np.floating:
-    """The middle one of the values on the image's six sides."""
+def background(values: NDArray[Any]) -> Any:
+    """The middle one of the values (i, j, k) on an image's six sides."""
     sides = [np.take(values, end, axis=axis).ravel() for axis in range(3) for end in (0, -1)]
     every = np.concatenate(sides)
-    middle: np.floating = np.partition(every, every.size // 2)[every.size // 2]
-    return middle
+    return np.partition(every, every.size // 2)[every.size // 2]
 
 
 def _bright(values: NDArray[np.floating]) -> NDArray[np.bool_]:

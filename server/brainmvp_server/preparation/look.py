@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from brainmvp_models.space import Space
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.study import on_one_grid
 from brainmvp_server.imaging.volume import Volume
@@ -15,6 +16,7 @@ from brainmvp_server.preparation.brain import BrainMask
 from brainmvp_server.preparation.brain_frame import shown_brain
 from brainmvp_server.preparation.given_brain import given_brain
 from brainmvp_server.preparation.inspect import StudyFindings, inspect, is_plainly_ready
+from brainmvp_server.preparation.placement import placement_warnings
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +37,13 @@ def look_at(
     options: PredictOptions = PredictOptions(),
     limits: Limits = Limits(),
     brain: Path | None = None,
+    space: Space = Space.STUDY,
 ) -> WorkedOn | RawStudy:
     """The study as it came, where nothing is to be done to it; else what is known of it.
 
     Args:
         brain: a brain mask of the user's own.
+        space: the frame that the task knows.
 
     Raises:
         GridMismatch: it is not to be prepared, and its series lie on several grids.
@@ -47,7 +51,8 @@ def look_at(
     """
     if brain is None and is_plainly_ready(volumes):
         ready = on_one_grid(volumes)
-        return WorkedOn(ready, brain=shown_brain(ready))
+        warnings = placement_warnings(ready.volumes, space)
+        return WorkedOn(ready, brain=shown_brain(ready), warnings=warnings)
     findings = inspect(volumes)
     given = None
     if brain is not None:
@@ -55,8 +60,11 @@ def look_at(
     needed = findings.raw or (given is not None and not findings.extracted)
     if options.as_it_is or not needed:
         study = on_one_grid(volumes, resample=options.resample)
-        brains = shown_brain(study) if findings.extracted else None
-        return WorkedOn(study, brain=brains, warnings=tuple(_warnings(findings, given)))
+        warnings = tuple(_warnings(findings, given))
+        if not findings.extracted:
+            return WorkedOn(study, warnings=warnings)
+        warnings += placement_warnings(study.volumes, space)
+        return WorkedOn(study, brain=shown_brain(study), warnings=warnings)
     return RawStudy(findings, given)
 
 

@@ -42,6 +42,8 @@ from brainmvp_server.preparation.inspect import inspect, inspect_series
 from brainmvp_server.preparation.look import RawStudy, look_at
 from brainmvp_server.preparation.observer import Observed, PreparationObserver
 from brainmvp_server.preparation.outlines import Outlines
+from brainmvp_server.preparation.placement import fit_one_another
+from brainmvp_server.preparation.reference import reference_of
 from brainmvp_server.preparation.register import Registration, register
 from brainmvp_server.preparation.resample import brought
 from brainmvp_server.preparation.rigid import RigidTransform
@@ -49,8 +51,6 @@ from brainmvp_server.preparation.working import Pyramid
 
 StageMaker = Callable[[str], AbstractContextManager[None]]
 
-REFERENCES = (Modality.T1C, Modality.T1, Modality.FLAIR, Modality.T2)
-"""The series the others are brought to: the first of these that is there, else the first given."""
 _LOOK_S = 0.2
 MARGIN_MM = 8.0
 """Around the brain, on a grid that is made for it."""
@@ -153,7 +153,8 @@ class StudyPreparation:
         with stage("read"):
             volumes = read_volumes(study.sources, study.limits, form=options.form)
             with observed.refusals():
-                looked = look_at(volumes, options, study.limits, study.brain)
+                space = task.preprocessing.space
+                looked = look_at(volumes, options, study.limits, study.brain, space)
             if isinstance(looked, WorkedOn):
                 return observed.taken(looked, options)
         means = self.means.serving(options)
@@ -204,7 +205,10 @@ def prepare_study(
     findings, brain = raw.findings, raw.brain
     reference = reference_of(volumes)
     with stage("register"):
-        registrations = co_register(volumes, reference, cancel, findings.one_grid)
+        if findings.ready and fit_one_another(volumes):
+            registrations = {}
+        else:
+            registrations = co_register(volumes, reference, cancel, findings.one_grid)
     to_series = {volume.modality: RigidTransform.identity() for volume in volumes}
     to_series |= {modality: found.to_moving for modality, found in registrations.items()}
     if brain is None and not findings.extracted:
@@ -255,15 +259,6 @@ def _study_on(
         for volume in volumes
     ]
     return Study.of(series)
-
-
-def reference_of(volumes: Sequence[Volume]) -> Volume:
-    """The series that the others are brought to."""
-    for modality in REFERENCES:
-        for volume in volumes:
-            if volume.modality is modality:
-                return volume
-    return volumes[0]
 
 
 def co_register(

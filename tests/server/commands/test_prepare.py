@@ -16,9 +16,11 @@ from PIL import Image
 
 from brainmvp_models.errors import StorageFailed
 from brainmvp_models.modality import Modality
+from brainmvp_models.space import Space
 from brainmvp_models.task import Preprocessing
 from brainmvp_server.commands.prepared_files import write_prepared, written_whole
 from brainmvp_server.commands.preparer import preparer
+from brainmvp_server.preparation.placement import off_frame
 from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.stage import PreparedStudy
 from drawn_head import draw_head
@@ -84,6 +86,19 @@ def test_a_study_that_needs_nothing_is_written_as_it_came_bit_for_bit(tmp_path: 
     for name, file in told["series"].items():
         assert (out / file).read_bytes() == (study / f"{name}.nii.gz").read_bytes()
     assert len(list(out.iterdir())) == 3
+
+
+def test_brains_on_one_grid_are_brought_to_the_frame_that_is_named_as_they_lie_on_one_another() -> (
+    None
+):
+    rules = Preprocessing(space=Space.SRI24, spacing_mm=(2.0, 2.0, 2.0))
+    files = {m: ROOT / "examples" / "glioma_study" / f"{m}.nii.gz" for m in ("t1", "t2")}
+    with preparer(rules, tuple(Modality)) as made:
+        ready = made.ready({Modality(m): file for m, file in files.items()}).made
+    assert isinstance(ready, PreparedStudy) and ready.report.moved == ()
+    assert ready.report.turned_degrees is not None and not off_frame(
+        ready.study.volumes, Space.SRI24
+    )
 
 
 def test_a_ready_brain_of_another_format_keeps_its_voxels_and_its_place(tmp_path: Path) -> None:

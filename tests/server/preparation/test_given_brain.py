@@ -135,7 +135,7 @@ def test_brains_without_skulls_are_taken_as_they_came_and_their_reader_is_told(
     stage = StudyPreparation(Means(not_asked))
     worked_on = stage(checked, task, CancelToken(), untimed)
     assert worked_on.onto is None
-    assert [one.kind for one in worked_on.warnings] == ["mask-not-used"]
+    assert "mask-not-used" in [one.kind for one in worked_on.warnings]
 
 
 def test_what_a_reader_should_know_of_a_file_is_not_lost_in_the_preparation(

@@ -44,6 +44,7 @@ from brainmvp_server.preparation.brain_network import BrainNetworks, dice
 from brainmvp_server.preparation.given_brain import given_brain
 from brainmvp_server.preparation.inspect import inspect, is_plainly_ready
 from brainmvp_server.preparation.look import RawStudy
+from brainmvp_server.preparation.reference import reference_of
 from brainmvp_server.preparation.resample import brought
 from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.stage import (
@@ -53,7 +54,6 @@ from brainmvp_server.preparation.stage import (
     co_register,
     grid_around,
     prepare_study,
-    reference_of,
 )
 from dicom_studies import affine_for
 from drawn_head import draw_head
