@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import argparse
 import io
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -157,15 +155,15 @@ def middle(prepared: PreparedStudy) -> NDArray[np.float64]:
     return found
 
 
-def wrong_mask(right: PreparedStudy, path: Path) -> None:
-    """Write the brain that was found, 25 mm too far to the front, as a mask of one's own."""
+def with_wrong_mask(right: PreparedStudy) -> PreparedStudy:
+    """The same with the brain 25 mm too far to the front, which a mask in a file may not be."""
     assert right.brain is not None
     brain = right.brain
-    moved = np.zeros(brain.mask.shape, np.uint8)
+    moved = np.zeros_like(brain.mask)
     turn = brain.grid.orientation
     step = round(25 / brain.grid.canonical().spacing[1])
     turn.view(moved)[:, step:] = turn.view(brain.mask)[:, :-step]
-    nib.save(nib.Nifti1Image(moved, brain.grid.affine), path)
+    return replace(right, brain=replace(brain, mask=moved))
 
 
 def mask_picture(raw: Path) -> Image.Image:
@@ -235,19 +233,14 @@ def write_all(shared: Path) -> None:
         raise SystemExit(f"{raw} is not there; name the folder of the real scans with --shared")
     names = [TITLES[name] for name in SERIES]
     rules = Preprocessing(space=Space.STUDY)
-    with preparer(rules, tuple(Modality)) as made, tempfile.TemporaryDirectory() as scratch:
+    with preparer(rules, tuple(Modality)) as made:
         series = made.series({name: raw / f"{name}.nii.gz" for name in SERIES})
         right = made.ready(series).made
         assert isinstance(right, PreparedStudy)
         plane = sagittal(middle(right))
         write("clinical-series.png", sheet(drawn(right, plane), names))
-        mask = Path(scratch) / "brain.nii.gz"
-        wrong_mask(right, mask)
-        wrong = made.ready(series, mask).made
-        assert isinstance(wrong, PreparedStudy)
-        row = replace(
-            drawn(wrong, plane)[1], title="With a mask of one's own, 25 mm too far to the front"
-        )
+        wrong = with_wrong_mask(right)
+        row = replace(drawn(wrong, plane)[1], title="With a brain 25 mm too far to the front")
         write("clinical-wrong.png", sheet([row], names))
     write("clinical-mask.png", mask_picture(raw))
 

@@ -65,12 +65,12 @@ def match(moving: Volume, reference: Volume, to_moving: RigidTransform) -> Match
     inside, grid, fixed = _middle(reference)
     if np.count_nonzero(inside) < _FEWEST:
         return Match(0.0, 0.0)
-    values = _scaled(moving)
+    values = scaled(moving)
     rows = (fixed[inside] * (_BINS - 1)).astype(np.int64) * _BINS
 
     def told(way: RigidTransform) -> float:
         there, _ = interpolated(values, moving.grid, grid, way.matrix)
-        return _mutual_information(rows + (there[inside] * (_BINS - 1)).astype(np.int64))
+        return mutual_information(rows + (there[inside] * (_BINS - 1)).astype(np.int64))
 
     here = told(to_moving)
     away = [
@@ -122,7 +122,7 @@ def lies_upon(moving: Volume, reference: Volume) -> bool:
 def _middle(reference: Volume) -> tuple[NDArray[np.bool_], Grid, Array]:
     """The voxels that are compared, their grid and the reference's values on it, 0 to 1."""
     steps = [max(1, round(_SPACING_MM / edge)) for edge in reference.grid.spacing]
-    values = _scaled(reference)[tuple(slice(None, None, step) for step in steps)]
+    values = scaled(reference)[tuple(slice(None, None, step) for step in steps)]
     affine = reference.grid.affine @ np.diag([*steps, 1])
     head = values > _HEAD
     if not head.any():
@@ -140,8 +140,8 @@ def _middle(reference: Volume) -> tuple[NDArray[np.bool_], Grid, Array]:
     return inside[box.slices], Grid(box.shape, affine @ corner), values[box.slices]
 
 
-def _scaled(volume: Volume) -> Array:
-    """A volume's values from 0, the dark end, to 1."""
+def scaled(volume: Volume) -> Array:
+    """A volume's values (i, j, k) from 0, the dark end, to 1, the bright one."""
     values = volume.values(volume.stored)
     low, high = np.percentile(values[::2, ::2, ::2], (_DARK, _BRIGHT))
     span = max(float(high - low), float(np.finfo(np.float32).tiny))
@@ -149,9 +149,9 @@ def _scaled(volume: Volume) -> Array:
     return scaled
 
 
-def _mutual_information(cells: NDArray[np.int64]) -> float:
-    """In nats, of the cells of a joint histogram that voxels fall in."""
-    joint = np.bincount(cells, minlength=_BINS * _BINS).reshape(_BINS, _BINS) / cells.size
+def mutual_information(cells: NDArray[np.int64], rows: int = _BINS, columns: int = _BINS) -> float:
+    """In nats, of the cells of a joint histogram that voxels fall in, counted row by row."""
+    joint = np.bincount(cells, minlength=rows * columns).reshape(rows, columns) / cells.size
     return _entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1)) - _entropy(joint)
 
 

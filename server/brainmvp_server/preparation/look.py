@@ -16,6 +16,7 @@ from brainmvp_server.preparation.brain import BrainMask
 from brainmvp_server.preparation.brain_frame import shown_brain
 from brainmvp_server.preparation.given_brain import given_brain
 from brainmvp_server.preparation.inspect import StudyFindings, inspect, is_plainly_ready
+from brainmvp_server.preparation.mask_place import check_mask_place
 from brainmvp_server.preparation.placement import placement_warnings
 
 
@@ -47,7 +48,7 @@ def look_at(
 
     Raises:
         GridMismatch: it is not to be prepared, and its series lie on several grids.
-        InvalidInput: the mask is of no use; see :func:`given_brain`.
+        InvalidInput: the mask is of no use; see :func:`given_brain`, :func:`check_mask_place`.
     """
     if brain is None and is_plainly_ready(volumes):
         ready = on_one_grid(volumes)
@@ -65,6 +66,8 @@ def look_at(
             return WorkedOn(study, warnings=warnings)
         warnings += placement_warnings(study.volumes, space)
         return WorkedOn(study, brain=shown_brain(study), warnings=warnings)
+    if given is not None:
+        check_mask_place(given, next(one for one in volumes if one.modality is given.drawn_on))
     return RawStudy(findings, given)
 
 

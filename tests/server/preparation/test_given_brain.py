@@ -29,7 +29,8 @@ from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.preparation.brain_network import BrainNetworks
 from brainmvp_server.preparation.given_brain import given_brain
 from brainmvp_server.preparation.inspect import inspect
-from brainmvp_server.preparation.look import RawStudy
+from brainmvp_server.preparation.look import RawStudy, look_at
+from brainmvp_server.preparation.mask_place import best_elsewhere
 from brainmvp_server.preparation.stage import Means, StudyPreparation, prepare_study
 from drawn_head import DrawnHead, draw_head
 
@@ -121,6 +122,26 @@ def test_a_mask_is_used_where_its_affine_puts_it_whatever_order_its_axes_have(
     world = series.grid.affine[:3, :3] @ centre + series.grid.affine[:3, 3]
     np.testing.assert_allclose(world, (12, 0, 0), atol=0.5)
     assert np.count_nonzero(series.stored) * 0.064 == pytest.approx(drawn.ml, rel=0.05)
+
+
+def test_a_mask_that_lies_beside_the_brain_or_upside_down_is_refused_itself_and_no_series(
+    real_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = real_data("clinical") / "fg6692"
+    flair = read_nifti(folder / "raw" / "flair.nii.gz", Modality.FLAIR)
+    image = nib.load(folder / "reference" / "brain_flair.nii.gz")
+    mask = np.asarray(image.dataobj) > 0
+    brain = given_brain(folder / "reference" / "brain_flair.nii.gz", [flair])
+    assert best_elsewhere(brain, flair)[0] < 0
+    view = flair.grid.orientation.view
+    beside, turned = np.zeros_like(mask), np.zeros_like(mask)
+    view(beside)[:, 30:] = view(mask)[:, :-30]  # voxels of 0.9 mm
+    view(turned)[...] = view(mask)[:, ::-1, ::-1]
+    for wrong, words in ((beside, "mm further to the back"), (turned, "turned by 180° about")):
+        path = written(tmp_path, wrong.astype(np.uint8), image.affine)
+        with pytest.raises(ImplausibleBrain, match=f"where flair shows the brain: .*{words}") as no:
+            look_at([flair], brain=path)
+        assert no.value.subject == "brain" and "over the brain of flair" in no.value.remedy
 
 
 def test_brains_without_skulls_are_taken_as_they_came_and_their_reader_is_told(
