@@ -102,6 +102,9 @@ def _show(merged: Merged, into: Path) -> None:
     ):
         if shards:
             line(f"{_counted(len(shards), 'shard')} {what}: {_some(shards)}", "yellow")
+    if merged.damaged_tables:
+        tables = _some(merged.damaged_tables)
+        line(f"Tables that lost studies, to be scored again with --resume: {tables}", "yellow")
     if merged.without_files:
         line(f"Done, but their files are gone: {merged.without_files}", "yellow")
     if merged.without_line:

@@ -94,7 +94,7 @@ class Batch:
                     on_study,
                     self.stop,
                 ).run(studies)
-            record.of(report).write(folder.own)
+            record.of(report, table.lines).write(folder.own)
         return report
 
     def _results(self, folder: OutputFolder) -> Sink:

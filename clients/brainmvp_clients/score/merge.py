@@ -35,7 +35,8 @@ class Merged(BaseModel):
 
     ``parts``: folders with a table; ``runs``: bundles and settings that they were made with, more
     than one where parts do not belong together. ``missing_shards`` have no folder,
-    ``unended_shards`` were killed, stopped or are at work. ``without_files`` studies are done and
+    ``unended_shards`` were killed, stopped or are at work. ``damaged_tables`` have fewer studies
+    than their run left in them. ``without_files`` studies are done and
     their folder is gone, ``without_line`` ones are in the worklist and in no table. ``doubled``
     studies are in several tables. ``seconds``: of all studies, as the client waited.
     """
@@ -50,6 +51,7 @@ class Merged(BaseModel):
     failed: int
     missing_shards: tuple[str, ...]
     unended_shards: tuple[str, ...]
+    damaged_tables: tuple[str, ...]
     without_files: int
     without_line: int
     doubled: int
@@ -61,7 +63,8 @@ class Merged(BaseModel):
     def whole(self) -> bool:
         """Whether every study has its result or its refusal, once."""
         wrong = (self.failed, self.without_files, self.without_line, self.doubled)
-        return not (any(wrong) or self.missing_shards or self.unended_shards or self.runs > 1)
+        shards = self.missing_shards or self.unended_shards
+        return not (any(wrong) or shards or self.damaged_tables or self.runs > 1)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ class Part:
     def table(self) -> Path:
         """Its lines."""
         return self.folder.own / JSONL
+
+    def lacks(self, lines: int) -> bool:
+        """Whether a table of so many studies has lost some since its run ended."""
+        record = self.record
+        return record is not None and record.ended and lines < (record.lines or 0)
 
     def has_files(self, study: str, in_bucket: InBucket) -> bool:
         """Whether a study has its results, in the folder or the bucket of the run."""
@@ -139,7 +147,12 @@ def merge(
             count = _count(index, parts, file, worklist, in_bucket if files else None)
         with replacing_private(into / DOUBLED) as file:
             doubled = _write_doubled(index, file)
-        merged = _merged(parts, count, doubled)
+        damaged = [
+            str(part.table)
+            for part, lines in zip(parts, index.counts(), strict=True)
+            if part.lacks(lines)
+        ]
+        merged = _merged(parts, count, doubled, damaged)
         with replacing_private(into / MERGED) as file:
             file.write(merged.model_dump_json(indent=2) + "\n")
     return merged, into
@@ -213,7 +226,7 @@ def _write_doubled(index: RowIndex, file: TextIO) -> int:
     return number
 
 
-def _merged(parts: list[Part], count: _Count, doubled: int) -> Merged:
+def _merged(parts: list[Part], count: _Count, doubled: int, damaged: list[str]) -> Merged:
     records = [part.record for part in parts if part.record]
     return Merged(
         parts=len(parts),
@@ -228,6 +241,7 @@ def _merged(parts: list[Part], count: _Count, doubled: int) -> Merged:
             for part in parts
             if part.folder.shard and not (part.record and part.record.ended)
         ),
+        damaged_tables=tuple(damaged),
         without_files=count.without_files,
         without_line=count.without_line,
         doubled=doubled,

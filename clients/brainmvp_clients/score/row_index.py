@@ -18,7 +18,8 @@ from brainmvp_clients.score.row import Row
 
 _TABLE = """
 CREATE TABLE line (
-    study TEXT, file INTEGER, start INTEGER, state TEXT, columns TEXT, PRIMARY KEY (study, file)
+    study TEXT, file INTEGER, token TEXT, start INTEGER, state TEXT, columns TEXT,
+    PRIMARY KEY (study, file)
 ) WITHOUT ROWID
 """
 _OPEN = 200
@@ -59,6 +60,7 @@ class RowIndex:
         Raises:
             OSError: it cannot be read.
         """
+        number = len(self._paths)
         self._paths.append(path)
         self._db.execute("BEGIN")
         with path.open("rb") as lines:
@@ -67,8 +69,8 @@ class RowIndex:
                 row = _row(line)
                 if row is not None:
                     self._db.execute(
-                        "INSERT OR REPLACE INTO line VALUES (?, ?, ?, ?, ?)",
-                        (row.study, len(self._paths) - 1, start, row.state.value, _columns(row)),
+                        "INSERT OR REPLACE INTO line VALUES (?, ?, ?, ?, ?, ?)",
+                        (row.study, number, row.token, start, row.state.value, _columns(row)),
                     )
                 start += len(line)
         self._db.execute("COMMIT")
@@ -106,6 +108,17 @@ class RowIndex:
             (SELECT study FROM line GROUP BY study HAVING COUNT(*) > 1) ORDER BY study, file"""
         for study, entries in groupby(self._db.execute(query), key=lambda entry: str(entry[0])):
             yield study, tuple(self._paths[entry[1]] for entry in entries)
+
+    def tokens(self) -> Iterator[str]:
+        """What the studies are called in logs and in the ledger, in no order."""
+        for (token,) in self._db.execute("SELECT token FROM line"):
+            yield token
+
+    def counts(self) -> list[int]:
+        """How many studies have a line in each file, in the order in which they were read."""
+        query = "SELECT file, COUNT(*) FROM line GROUP BY file"
+        found: dict[int, int] = dict(self._db.execute(query).fetchall())
+        return [found.get(number, 0) for number in range(len(self._paths))]
 
     def has(self, study: str) -> bool:
         """Whether the study has a line."""

@@ -139,6 +139,8 @@ class BatchRunner:
         """Whether the study needs no work, or is at work already."""
         token = self.ledger.token(study.key)
         entry = self.ledger.entry(token)
+        if entry is not None and not self.table.has(token):
+            entry = None  # the table was damaged or lost: what is in no line is done again
         with self._lock:
             if token in self._running:
                 return True

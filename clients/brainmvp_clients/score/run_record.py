@@ -17,7 +17,8 @@ RUN = "run.json"
 class RunRecord(BaseModel):
     """``ended`` is false while a run is at work, and stays so where it was killed or stopped.
 
-    ``in_bucket``: its results lie in a bucket and not below the folder.
+    ``in_bucket``: its results lie in a bucket and not below the folder. ``lines``: studies in the
+    table as the run left it; None where none was left, or by releases that did not count.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -32,6 +33,7 @@ class RunRecord(BaseModel):
     skipped: int = 0
     refused: int = 0
     failed: int = 0
+    lines: int | None = None
 
     @classmethod
     def begun(cls, key: RunKey, model: str, version: str, *, in_bucket: bool) -> RunRecord:
@@ -44,8 +46,8 @@ class RunRecord(BaseModel):
             in_bucket=in_bucket,
         )
 
-    def of(self, report: RunReport) -> RunRecord:
-        """Of the same run when it is over."""
+    def of(self, report: RunReport, lines: int | None) -> RunRecord:
+        """Of the same run when it is over, and its table closed."""
         return self.model_copy(
             update={
                 "ended": not report.stopped,
@@ -53,6 +55,7 @@ class RunRecord(BaseModel):
                 "skipped": report.skipped,
                 "refused": report.refused,
                 "failed": report.failed,
+                "lines": lines,
             }
         )
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import threading
+from array import array
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +24,13 @@ from brainmvp_clients.score.table_files import JSONL, WriteTables, write_csv, wr
 
 
 class Table:
-    """The results of one output folder; ``formats`` are those that its tables are written in."""
+    """The results of one output folder; ``formats`` are those that its tables are written in.
+
+    Attributes:
+        lines: how many studies have a line, known when it is closed.
+    """
+
+    lines: int | None = None
 
     def __init__(self, folder: Path, formats: tuple[WriteTables, ...] = (write_csv,)) -> None:
         self._formats = formats
@@ -32,7 +40,15 @@ class Table:
             touch_private(self._path)
             with self._index() as index:
                 write_lines(index, self._path)
+                # Eight bytes a study: a table may be of a million.
+                self._tokens = array("q", sorted(map(hash, index.tokens())))
             self._file = self._path.open("ab")
+
+    def has(self, token: str) -> bool:
+        """Whether the study of that token has a line."""
+        with self._lock:
+            place = bisect_left(self._tokens, hash(token))
+            return self._tokens[place : place + 1] == array("q", (hash(token),))
 
     def add(self, row: Row) -> None:
         """Append a line; when this returns it is on disk."""
@@ -40,6 +56,7 @@ class Table:
             self._file.write(row.line().encode())
             self._file.flush()
             os.fsync(self._file.fileno())
+            insort(self._tokens, hash(row.token))
 
     def close(self) -> None:
         """Write one line a study, by name, and the tables of them."""
@@ -49,6 +66,7 @@ class Table:
                 for write in self._formats:
                     write(index, self._folder)
                 write_lines(index, self._path)
+                (self.lines,) = index.counts()
 
     @contextmanager
     def _index(self) -> Iterator[RowIndex]:

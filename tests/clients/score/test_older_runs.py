@@ -28,21 +28,23 @@ def _write_run_of_0_1(out: Path, cohort: Path) -> list[str]:
     """A folder as version 0.1 left it, with three of five studies done; their names."""
     out.mkdir()
     done = list(FolderSource(cohort).studies())[:3]
+    tokens = [
+        hashlib.blake2b(study.key.encode(), key=KEY, digest_size=8).hexdigest() for study in done
+    ]
     with closing(sqlite3.connect(out / "ledger.sqlite")) as ledger, ledger:
         ledger.executescript(LEDGER_0_1)
         ledger.execute("INSERT INTO ledger VALUES (1, ?)", (KEY,))
-        for study in done:
-            token = hashlib.blake2b(study.key.encode(), key=KEY, digest_size=8).hexdigest()
+        for token in tokens:
             run = "sha256:" + "0" * 64, ResultSettings().digest
             line = (token, *run, "done", 1, "", "2026-11-01T00:00:00+00:00")
             ledger.execute("INSERT INTO study VALUES (?, ?, ?, ?, ?, ?, ?)", line)
     rows = [
         {
-            "study": study.name, "token": "0" * 16, "state": "done", "model": "tumour",
+            "study": study.name, "token": token, "state": "done", "model": "tumour",
             "version": "2", "real": ["t1"], "filled": [], "volumes_ml": {"core": 1.5},
             "scores": {}, "warnings": [], "reason": "", "seconds": 1.0,
         }
-        for study in done
+        for study, token in zip(done, tokens, strict=True)
     ]  # fmt: skip
     lines = [json.dumps(row) + "\n" for row in rows]
     (out / "results.jsonl").write_text("".join(lines) + lines[0][:40])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -165,6 +166,22 @@ def test_merging_names_the_shards_that_are_missing_and_those_that_did_not_end(
     assert (merged["missing_shards"], merged["unended_shards"]) == (["0/4", "2/4"], ["3/4"])
     said = brainmvp("score", "merge", out)[1]
     assert "2 shards never begun: 0/4, 2/4" in said and "1 shard not ended: 3/4" in said
+
+
+@pytest.mark.parametrize("left", [0, 500])
+def test_a_table_that_lost_studies_is_named_and_mended_by_going_on(
+    score: Score, out: Path, brainmvp: Brainmvp, left: int
+) -> None:
+    assert score("--quiet", "--shard", "0/1")[0] == 0
+    table = out / "shards" / "00000-of-00001" / "results.jsonl"
+    assert _merged(brainmvp, out) == (0, {**_merged(brainmvp, out)[1], "damaged_tables": []})
+    whole = _rows(out)
+    os.truncate(table, left)
+    code, merged = _merged(brainmvp, out)
+    assert (code, merged["damaged_tables"]) == (1, [str(table)])
+    assert "--resume: " + str(table) in brainmvp("score", "merge", out)[1]
+    assert score("--quiet", "--shard", "0/1", "--resume")[0] == 0
+    assert _merged(brainmvp, out)[0] == 0 and _rows(out) == whole
 
 
 def test_merging_finds_what_is_missing_doubled_or_failed(
