@@ -174,10 +174,15 @@ class Score(Answer):
 
 
 class Probabilities(Answer):
-    """Whether scores and probability maps are calibrated, and on how many of whose studies."""
+    """Whether scores and probability maps are calibrated, and on how many of whose studies.
+
+    Attributes:
+        not_calibrated: outputs whose probabilities are the network's own all the same.
+    """
 
     calibrated: bool = False
     measured_on: str = ""
+    not_calibrated: tuple[str, ...] = ()
     population: Population | None = None
 
 

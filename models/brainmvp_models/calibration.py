@@ -24,6 +24,11 @@ class OutputCalibration(Frozen):
     temperature: float = Field(gt=0, description="Above 1 where the network is too sure.")
     offset: float = Field(default=0.0, description="Of the logit; 0 for the scores of a study.")
 
+    @property
+    def corrects(self) -> bool:
+        """Whether it changes a probability: not where no correction held for other studies."""
+        return (self.temperature, self.offset) != (1.0, 0.0)
+
 
 class CalibratedSetting(Frozen):
     """Modalities that were real, and how the others were filled."""

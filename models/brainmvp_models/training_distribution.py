@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Base64Bytes, Field, field_validator
 
 from brainmvp_models.modality import Modality
+from brainmvp_models.population import Population
 from brainmvp_models.task import Frozen
 
 FIGURES: Literal[1] = 1
@@ -103,8 +104,14 @@ class TrainingDistribution(Frozen):
     figures: Literal[1] = FIGURES
     studies: int = Field(gt=0)
     datalist: str = Field(description="SHA-256 of the list of cases.")
+    population: Population | None = Field(
+        default=None, description="Of whom they are; null where the list does not say."
+    )
     calibrated_on: int = Field(gt=0, description="Studies by which limits were set.")
     calibration_list: str = Field(description="SHA-256 of their list.")
+    calibration_population: Population | None = Field(
+        default=None, description="Of whom those are; null where the list does not say."
+    )
     false_alarms: float = Field(ge=0, le=1, description="Share of those that are outside.")
     command: str
     evaluator: str

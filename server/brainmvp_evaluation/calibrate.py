@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from brainmvp_evaluation import classification, reliability
+from brainmvp_evaluation.calibration_gain import holds_for_others
 from brainmvp_evaluation.evaluate import JOURNAL, content_digest
 from brainmvp_evaluation.journal import parsed
 from brainmvp_evaluation.probability_figures import deciding
@@ -106,7 +107,7 @@ def calibration_of(bundle: Bundle, measured: Measured, command: str) -> Calibrat
     for output in calibrated_outputs(bundle.task.outputs):
         rows = deciding(measured.rows, output, bundle.manifest)
         try:
-            found.append(_fitted(rows, output))
+            found.append(_correction(rows, output))
         except ValueError as error:
             raise InvalidDatalist(
                 f"does not tell how to calibrate {output}: {error}",
@@ -143,6 +144,28 @@ def calibrated_bundle(
     return amended(bundle, manifest, lambda card: with_section(card, _HEADING, section))
 
 
+def _correction(rows: Sequence[Row], output: str) -> OutputCalibration:
+    """The best one, or none where that does not hold for other studies.
+
+    Raises:
+        ValueError: the rows do not tell.
+    """
+    best = _fitted(rows, output)
+    studies = [row.case for row in rows]
+    if holds_for_others(rows, studies, lambda r: _fitted(r, output), _loss_of(output)):
+        return best
+    return OutputCalibration(output=output, temperature=1.0)
+
+
+def _loss_of(output: str) -> Callable[[Sequence[Row], OutputCalibration | None], float]:
+    def loss(rows: Sequence[Row], by: OutputCalibration | None) -> float:
+        if output == WHOLE and rows[0].scores:
+            return classification.log_loss(*_scores(rows), by.temperature if by else 1.0)
+        return reliability.log_loss(_pooled(rows, output), by)
+
+    return loss
+
+
 def _fitted(rows: Sequence[Row], output: str) -> OutputCalibration:
     """Raises ValueError where the rows do not tell."""
     if not rows:
@@ -175,6 +198,11 @@ def _section(
         f"{calibration.section}, evaluated {calibration.created}).",
         _table(manifest, calibration, fit_on),
     ]
+    if not all(one.corrects for one in calibration.outputs):
+        parts.append(
+            "Temperature 1 and offset 0: left as the network gives it. With each study left out of "
+            "a fit in turn, their likelihood did not gain by more than its standard error."
+        )
     if check_on is not None:
         parts += [
             f"On others, {check_on.whom} of the section {check_on.evaluation.subject.section} in "
@@ -251,7 +279,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"brainmvp: {error}", file=sys.stderr)
         return 2
     for one in changed.manifest.calibration.outputs if changed.manifest.calibration else ():
-        print(f"{one.output}: temperature {one.temperature}, offset {one.offset}")
+        how = f"temperature {one.temperature}, offset {one.offset}"
+        print(f"{one.output}: {how if one.corrects else 'left as the network gives it'}")
     print(f"wrote {changed.root}")
     return 0
 

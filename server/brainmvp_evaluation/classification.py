@@ -85,6 +85,13 @@ def reliability(scores: Scores, targets: Targets) -> Curve:
     return Curve(sums[0], sums[1], held[some])
 
 
+def log_loss(scores: Scores, targets: Targets, temperature: float = 1.0) -> float:
+    """The negative log-likelihood of studies (N, K) and their classes, summed, in nats."""
+    tempered = np.log(np.clip(scores, _LEAST, 1)) / temperature
+    total = np.logaddexp.reduce(tempered, axis=-1)
+    return float((total - tempered[np.arange(len(targets)), targets]).sum())
+
+
 def fitted_temperature(scores: Scores, targets: Targets) -> float:
     """The temperature of the least negative log-likelihood of studies (N, K) and their classes.
 
@@ -93,13 +100,9 @@ def fitted_temperature(scores: Scores, targets: Targets) -> float:
     """
     from scipy.optimize import minimize_scalar  # slow to load
 
-    logits = np.log(np.clip(scores, _LEAST, 1))
-
     def loss(at: float) -> float:
         """Of a logarithm of the temperature."""
-        tempered = logits / np.exp(at)
-        total = np.logaddexp.reduce(tempered, axis=-1)
-        return float((total - tempered[np.arange(len(targets)), targets]).mean())
+        return log_loss(scores, targets, float(np.exp(at)))
 
     end = float(np.log(HIGHEST_TEMPERATURE))
     at = float(minimize_scalar(loss, bounds=(-end, end), method="bounded").x)

@@ -30,6 +30,7 @@ from brainmvp_models import __version__
 from brainmvp_models.amend import amended, with_section
 from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import BrainMVPError, InvalidDatalist
+from brainmvp_models.population import Population
 from brainmvp_models.task import ScoreOutputs, Task
 from brainmvp_models.training_distribution import TrainingDistribution
 from brainmvp_server.imaging.study import Study, read_study
@@ -37,7 +38,7 @@ from brainmvp_server.inference.figures import StudyFigures, study_figures
 from brainmvp_server.inference.out_of_distribution import outside_training
 from brainmvp_server.inference.preprocess import prepare
 from brainmvp_training.case import Case
-from brainmvp_training.datalist import read_datalist
+from brainmvp_training.datalist import population_of, read_datalist
 
 FILE = "training.json"
 _FEWEST = 20
@@ -69,6 +70,7 @@ def described(
 
     Raises:
         InvalidDatalist: a list cannot be read, or has too few studies.
+        InvalidPopulation: what a list says of whom its studies are is not valid.
         InvalidInput: a study that cannot be read or prepared.
         InvalidBundle: the folder cannot be written to.
     """
@@ -87,8 +89,10 @@ def described(
     found = TrainingDistribution(
         studies=len(known),
         datalist=_digest(training, task),
+        population=population_of(training.path, training.name),
         calibrated_on=len(held_out),
         calibration_list=_digest(calibration, task),
+        calibration_population=population_of(calibration.path, calibration.name),
         false_alarms=0.0,
         command=command,
         evaluator=f"brainmvp {__version__}",
@@ -124,11 +128,16 @@ def _refuse_few(studies: Sequence[StudyFigures], path: Path) -> None:
 def section_of(found: TrainingDistribution) -> str:
     """What the card says of it."""
     return (
-        f"A study is compared with {found.studies} studies that the model was trained on, and a "
-        f"warning says where it is unlike them. Of the {found.calibrated_on} studies that the "
-        f"limits were set on, {found.false_alarms:.1%} are. Command: `{found.command}` "
-        f"({found.created})."
+        f"A study is compared with {found.studies} studies that the model was trained on"
+        f"{_of_whom(found.population)}, and a warning says where it is unlike them. Of the "
+        f"{found.calibrated_on} studies that the limits were set on"
+        f"{_of_whom(found.calibration_population)}, {found.false_alarms:.1%} are. Command: "
+        f"`{found.command}` ({found.created})."
     )
+
+
+def _of_whom(population: Population | None) -> str:
+    return f" ({population.kind}: {population.description})" if population else ""
 
 
 def figures_of(study: Study, task: Task) -> StudyFigures:

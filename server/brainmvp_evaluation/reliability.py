@@ -128,6 +128,13 @@ def reliability(counts: Counts, by: OutputCalibration | None = None) -> Curve:
     return Curve(sums[0][some] / held[some], sums[1][some] / held[some], held[some])
 
 
+def log_loss(counts: NDArray[np.number], by: OutputCalibration | None = None) -> float:
+    """The negative log-likelihood of voxels (S, 2), summed, in nats."""
+    voxels, true = _chosen(counts, suspected=False)
+    z = LOGITS if by is None else LOGITS / by.temperature + by.offset
+    return float(true @ np.logaddexp(0, -z) + (voxels - true) @ np.logaddexp(0, z))
+
+
 def fitted(counts: Counts, output: str) -> OutputCalibration:
     """The temperature T and the offset b of the least negative log-likelihood of logit / T + b.
 

@@ -19,6 +19,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_server.inference.calibrated import calibrated
 from brainmvp_server.inference.predictor import Predictor
 from brainmvp_server.results.files import write_files
+from brainmvp_server.results.probabilities import ProbabilitiesGiven
 from brainmvp_server.results.summary import Summary
 
 KNOWN = {"TC": (1.5, -1.0), "WT": (0.8, 0.2), "ET": (2.0, 0.0)}
@@ -142,6 +143,41 @@ def test_what_cannot_be_fitted_on_is_refused_in_one_line(
     assert Bundle.open(copy.root).digest == copy.digest
 
 
+def test_a_correction_that_fails_the_studies_left_out_of_its_fit_is_not_made(
+    copy: Bundle,
+    evaluation: Evaluation,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Two studies: of ET each asks for the opposite of the other, of TC and WT for the same."""
+    folder = write_evaluation(tmp_path / "validation", evaluation)
+    opposite = {1: (0.5, -2.0), 2: (3.0, 1.0)}
+    rows = []
+    for row in map(with_counts, evaluation.rows):
+        outputs = [
+            one.model_copy(update={"counts": counts_that_ask_for(*opposite[row.case])})
+            if one.output == "ET"
+            else one
+            for one in row.outputs
+        ]
+        rows.append(row.model_copy(update={"outputs": tuple(outputs)}))
+    lines = [evaluation.subject, *rows]
+    (folder / JOURNAL).write_text("".join(line.model_dump_json() + "\n" for line in lines))
+    assert main([str(copy.root), str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "ET: left as the network gives it" in said and "TC: temperature 1.5" in said
+    written = Bundle.open(copy.root)
+    calibration = written.manifest.calibration
+    assert calibration is not None
+    assert [one.output for one in calibration.outputs if not one.corrects] == ["ET"]
+    assert "left as the network gives it" in (written.root / "card.md").read_text(encoding="utf-8")
+    given = ProbabilitiesGiven.of(calibration)
+    assert given.calibrated and given.not_calibrated == ("ET",)
+    assert given.sentence == "calibrated on what is not recorded (2 studies) (ET is not)"
+    own = np.array([0.1, 0.5], np.float32)
+    np.testing.assert_array_equal(calibrated(own, calibration.of("ET")), own)
+
+
 def json_of_rows_without_counts(evaluation: Evaluation) -> str:
     rows = json.loads(json_of(evaluation))["rows"]
     return "\n".join(json.dumps(row) for row in rows) + "\n"
@@ -156,7 +192,7 @@ def test_scores_of_a_classification_get_a_temperature_and_keep_their_order(
     rows = tuple(
         Row(case=case + 1, real=bundle.task.modalities, fill="none", seconds=0, target=case % 2,
             scores=(0.6, 0.4) if (case + (case % 10 > 7)) % 2 == 0 else (0.4, 0.6))
-        for case in range(40)
+        for case in range(80)
     )  # fmt: skip
     subject = Subject(
         model="grade", version="1", content=content_digest(bundle), templates=None, datalist="",
@@ -164,7 +200,7 @@ def test_scores_of_a_classification_get_a_temperature_and_keep_their_order(
     )  # fmt: skip
     found = Evaluation(
         subject=subject, bundle="", kind="classification", demo=False, outputs=("LGG", "HGG"),
-        command="", created="", cases=40, skipped=0, resamples=1, seed=0, figures=(), rows=rows,
+        command="", created="", cases=80, skipped=0, resamples=1, seed=0, figures=(), rows=rows,
     )  # fmt: skip
     evaluation = tmp_path / "validation"
     evaluation.mkdir()

@@ -21,9 +21,14 @@ from brainmvp_models.modality import Modality
 from brainmvp_models.training_distribution import LesionLoad, TrainingDistribution
 from brainmvp_server.inference.figures import StudyFigures, study_figures
 from brainmvp_server.inference.measure import Structure
-from brainmvp_server.inference.out_of_distribution import outside_lesion_load, outside_training
+from brainmvp_server.inference.out_of_distribution import (
+    looks_at_agent,
+    outside_lesion_load,
+    outside_training,
+)
 from brainmvp_server.preparation.predictor import Predictor
 from drawn_brains import SHAPE, VOXEL_MM, drawn_study, written_list
+from limited_bundle import PEOPLE
 from once import Once
 
 T1, T1C, T2, FLAIR = Modality.T1, Modality.T1C, Modality.T2, Modality.FLAIR
@@ -119,7 +124,11 @@ def test_figures_of_before_say_nothing_of_contrast_agent(training: TrainingDistr
     assert before.agent is None
     images = drawn_study(100)
     images[T1] = taken_again(images[T1C], 0)
+    assert not looks_at_agent(images, before) and looks_at_agent(images, training)
+    assert not looks_at_agent((T1, T2), training)
     assert "contrast-agent" not in said(study_figures(images, VOXEL), before)
+    without = study_figures(images, VOXEL, agent=False)
+    assert said(without, before) == said(study_figures(images, VOXEL), before)
     assert said(given(100, {T1: T1C, T1C: T1}), before) == ["exchanged"]
 
 
@@ -197,7 +206,9 @@ def test_the_command_changes_what_a_bundle_says_and_not_what_it_predicts(
     found = bundle.training_distribution
     assert found is not None and (found.studies, found.calibrated_on) == (20, 20)
     assert found.false_alarms <= 0.1 and "/" not in found.command
-    assert "## Unlike its training" in (bundle.root / "card.md").read_text(encoding="utf-8")
+    assert found.population == found.calibration_population == PEOPLE
+    card = (bundle.root / "card.md").read_text(encoding="utf-8")
+    assert "## Unlike its training" in card and card.count(f"(patient: {PEOPLE.description})") == 2
     assert (bundle.root / FILE).stat().st_size < 100_000
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainmvp_models.modality import Modality
+from limited_bundle import PEOPLE
 
 Array = NDArray[np.float32]
 
@@ -61,5 +62,6 @@ def written_list(folder: Path, training: int, validation: int) -> Path:
         section = "training" if seed < training else "validation"
         sections[section].append({"image": written_study(folder / f"{section}-{seed}", seed)})
     path = folder / "list.json"
-    path.write_text(json.dumps(sections))
+    whom = dict.fromkeys(sections, PEOPLE.model_dump())
+    path.write_text(json.dumps({**sections, "populations": whom}))
     return path

@@ -82,7 +82,10 @@ def _prepared(done: PreparationDone) -> str:
 def _calibrated(summary: Summary) -> str:
     """``confidence: calibrated on 40 synthetic studies``, or that it is not."""
     what, said = "scores" if summary.scores else "confidence", summary.probabilities
-    return f"{what}: {f'calibrated on {said.measured_on}' if said.calibrated else 'not calibrated'}"
+    if not said.calibrated:
+        return f"{what}: not calibrated"
+    but = f"; not calibrated: {', '.join(said.not_calibrated)}" if said.not_calibrated else ""
+    return f"{what}: calibrated on {said.measured_on}{but}"
 
 
 def _expected(figures: Iterable[ExpectedQuality]) -> list[str]:

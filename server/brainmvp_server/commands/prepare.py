@@ -13,7 +13,7 @@ from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_models.task import Preprocessing, load_task
 from brainmvp_server.commands.named_series import NamedSeries
-from brainmvp_server.commands.prepare_list import listed_cases, prepare_list
+from brainmvp_server.commands.prepare_list import prepare_list, read_case_list
 from brainmvp_server.commands.prepared_files import (
     WrittenStudy,
     check_place,
@@ -144,7 +144,7 @@ def _check_alone(study: Path | None, named: NamedSeries, brain: Path | None) -> 
 def _whole_list(datalist: Path, options: RuleOptions, out: Path, *, as_json: bool) -> int:
     """Prepare every case of a list; the exit code."""
     channels = options.modalities if options.task is not None else None
-    cases = listed_cases(datalist, channels)
+    cases = read_case_list(datalist, channels)
     with preparer(options.rules, options.modalities, options.atlas) as made:
         report = prepare_list(cases, out, made, _say_nothing if as_json else typer.echo)
     for one in report.failed:

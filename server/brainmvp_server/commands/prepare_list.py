@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from brainmvp_models.errors import BrainMVPError, InvalidDatalist, StorageFailed
 from brainmvp_models.modality import Modality
+from brainmvp_models.population import Population
 from brainmvp_server.commands.prepared_files import ReadyStudy, WrittenStudy, written_whole
 from brainmvp_server.commands.preparer import Preparer
 from brainmvp_server.imaging.file_starts import nifti_ending
@@ -20,9 +21,18 @@ from brainmvp_server.imaging.nifti_mask import read_labels
 from brainmvp_server.imaging.study import Study
 from brainmvp_server.preparation.labels import LABEL, labels_brought
 from brainmvp_server.results.wire import Wire
-from brainmvp_training.datalist import Case, read_datalist, sections_of
+from brainmvp_training.datalist import (
+    POPULATIONS,
+    Case,
+    population_of,
+    read_datalist,
+    sections_of,
+)
 
 DATALIST = "datalist.json"
+_AND_BY_US = "; then by brainmvp prepare"
+_LONGEST = 500
+"""Characters that a population may say of its preparation."""
 
 
 class FailedCase(Wire):
@@ -43,6 +53,14 @@ class ListReport(Wire):
 
 
 @dataclass(frozen=True)
+class CaseList:
+    """All cases of a list, and of whom each section's are where it says so."""
+
+    cases: tuple[ListedCase, ...]
+    populations: Mapping[str, Population]
+
+
+@dataclass(frozen=True)
 class ListedCase:
     """A case, its section, and the folder it goes to, under the list's."""
 
@@ -51,7 +69,7 @@ class ListedCase:
     folder: str
 
 
-def listed_cases(path: Path, channels: Sequence[Modality] | None) -> tuple[ListedCase, ...]:
+def read_case_list(path: Path, channels: Sequence[Modality] | None) -> CaseList:
     """The cases of every section of a list in JSON.
 
     Args:
@@ -59,13 +77,18 @@ def listed_cases(path: Path, channels: Sequence[Modality] | None) -> tuple[Liste
 
     Raises:
         InvalidDatalist: it is no such list.
+        InvalidPopulation: what it says of whom its studies are is not valid.
     """
     if path.is_dir():
         raise InvalidDatalist(
             "is a folder", remedy="Give a list of cases in JSON", subject=str(path)
         )
     found, taken = [], set[str]()
+    populations = {}
     for section in sections_of(path):
+        population = population_of(path, section)
+        if population is not None:
+            populations[section] = population
         for case in read_datalist(path, section, channels=channels):
             plain = folder = f"{_plain(section)}/{_plain(case.name)}"
             number = 1
@@ -74,13 +97,15 @@ def listed_cases(path: Path, channels: Sequence[Modality] | None) -> tuple[Liste
                 folder = f"{plain}-{number}"
             taken.add(folder)
             found.append(ListedCase(section, case, folder))
-    return tuple(found)
+    return CaseList(tuple(found), populations)
 
 
 def prepare_list(
-    cases: Sequence[ListedCase], out: Path, preparer: Preparer, tell: Callable[[str], None]
+    given: CaseList, out: Path, preparer: Preparer, tell: Callable[[str], None]
 ) -> ListReport:
     """Prepare every case into a folder of its own under ``out``, and list those that could be.
+
+    The new list says of whom its studies are as the given one did, and that they were prepared.
 
     Args:
         tell: told each case's name and what became of it.
@@ -90,8 +115,8 @@ def prepare_list(
     """
     sections: dict[str, list[dict[str, Any]]] = {}
     failed: list[FailedCase] = []
-    prepared = 0
-    for one in cases:
+    prepared: dict[str, int] = {}
+    for one in given.cases:
         try:
             written, entry = _case(one, out, preparer)
         except (BrainMVPError, OSError) as error:
@@ -100,18 +125,31 @@ def prepare_list(
             problem = str(error) if isinstance(error, BrainMVPError) else _unreadable(error)
             failed.append(FailedCase(section=one.section, name=one.case.name, problem=problem))
             continue
-        prepared += written.prepared
+        prepared[one.section] = prepared.get(one.section, 0) + written.prepared
         sections.setdefault(one.section, []).append(entry)
         tell(f"{one.case.name}: {'prepared' if written.prepared else 'as it came'}")
     listed = sum(map(len, sections.values()))
     if listed:
-        _write_list(out, json.dumps(sections, indent=2))
+        whom = {
+            name: _prepared(population, by_us=prepared[name] > 0).model_dump()
+            for name, population in given.populations.items()
+            if name in sections
+        }
+        _write_list(out, json.dumps(sections | ({POPULATIONS: whom} if whom else {}), indent=2))
     return ListReport(
         datalist=str(out / DATALIST) if listed else None,
-        prepared=prepared,
-        as_they_came=listed - prepared,
+        prepared=(made := sum(prepared.values())),
+        as_they_came=listed - made,
         failed=tuple(failed),
     )
+
+
+def _prepared(population: Population, *, by_us: bool) -> Population:
+    """The population of the studies as they are now."""
+    if not by_us:
+        return population
+    before = population.preparation[: _LONGEST - len(_AND_BY_US)]
+    return population.model_copy(update={"preparation": before + _AND_BY_US})
 
 
 def _case(one: ListedCase, out: Path, preparer: Preparer) -> tuple[WrittenStudy, dict[str, Any]]:

@@ -22,6 +22,8 @@ def calibrated(probability: Array, by: OutputCalibration) -> Array:
 
     The order stays; 0 stays 0, and 1 stays 1.
     """
+    if not by.corrects:
+        return probability
     with np.errstate(divide="ignore", over="ignore"):
         against = (1 - probability) / probability
         against **= np.float32(1 / by.temperature)

@@ -78,13 +78,17 @@ class StudyFigures:
 
 
 def study_figures(
-    images: Mapping[Modality, Array], voxel_mm: tuple[float, float, float]
+    images: Mapping[Modality, Array],
+    voxel_mm: tuple[float, float, float],
+    *,
+    agent: bool = True,
 ) -> StudyFigures:
     """The figures of a study.
 
     Args:
         images: (X, Y, Z) a modality, along R, A, S, in model space, scaled; at least one.
         voxel_mm: along X, Y, Z.
+        agent: whether contrast agent is looked at, which takes longer than all else.
     """
     masks = {modality: image > _TISSUE for modality, image in images.items()}
     foreground = np.logical_or.reduce(list(masks.values()))
@@ -101,7 +105,7 @@ def study_figures(
             for a, b in combinations(images, 2)
             if _correlation(images[a][_FEW][few], images[b][_FEW][few]) > _SAME
         ),
-        agent=agent_figures(images, masks, voxel_mm),
+        agent=agent_figures(images, masks, voxel_mm) if agent else AgentFigures({}, None),
     )
 
 

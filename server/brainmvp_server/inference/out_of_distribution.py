@@ -73,6 +73,11 @@ def outside_training(
     return (*found, *_beyond_ranges(figures, training.ranges, told))
 
 
+def looks_at_agent(series: Collection[Modality], training: TrainingDistribution) -> bool:
+    """Whether these series' figures of contrast agent are compared with anything."""
+    return training.agent is not None and Modality.T1C in series
+
+
 def outside_lesion_load(
     structures: Collection[Structure], training: TrainingDistribution
 ) -> tuple[OutsideTraining, ...]:

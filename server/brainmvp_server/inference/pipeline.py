@@ -30,6 +30,7 @@ from brainmvp_server.inference.measure import Structure, measure
 from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.inference.out_of_distribution import (
     OutsideTraining,
+    looks_at_agent,
     outside_lesion_load,
     outside_training,
 )
@@ -238,9 +239,9 @@ class StudyPipeline:
         prepared = prepare(study, rules, self.limits)
         if training is None:
             return prepared, ()
-        return prepared, outside_training(
-            study_figures(prepared.images, rules.spacing_mm), training
-        )
+        agent = looks_at_agent(prepared.images, training)
+        figures = study_figures(prepared.images, rules.spacing_mm, agent=agent)
+        return prepared, outside_training(figures, training)
 
     def _unlike_training(
         self, outside: tuple[OutsideTraining, ...], structures: tuple[Structure, ...]

@@ -27,6 +27,11 @@ class ProbabilitiesGiven(Wire):
         "studies of the calibration. Else probabilities are the network's own.",
     )
     measured_on: str = Field(default="", description="On how many of whose studies, in words.")
+    not_calibrated: tuple[str, ...] = Field(
+        default=(),
+        description="Outputs whose probabilities are the network's own all the same: no correction "
+        "made them better.",
+    )
     population: Population | None = Field(
         default=None, description="Whom it was calibrated on; null where that is not recorded."
     )
@@ -34,9 +39,25 @@ class ProbabilitiesGiven(Wire):
     @classmethod
     def of(cls, calibration: Calibration | None) -> ProbabilitiesGiven:
         """As the bundle says."""
-        if calibration is None:
+        if calibration is None or not any(one.corrects for one in calibration.outputs):
             return cls()
         whom = calibration.population
         return cls(
-            calibrated=True, measured_on=measured_on(calibration.studies, whom), population=whom
+            calibrated=True,
+            measured_on=measured_on(calibration.studies, whom),
+            not_calibrated=tuple(one.output for one in calibration.outputs if not one.corrects),
+            population=whom,
         )
+
+    @property
+    def sentence(self) -> str:
+        """``calibrated on 40 mixed studies (TC is not)``, or ``not calibrated``."""
+        if not self.calibrated:
+            return "not calibrated"
+        return f"calibrated on {self.measured_on}{_but(self.not_calibrated)}"
+
+
+def _but(outputs: tuple[str, ...]) -> str:
+    if not outputs:
+        return ""
+    return f" ({', '.join(outputs)} {'is' if len(outputs) == 1 else 'are'} not)"

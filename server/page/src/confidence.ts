@@ -6,7 +6,14 @@ export function confidenceNote(summary: Summary): HTMLElement | null {
   if (!summary.structures.some((one) => typeof one.confidence === "number")) return null;
   const whom = calibratedOn(summary);
   const how = whom ? `calibrated on ${whom}` : "not calibrated: as the network gives it";
-  return h("p", { class: "hint" }, `Confidence is the mean probability of what is marked, ${how}.`);
+  const titles = new Map(summary.structures.map((one) => [one.name, one.title || one.name]));
+  const own = (summary.probabilities?.not_calibrated ?? []).map((name) => titles.get(name) ?? name);
+  return h(
+    "p",
+    { class: "hint" },
+    `Confidence is the mean probability of what is marked, ${how}.`,
+    own.length > 0 && ` Not calibrated: ${own.join(", ")}.`,
+  );
 }
 
 /** What the scores of classes are, and whom they hold for. */

@@ -297,6 +297,8 @@ export interface ProbabilitiesGiven {
   calibrated: boolean;
   /** On how many of whose studies, in words. */
   measured_on: string;
+  /** Outputs whose probabilities are the network's own all the same: no correction made them better. */
+  not_calibrated: string[];
   /** Whom it was calibrated on; null where that is not recorded. */
   population: Population | null;
 }

@@ -14,12 +14,13 @@ import pytest
 
 from brainmvp_models.errors import InvalidDatalist, InvalidVolume
 from brainmvp_models.modality import Modality
+from brainmvp_models.population import Population
 from brainmvp_models.task import Preprocessing
-from brainmvp_server.commands.prepare_list import DATALIST, ListReport, listed_cases, prepare_list
+from brainmvp_server.commands.prepare_list import DATALIST, ListReport, prepare_list, read_case_list
 from brainmvp_server.commands.preparer import preparer
 from brainmvp_server.imaging.nifti_mask import read_labels
 from brainmvp_server.preparation.rigid import RigidTransform
-from brainmvp_training.datalist import read_datalist
+from brainmvp_training.datalist import population_of, read_datalist
 from brainmvp_training.dry_run import check_cases
 
 READY = Path(__file__).parents[3] / "examples" / "glioma_study"
@@ -45,6 +46,12 @@ def written(folder: Path, content: object) -> Path:
     return path
 
 
+WHOM = {
+    "kind": "patient", "description": "one patient of one hospital", "anatomy": "real",
+    "preparation": "as scanned", "field_of_use": "tests",
+}  # fmt: skip
+
+
 def ready_case(name: str) -> dict[str, object]:
     images = {name: str(READY / f"{name}.nii.gz") for name in ("t1", "t1c")}
     return {"name": name, "image": images, "label": str(READY / "truth.nii.gz"), "fold": 3}
@@ -52,7 +59,7 @@ def ready_case(name: str) -> dict[str, object]:
 
 def prepared(cases: Path, out: Path) -> ListReport:
     with preparer(Preprocessing(spacing_mm=(2.0, 2.0, 2.0)), tuple(Modality)) as made:
-        return prepare_list(listed_cases(cases, None), out, made, lambda _: None)
+        return prepare_list(read_case_list(cases, None), out, made, lambda _: None)
 
 
 def test_each_case_is_prepared_with_its_mask_and_what_fails_is_named_and_left_out(
@@ -68,6 +75,7 @@ def test_each_case_is_prepared_with_its_mask_and_what_fails_is_named_and_left_ou
     cases = written(tmp_path, {
         "training": [{"name": "raw/1", "image": images, "label": "drawn.nii.gz"}, gone],
         "validation": [ready_case("ready"), {**ready_case("ready"), "target": "HGG"}],
+        "populations": {"training": WHOM, "validation": WHOM},
     })  # fmt: skip
     out = tmp_path / "out"
     report = prepared(cases, out)
@@ -85,6 +93,11 @@ def test_each_case_is_prepared_with_its_mask_and_what_fails_is_named_and_left_ou
     assert millilitres(case.label, 2) == pytest.approx(
         millilitres(tmp_path / "drawn.nii.gz", 2), rel=0.1
     )
+
+    assert population_of(out / DATALIST, "validation") == Population.model_validate(WHOM)
+    brought = population_of(out / DATALIST, "training")
+    assert brought is not None and brought.description == WHOM["description"]
+    assert brought.preparation == "as scanned; then by brainmvp prepare"
 
     ready = read_datalist(out / DATALIST, "validation")
     assert [(one.name, one.fold, one.target) for one in ready] == [
@@ -114,9 +127,9 @@ def test_the_command_exits_1_where_a_case_is_not_in_the_new_list(tmp_path: Path)
 
 def test_a_list_that_cannot_be_read_is_refused_before_anything_is_done(tmp_path: Path) -> None:
     with pytest.raises(InvalidDatalist, match="is a folder"):
-        listed_cases(tmp_path, None)
+        read_case_list(tmp_path, None)
     with pytest.raises(InvalidDatalist, match="is not valid JSON"):
-        listed_cases(Path(__file__), None)
+        read_case_list(Path(__file__), None)
 
 
 @pytest.mark.parametrize("value", [0.5, -1, 1e6, float("nan")])

@@ -204,7 +204,7 @@ def _score(result: Result, score: ClassScore, headers: list[Dataset], algorithm:
         source_images=source_images(headers),
     )
     own: tuple[str, ...] = ()
-    if result.manifest.calibration is not None:
+    if ProbabilitiesGiven.of(result.manifest.calibration).calibrated:
         own = (f"uncalibrated score: {score.uncalibrated:.4g}",)
     return _commented(group, (*own, *_expected(result, WHOLE)))
 
@@ -252,10 +252,8 @@ def _probabilities(result: Result) -> str:
     """What scores and confidence are: the network's own, or calibrated, and on whom."""
     what = "scores" if isinstance(result.manifest.task.outputs, ScoreOutputs) else "confidence"
     said = ProbabilitiesGiven.of(result.manifest.calibration)
-    if not said.calibrated:
-        return f"{what}: not calibrated"
     whom = f": {said.population.sentence}" if said.population else ""
-    return f"{what}: calibrated on {said.measured_on}{whom}"
+    return f"{what}: {said.sentence}{whom}"
 
 
 def _observer(result: Result) -> Any:
