@@ -110,8 +110,12 @@ def shared_options(
         ),
     ] = None,
 ) -> PredictOptions:
-    """What a prediction and a job can be asked for alike; a call adds what is its own."""
-    return PredictOptions(
+    """What a prediction and a job can be asked for alike; a call adds what is its own.
+
+    Raises:
+        InvalidQuery: the space is of no series.
+    """
+    options = PredictOptions(
         fill=fill,
         resample=resample,
         form=form,
@@ -120,6 +124,11 @@ def shared_options(
         not_determinable=not_determinable,
         profile=profile,
     )
+    try:
+        _ = options.space_known
+    except UnknownModality as error:
+        raise InvalidQuery(error.problem, remedy=error.remedy) from None
+    return options
 
 
 IntakeAsked = Annotated[IntakeParameters, Depends(intake_parameters)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from brainmvp_models.errors import DuplicateModality
+from brainmvp_models.errors import BrainMVPError, DuplicateModality
 from brainmvp_models.modality import Modality
 
 Files = list[Path] | None
@@ -48,3 +50,14 @@ class NamedSeries:
         """The file of each modality that is given."""
         given = ((Modality(one.name), getattr(self, one.name)) for one in fields(self))
         return {modality: files[0] for modality, files in given if files}
+
+
+@contextmanager
+def naming_files(files: Mapping[str, Path]) -> Iterator[None]:
+    """Adds the file to an error whose subject is one of the series, as ``predict`` has it."""
+    try:
+        yield
+    except BrainMVPError as error:
+        if error.subject in files:
+            error.subject = f"{error.subject} ({files[error.subject]})"
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from brainmvp_models.errors import BrainMVPError, InvalidInput
 from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_models.task import Preprocessing, load_task
-from brainmvp_server.commands.named_series import NamedSeries
+from brainmvp_server.commands.named_series import NamedSeries, naming_files
 from brainmvp_server.commands.prepare_list import prepare_list, read_case_list
 from brainmvp_server.commands.prepared_files import (
     WrittenStudy,
@@ -21,6 +22,8 @@ from brainmvp_server.commands.prepared_files import (
     written_whole,
 )
 from brainmvp_server.commands.preparer import preparer
+from brainmvp_server.imaging.sources import Source
+from brainmvp_server.inference.checked_study import BRAIN
 
 SOME_FAILED = 1
 
@@ -126,10 +129,19 @@ def _one_study(
             "there is no such file", remedy="Check the path", subject=str(missing[0])
         )
     with preparer(options.rules, options.modalities, options.atlas) as made:
-        sources = made.files(study) if study is not None else made.series(named.files)
-        ready = made.ready(sources, brain)
+        sources = None if study is None else made.files(study)
+        own = dict(named.files) if sources is None else _files_in(study, sources)
+        files = {modality.value: file for modality, file in own.items()}
+        with naming_files(files | ({} if brain is None else {BRAIN: brain})):
+            ready = made.ready(sources or made.series(named.files), brain)
         with written_whole(out) as folder:
             return ready.write(folder, out)
+
+
+def _files_in(study: Path | None, sources: Mapping[Modality, Source]) -> dict[Modality, Path]:
+    """The NIfTI files that a folder holds; none of what was unpacked from a zip."""
+    files = ((m, source) for m, source in sources.items() if isinstance(source, Path))
+    return {m: file for m, file in files if study is not None and file.is_relative_to(study)}
 
 
 def _check_alone(study: Path | None, named: NamedSeries, brain: Path | None) -> None:

@@ -110,10 +110,15 @@ class Intake:
         """
         found: dict[Modality, Source] = {}
         for file in self.nifti:
+            if file.modality in found:
+                same = (one.label for one in self.nifti if one.modality is file.modality)
+                raise _named_twice(file.modality, f"{' and '.join(same)} are")
             if file.modality is not None:
-                _put(found, file.modality, file.path)
+                found[file.modality] = file.path
         for modality, stack in (self.dicom.chosen if self.dicom else {}).items():
-            _put(found, modality, stack)
+            if modality in found:
+                raise _named_twice(modality, "a file and a series are")
+            found[modality] = stack
         return found
 
 
@@ -346,14 +351,13 @@ def _unpacked(
         yield from unpack(file.path, inside, limits, subject="files", check=check)
 
 
-def _put(found: dict[Modality, Source], modality: Modality, source: Source) -> None:
-    if modality in found:
-        raise DuplicateModality(
-            "two of the files are named as this modality",
-            remedy=f"Keep one of them, or send it as part {modality}",
-            subject=modality.value,
-        )
-    found[modality] = source
+def _named_twice(modality: Modality, what: str) -> DuplicateModality:
+    return DuplicateModality(
+        f"{what} named as this modality",
+        remedy="Send one visit at a time, or name the one that is meant: the part "
+        f"{modality} of a request, --{modality} of the command",
+        subject=modality.value,
+    )
 
 
 def _voxel_ml(modality: Modality, source: Source) -> float:

@@ -121,7 +121,7 @@ def _check_same_grid(reference: Volume, volume: Volume) -> None:
     raise GridMismatch(
         apart.format(name=reference.modality),
         remedy=f"Resample it onto the grid of {reference.modality}, or ask for it with resample, "
-        "which registers nothing",
+        "which registers and prepares nothing",
         subject=volume.modality.value,
     )
 

@@ -55,9 +55,11 @@ def check_study(
 
     Raises:
         InvalidInput: a brain mask for a study that is not to be prepared.
-        UnknownModality, MissingModality: see :func:`check_modalities`.
+        UnknownModality, MissingModality: see :func:`check_modalities`; or the options' space is
+            of no series.
         InvalidVolume, VolumeTooLarge: a header that cannot be used.
     """
+    _ = options.space_known
     check_modalities(tuple(sources), task, options.policy(task))
     outlines = [outline(source, m, limits, options.form) for m, source in sources.items()]
     memory = study_bytes(

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from brainmvp_models.errors import UnknownModality
 from brainmvp_models.manifest import Profile
+from brainmvp_models.modality import Modality, printable
 from brainmvp_models.task import FillPolicy, Task
 from brainmvp_server.imaging.nifti_space import Form
 
 Prepare = Literal["auto", "none"]
+MODEL_SPACE = "model"
+"""What :attr:`PredictOptions.space` calls the grid that the network works on."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,21 @@ class PredictOptions:
     space: str | None = None
     not_determinable: bool = False
     profile: Profile | None = None
+
+    @property
+    def space_known(self) -> str | None:
+        """:attr:`space`.
+
+        Raises:
+            UnknownModality: it is neither a modality nor ``model``.
+        """
+        known = (*(modality.value for modality in Modality), MODEL_SPACE)
+        if self.space is None or self.space in known:
+            return self.space
+        raise UnknownModality(
+            f"space: '{printable(self.space)}' is no series, on whose grid a result could lie",
+            remedy=f"Choose one of: {', '.join(known)}",
+        )
 
     @property
     def as_it_is(self) -> bool:

@@ -43,6 +43,8 @@ _EVERY = 3
 """Voxels along each axis between two that a glance looks at."""
 _THICK_MM = 4.0
 """Slices over this are told to the reader."""
+_SLAB_MM = 40.0
+"""An image that is thinner, and as large as a head otherwise, is a localizer or a slab."""
 _WHOLE_MM = 90.0
 """Fewer millimetres of head along an axis show a part of it only: brains have 108 and more."""
 
@@ -76,6 +78,11 @@ class SeriesFindings:
     def partial(self) -> bool:
         """Whether it shows too little of a head to be worked on: a localizer, a slab."""
         return min(self.head_mm) < _WHOLE_MM
+
+    @property
+    def slab(self) -> bool:
+        """Whether it is so thin that it shows next to nothing of a head, such as a localizer."""
+        return _is_slab(self.field_mm)
 
     @property
     def head(self) -> bool:
@@ -159,10 +166,18 @@ def is_plainly_ready(volumes: Sequence[Volume]) -> bool:
 
 
 def _is_plainly_a_brain(volume: Volume) -> bool:
+    grid = volume.grid
+    if _is_slab([n * mm for n, mm in zip(grid.shape, grid.spacing, strict=True)]):
+        return False
     some = volume.stored[::_EVERY, ::_EVERY, ::_EVERY]
     tissue = float(np.count_nonzero(some != volume.stored[0, 0, 0])) / some.size
     ml = tissue * volume.stored.size * volume.grid.voxel_ml
     return ml < _HEAD_ML[0] and tissue <= 1 - _FLAT
+
+
+def _is_slab(field_mm: Sequence[float]) -> bool:
+    thinnest, middle, _ = sorted(field_mm)
+    return thinnest < _SLAB_MM and middle >= _WHOLE_MM
 
 
 def inspect(volumes: Sequence[Volume]) -> StudyFindings:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from brainmvp_models.errors import ImplausibleBrain
 from brainmvp_models.space import Space
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.imaging.study import on_one_grid
@@ -47,6 +48,7 @@ def look_at(
         space: the frame that the task knows.
 
     Raises:
+        ImplausibleBrain: a series is a slab, unless it is not to be prepared.
         GridMismatch: it is not to be prepared, and its series lie on several grids.
         InvalidInput: the mask is of no use; see :func:`given_brain`, :func:`check_mask_place`.
     """
@@ -55,6 +57,8 @@ def look_at(
         warnings = placement_warnings(ready.volumes, space)
         return WorkedOn(ready, brain=shown_brain(ready), warnings=warnings)
     findings = inspect(volumes)
+    if not options.as_it_is:
+        _check_no_slab(findings)
     given = None
     if brain is not None:
         given = given_brain(brain, volumes, limits, options.form)
@@ -69,6 +73,17 @@ def look_at(
     if given is not None:
         check_mask_place(given, next(one for one in volumes if one.modality is given.drawn_on))
     return RawStudy(findings, given)
+
+
+def _check_no_slab(findings: StudyFindings) -> None:
+    for one in findings.series:
+        if one.slab:
+            raise ImplausibleBrain(
+                f"it shows {min(one.field_mm):.0f} mm of a head only: it is a localizer or a slab",
+                remedy="Leave it out and send a series of the whole head; prepare=none takes it "
+                "as it is",
+                subject=one.modality.value,
+            )
 
 
 def _warnings(findings: StudyFindings, brain: BrainMask | None) -> Iterator[PreparationWarning]:

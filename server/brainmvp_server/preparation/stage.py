@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmvp_models.errors import GridMismatch, TemplateMismatch
+from brainmvp_models.errors import MissingModality, TemplateMismatch
 from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_models.task import Preprocessing, Task
@@ -25,7 +25,7 @@ from brainmvp_server.imaging.study import Study, read_volumes
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
 from brainmvp_server.inference.checked_study import CheckedStudy
-from brainmvp_server.inference.options import PredictOptions
+from brainmvp_server.inference.options import MODEL_SPACE, PredictOptions
 from brainmvp_server.inference.result_space import (
     PreparationReport,
     PreparationWarning,
@@ -161,7 +161,7 @@ class StudyPreparation:
         with observed.refusals():
             asked = _asked(volumes, options.space)
             prepared = prepare_study(volumes, task.preprocessing, means, cancel, stage, looked)
-        target = None if options.space == "model" else asked or prepared.reference
+        target = None if options.space == MODEL_SPACE else asked or prepared.reference
         return observed.taken(prepared.worked_on(target), options)
 
     def to_templates(self, study: Study, cancel: CancelToken) -> Affine:
@@ -306,17 +306,17 @@ def _asked(series: Sequence[Volume], space: str | None) -> Volume | None:
     """The series whose grid a result is wanted on, if it is wanted on that of a certain one.
 
     Raises:
-        GridMismatch: the study has no such series.
+        MissingModality: the study has no such series.
     """
-    if space in (None, "model"):
+    if space in (None, MODEL_SPACE):
         return None
     for volume in series:
         if volume.modality.value == space:
             return volume
     known = ", ".join(volume.modality.value for volume in series)
-    raise GridMismatch(
+    raise MissingModality(
         f"the study has no {space}, whose grid the result is wanted on",
-        remedy=f"Choose one of: {known}, model",
+        remedy=f"Choose one of: {known}, {MODEL_SPACE}",
     )
 
 

@@ -22,6 +22,7 @@ QUERIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("POST", f"{PREDICT}?resampel=true", ("Did you mean resample?",)),
     ("POST", f"{PREDICT}?zzzz=1", ("'zzzz'", "This call takes", "fill", "resample")),
     ("POST", f"{PREDICT}?channels=true", ("'channels'",)),
+    ("POST", f"{PREDICT}?space=banana", ("'banana' is no series", "Choose one of: flair", "model")),
     ("POST", f"{IDENTIFY}?bvalue=800", ("Did you mean b_value?",)),
     ("POST", f"{IDENTIFY}?fill=zeros", ("'fill'", "assign, b_value")),
     ("GET", f"{MODEL}?ver=1", ("Did you mean version?",)),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainmvp_models.errors import StorageFailed
+from brainmvp_models.errors import DuplicateModality, StorageFailed
 from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
 from brainmvp_models.task import Preprocessing
@@ -172,8 +172,24 @@ def test_what_cannot_be_prepared_is_one_line_and_leaves_nothing(tmp_path: Path) 
     nib.save(nib.Nifti1Image(voxels, np.eye(4)), study / "t1.nii.gz")
     done = command(study, "--out", out)
     assert done.returncode == 2, done.stderr
-    assert len(done.stderr.splitlines()) == 1 and "brainmvp: t1" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert f"brainmvp: t1 ({study / 't1.nii.gz'}): " in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study"]
+
+
+def test_a_folder_of_two_visits_is_told_which_files_and_what_to_do_on_a_command_line(
+    tmp_path: Path,
+) -> None:
+    for name in ("study1_t1", "study2_t1"):
+        (tmp_path / f"{name}.nii.gz").write_bytes(
+            (ROOT / "examples" / "glioma_study" / "t1.nii.gz").read_bytes()
+        )
+    with (
+        preparer(Preprocessing(), tuple(Modality)) as made,
+        pytest.raises(DuplicateModality, match="file 1 and file 2 are named as") as refused,
+    ):
+        made.files(tmp_path)
+    assert "one visit at a time" in refused.value.remedy and "--t1" in refused.value.remedy
 
 
 def test_a_folder_that_holds_something_is_left_as_it_is(raw: Path, tmp_path: Path) -> None:

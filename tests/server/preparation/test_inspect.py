@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from brainmvp_models.errors import ImplausibleBrain
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.nifti import read_nifti, spatial_header
 from brainmvp_server.imaging.volume import Volume
+from brainmvp_server.inference.options import PredictOptions
 from brainmvp_server.preparation.inspect import inspect, inspect_series
+from brainmvp_server.preparation.look import look_at
 
 RealData = Callable[[str], Path]
 SERIES = ("t1", "t1c", "t2", "flair")
@@ -121,7 +124,10 @@ def test_half_a_head_is_no_extracted_brain_and_its_cut_side_is_named() -> None:
 
 def test_a_localizer_of_few_slices_shows_part_of_a_head_only() -> None:
     thick = _volume(_ball(90)[:, :, 48:52])
-    assert inspect_series(thick).partial
+    assert inspect_series(thick).partial and inspect_series(thick).slab
+    with pytest.raises(ImplausibleBrain, match="t1: it shows 8 mm of a head only: it is a local"):
+        look_at([thick])
+    assert look_at([thick], PredictOptions(prepare="none")).warnings == ()  # type: ignore[union-attr]
 
 
 def test_extents_are_told_along_the_head_s_own_axes_whatever_the_order_in_the_file() -> None:

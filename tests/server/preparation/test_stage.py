@@ -17,6 +17,7 @@ from brainmvp_models.bundle import Bundle
 from brainmvp_models.errors import (
     GridMismatch,
     ImplausibleBrain,
+    MissingModality,
     NoBrain,
     RegistrationFailed,
     StudyTimedOut,
@@ -244,7 +245,7 @@ def test_a_series_that_is_not_there_has_no_grid_to_ask_for_and_nothing_is_prepar
 
     study = sources(real_data("clinical") / "fg6692" / "raw", ("t1", "t2"))
     checked = check_study(study, glioma.bundle.task, PredictOptions(space="flair"))
-    with pytest.raises(GridMismatch, match="has no flair") as refused:
+    with pytest.raises(MissingModality, match="has no flair") as refused:
         glioma.predict_checked(checked, prepare=StudyPreparation(Means(looks_for_a_brain)))
     assert "t1, t2, model" in refused.value.remedy
 
