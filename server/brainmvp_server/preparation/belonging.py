@@ -82,35 +82,74 @@ def match(moving: Volume, reference: Volume, to_moving: RigidTransform) -> Match
     return Match(sharpness, float(reached[inside].mean()))
 
 
+@dataclass(frozen=True)
+class Misfit:
+    """That a series does not show the reference's head.
+
+    Attributes:
+        problem: of the series, with the reference's name.
+        figure: the figure in words, with what is needed.
+        remedy: what to do.
+        partial: whether it shows too little, whoever's head it is.
+    """
+
+    problem: str
+    figure: str
+    remedy: str
+    partial: bool = False
+
+
+def misfit(
+    moving: Volume, reference: Volume, to_moving: RigidTransform, *, resampled: bool = False
+) -> Misfit | None:
+    """Why a series does not belong to the reference; None where it does.
+
+    Args:
+        resampled: somebody brought it to its grid, which says nothing of its slices then.
+    """
+    return _judged(match(moving, reference, to_moving), moving, reference, resampled=resampled)
+
+
 def check_belongs(
     moving: Volume, reference: Volume, to_moving: RigidTransform, *, resampled: bool = False
 ) -> Match:
     """How well a series matches the reference, if that is well enough.
 
     Args:
-        resampled: somebody brought it to its grid, which says nothing of its slices then.
+        resampled: as for :func:`misfit`.
 
     Raises:
         RegistrationFailed: it shows another head, part or side, or too little of this one.
     """
     found = match(moving, reference, to_moving)
+    fault = _judged(found, moving, reference, resampled=resampled)
+    if fault is not None:
+        raise RegistrationFailed(fault.problem, remedy=fault.remedy, subject=moving.modality.value)
+    return found
+
+
+def _judged(found: Match, moving: Volume, reference: Volume, *, resampled: bool) -> Misfit | None:
     if found.covered < LEAST_COVERED:
-        raise RegistrationFailed(
+        return Misfit(
             f"it shows {found.covered:.0%} of the middle of the head that {reference.modality} "
             f"shows, where {LEAST_COVERED:.0%} are needed",
-            remedy="Leave it out, or send a series of the whole head",
-            subject=moving.modality.value,
+            f"{found.covered:.0%} of its middle are shown, where {LEAST_COVERED:.0%} are needed",
+            "Leave it out, or send a series of the whole head",
+            partial=True,
         )
     thin = max(*moving.grid.spacing, *reference.grid.spacing) <= _THIN_MM
     least = LEAST_SHARPNESS_THIN if thin and not resampled else LEAST_SHARPNESS
-    if found.sharpness < least:
-        raise RegistrationFailed(
-            f"it does not fit the head that {reference.modality} shows: {found.sharpness:.0%} of "
-            f"the match is lost {AWAY_MM:.0f} mm away, where {least:.0%} are needed",
-            remedy="See that both are of one patient, upright and not mirrored, or leave it out",
-            subject=moving.modality.value,
-        )
-    return found
+    if found.sharpness >= least:
+        return None
+    figure = (
+        f"{found.sharpness:.0%} of the match is lost {AWAY_MM:.0f} mm away, where {least:.0%} are "
+        "needed"
+    )
+    return Misfit(
+        f"it does not fit the head that {reference.modality} shows: {figure}",
+        figure,
+        "See that both are of one patient, upright and not mirrored, or leave it out",
+    )
 
 
 def lies_upon(moving: Volume, reference: Volume) -> bool:

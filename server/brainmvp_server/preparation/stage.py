@@ -34,17 +34,17 @@ from brainmvp_server.inference.result_space import (
     WorkedOn,
 )
 from brainmvp_server.preparation.atlas import Atlas, atlas_of, check_upright, part_covered, to_atlas
-from brainmvp_server.preparation.belonging import check_belongs, lies_upon
 from brainmvp_server.preparation.brain import BrainMask, extract_brain
 from brainmvp_server.preparation.brain_frame import BrainFrame
 from brainmvp_server.preparation.brain_network import BrainNetworks
+from brainmvp_server.preparation.co_register import co_register
 from brainmvp_server.preparation.inspect import inspect, inspect_series
 from brainmvp_server.preparation.look import RawStudy, look_at
 from brainmvp_server.preparation.observer import Observed, PreparationObserver
 from brainmvp_server.preparation.outlines import Outlines
 from brainmvp_server.preparation.placement import fit_one_another
 from brainmvp_server.preparation.reference import reference_of
-from brainmvp_server.preparation.register import Registration, register
+from brainmvp_server.preparation.register import Registration
 from brainmvp_server.preparation.resample import brought
 from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.working import Pyramid
@@ -259,28 +259,6 @@ def _study_on(
         for volume in volumes
     ]
     return Study.of(series)
-
-
-def co_register(
-    volumes: Sequence[Volume], reference: Volume, cancel: CancelToken, one_grid: bool = False
-) -> dict[Modality, Registration]:
-    """How each other series lies towards the reference.
-
-    Args:
-        one_grid: they share their voxels, as where somebody has brought them together, or where the
-            patient moved and the scanner did not: those that show one head in one place are left.
-
-    Raises:
-        RegistrationFailed: one does not belong to the reference's head.
-    """
-    fixed, found = Pyramid(reference), {}
-    for volume in volumes:
-        cancel.check()
-        if volume is reference or (one_grid and lies_upon(volume, reference)):
-            continue
-        found[volume.modality] = register(Pyramid(volume), fixed)
-        check_belongs(volume, reference, found[volume.modality].to_moving, resampled=one_grid)
-    return found
 
 
 def grid_around(points: NDArray[np.float64], spacing_mm: Sequence[float]) -> Grid:

@@ -42,6 +42,7 @@ from brainmvp_server.inference.worker import Worker
 from brainmvp_server.preparation.atlas import atlas_of
 from brainmvp_server.preparation.brain import BrainMask
 from brainmvp_server.preparation.brain_network import BrainNetworks, dice
+from brainmvp_server.preparation.co_register import co_register
 from brainmvp_server.preparation.given_brain import given_brain
 from brainmvp_server.preparation.inspect import inspect, is_plainly_ready
 from brainmvp_server.preparation.look import RawStudy
@@ -52,7 +53,6 @@ from brainmvp_server.preparation.stage import (
     Means,
     PreparedStudy,
     StudyPreparation,
-    co_register,
     grid_around,
     prepare_study,
 )
