@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from brainmvp_models.manifest import CpuPrecision, UsualProfile
+from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.observability.logs import Format, Level
 from brainmvp_server.settings.group import Group
@@ -227,6 +228,11 @@ class ViewerSettings(Group):
     )
     monailabel_sessions: int = Field(
         default=16, ge=1, description="Images of viewers that may be kept at once."
+    )
+    monailabel_modality: Modality | None = Field(
+        default=None,
+        description="What a viewer's file is where neither its name nor the request says it, such "
+        "as flair; MITK's never do.",
     )
     pacs_url: str | None = Field(
         default=None,

@@ -45,7 +45,8 @@ def study_of(
 ) -> tuple[ReceivedStudy, str | None]:
     """The study, and the modality whose grid the viewer shows, if it shows a series of several.
 
-    A single file is what ``asked`` says, or what the image's name or its own says.
+    A single file is what ``asked`` says, or the image's name, its own, or the setting
+    ``monailabel_modality``.
 
     Raises:
         InvalidInput: one of its kinds; see :func:`take_in` and :func:`chosen_for`.
@@ -64,12 +65,17 @@ def study_of(
     if not image.series:
         if len(intake.nifti) == 1 and intake.nifti[0].modality is None and image.name:
             intake = told_apart((Unpacked(intake.nifti[0].path, image.name),))
-        if intake.dicom is None and not any(file.modality for file in intake.nifti):
+        nameless = intake.dicom is None and not any(file.modality for file in intake.nifti)
+        usual = settings.viewers.monailabel_modality
+        if nameless and len(intake.nifti) == 1 and usual is not None:
+            return ReceivedStudy(opened({usual: intake.nifti[0].path}, folder, options)), None
+        if nameless:
             takes = ", ".join(modality.value for modality in task.modalities)
             raise NothingIdentified(
                 "neither the image's name nor its file's says what it is",
                 remedy=f"Name the volume after its modality ({takes}), or add it to the options "
-                'of infer, such as {"modality": "t1c"}',
+                'of infer, such as {"modality": "t1c"}; or say what such files are with the '
+                "setting monailabel_modality",
                 subject="image",
             )
         return ReceivedStudy({}, intake), None
