@@ -8,9 +8,9 @@ DEV := .venv
 # No line of these runs without a GPU, so a machine without one cannot cover them.
 GPU_ONLY := */engines/cuda.py,*/engines/tensorrt_build.py,*/engines/tensorrt_engine.py
 
-# A file's tests stay together and in their order, so that what they share is made once. A worker more
-# than there are cores: much of a test is waiting for what it has started.
-SIDE_BY_SIDE := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A file's tests stay together and in their order, so that what they share is made once. Two workers
+# more than there are cores: much of a test is waiting for what it has started.
+SIDE_BY_SIDE := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # For long trials, whose tests take longer than others may.
 LONG := --timeout 7200 -o faulthandler_timeout=7500
 

@@ -53,6 +53,17 @@ MEASURED = ("imaging", "inference", "api")
 which costs as much again as they do; and of these no property tests, which go the same lines often.
 """
 
+REPEATING = (
+    "imaging/dicom/test_extent.py",
+    "imaging/dicom/test_mutated.py",
+    "imaging/dicom/test_whole_series.py",
+    "inference/test_fairness.py",
+    "inference/test_geometry.py",
+    "inference/test_pipeline_parity.py",
+    "api/test_dicom_input.py",
+)
+"""Files of these whose tests go, a hundred times over, lines that others go too: not traced."""
+
 _LEFT = pytest.StashKey[dict[str, str]]()
 _FOLDER = pytest.StashKey[Path]()
 _TRACER = pytest.StashKey[coverage.Coverage | None]()
@@ -104,8 +115,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_measured(item: pytest.Item | None) -> bool:
     repeats = hypothesis.is_hypothesis_test(getattr(item, "obj", None))
-    places = tuple(f"tests/server/{package}/" for package in MEASURED)
-    return item is not None and not repeats and item.nodeid.startswith(places)
+    if item is None or repeats or item.nodeid.startswith(_places(REPEATING)):
+        return False
+    return item.nodeid.startswith(_places(MEASURED))
+
+
+def _places(names: tuple[str, ...]) -> tuple[str, ...]:
+    """How the names of the server's tests begin."""
+    return tuple(f"tests/server/{name}" for name in names)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
