@@ -10,9 +10,9 @@ environment and the docs follow. A ``SecretStr`` gets no flag, but a file: ``--N
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, WithJsonSchema, model_validator
 
 from brainmvp_models.manifest import CpuPrecision, UsualProfile
 from brainmvp_models.modality import Modality
@@ -20,6 +20,11 @@ from brainmvp_server.imaging.nifti import Limits
 from brainmvp_server.observability.logs import Format, Level
 from brainmvp_server.settings.group import Group
 from brainmvp_server.settings.security import SecuritySettings
+
+ModalityName = Annotated[
+    Modality, WithJsonSchema({"type": "string", "enum": [modality.value for modality in Modality]})
+]
+"""Its schema stands where it is used: the chart's has no place for definitions."""
 
 
 class ServiceSettings(Group):
@@ -229,7 +234,7 @@ class ViewerSettings(Group):
     monailabel_sessions: int = Field(
         default=16, ge=1, description="Images of viewers that may be kept at once."
     )
-    monailabel_modality: Modality | None = Field(
+    monailabel_modality: ModalityName | None = Field(
         default=None,
         description="What a viewer's file is where neither its name nor the request says it, such "
         "as flair; MITK's never do.",
