@@ -106,6 +106,18 @@ def test_an_alert_fires_on_its_fault_alone_and_none_on_a_sound_service(
     assert firing(program("promtool"), tmp_path, rules, series) == expected
 
 
+def test_the_first_engine_that_is_replaced_is_noticed_though_its_counter_is_born_with_it(
+    program: Callable[[str], Path], tmp_path: Path, rules: dict[str, Any]
+) -> None:
+    (counter,) = [name for name in SOUND if "engines_replaced" in name]
+    promtool, quiet = program("promtool"), {k: v for k, v in SOUND.items() if k != counter}
+    assert firing(promtool, tmp_path, rules, quiet) == set()
+    born = {**quiet, counter: f"_x{MINUTES - 10} 1+0"}
+    assert firing(promtool, tmp_path, rules, born) == {"BrainMVPEngineReplaced"}
+    long_ago = {**quiet, counter: "_x9 1+0"}
+    assert firing(promtool, tmp_path, rules, long_ago) == set()
+
+
 def test_no_process_at_all_is_noticed(
     program: Callable[[str], Path], tmp_path: Path, rules: dict[str, Any]
 ) -> None:

@@ -15,7 +15,7 @@ import kubernetes_validate
 import pytest
 
 from brainmvp_clients.score.shard import COUNT
-from brainmvp_server.observability.metrics import FAMILIES
+from brainmvp_server.observability.metrics import FAMILIES, JOB_STATES
 from brainmvp_server.settings.table import entries
 from helm_engine import Helm
 
@@ -137,6 +137,9 @@ def test_every_metric_exists(site: Path, render: Render) -> None:
         targets = re.findall(r"\bbrainmvp_\w+", json.dumps(one["spec"]))
         assert targets, "a scaler looks at a metric"
         assert set(targets) <= known
+        for metric in one["spec"].get("metrics", ()):
+            selector = metric.get("external", {}).get("metric", {}).get("selector", {})
+            assert selector.get("matchLabels", {}).get("state", JOB_STATES[0]) in JOB_STATES
 
 
 @site

@@ -33,7 +33,9 @@ def readings(lifecycle: Lifecycle) -> Mapping[Family, Reading]:
     }
     if backend is not None:
         store = backend.store
-        known[family.JOBS] = lambda: {"waiting": store.waiting(), "running": store.running()}
+        known[family.JOBS] = lambda: dict(
+            zip(family.JOB_STATES, (store.waiting(), store.running()), strict=True)
+        )
         known[family.JOBS_OLDEST] = store.oldest_s
         if (runner := backend.runner) is not None:
             known[family.JOBS_GIVEN_BACK] = lambda: runner.given_back

@@ -177,8 +177,12 @@ NETWORK_UNLOADS = Family("brainmvp_network_unloads", "counter", "Networks unload
 MODELS = Family("brainmvp_models", "gauge", "Models that are served.")
 MODELS_REFUSED = Family("brainmvp_models_refused", "gauge", "Bundles that are refused.")
 READY = Family("brainmvp_ready", "gauge", "1 while the service takes studies.")
+JOB_STATES = ("waiting", "running")
 JOBS = Family(
-    "brainmvp_jobs", "gauge", "Jobs of all owners that are not over: waiting, running.", ("state",)
+    "brainmvp_jobs",
+    "gauge",
+    f"Jobs of all owners that are not over: {', '.join(JOB_STATES)}.",
+    ("state",),
 )
 JOBS_OLDEST = Family(
     "brainmvp_jobs_oldest_seconds",
