@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fsspec.core import url_to_fs
+from fsspec.utils import get_protocol
 
 from brainmvp_clients.errors import ClientError, one_line
 from brainmvp_clients.result_files import SUMMARY
@@ -99,11 +100,14 @@ def file_system(url: str) -> tuple[Any, str]:
     """The file system of an address, and the path there below which results lie.
 
     Raises:
-        ClientError: it is no address of a bucket, or needs a package that is missing.
+        ClientError: it is no address of a bucket, does not answer, or needs a package that is
+            missing.
     """
     try:
-        fs, root = url_to_fs(url)
-    except (ValueError, ImportError) as error:
+        # A bucket's folders are names alone; those of a disk have to be made.
+        local = get_protocol(url) in ("file", "local")
+        fs, root = url_to_fs(url, **({"auto_mkdir": True} if local else {}))
+    except (ValueError, ImportError, OSError) as error:
         raise ClientError(
             f"is no address of a bucket that can be used ({type(error).__name__})",
             remedy="Write it as s3://BUCKET/PREFIX, and install what fsspec needs for it",

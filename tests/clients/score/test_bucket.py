@@ -98,7 +98,7 @@ def test_an_earlier_result_is_replaced_its_summary_first_and_no_file_of_it_stays
     assert set(_objects(bucket).values()) == {b"second"} and len(_objects(bucket)) == 2
 
 
-@pytest.mark.parametrize("url", ["s3://nobodys/run", "nosuch://x/y"])
+@pytest.mark.parametrize("url", ["s3://nobodys/run", "nosuch://x/y", "ftp://127.0.0.1:9/x"])
 def test_a_bucket_that_cannot_be_used_is_refused_before_a_study_is_sent(
     score: Command, predicted: Callable[[], int], bucket: str, url: str
 ) -> None:
@@ -106,6 +106,15 @@ def test_a_bucket_that_cannot_be_used_is_refused_before_a_study_is_sent(
     assert code == 2 and err.count("\n") == 1 and "--bucket" in err
     assert predicted() == 0
     assert not fsspec.filesystem("s3").exists("nobodys"), "a misspelt bucket was made"
+
+
+def test_a_folder_given_as_a_bucket_gets_the_folders_that_results_lie_in(tmp_path: Path) -> None:
+    result = tmp_path / "result"
+    result.mkdir()
+    (result / "summary.json").write_bytes(b"{}")
+    sink = BucketSink(f"file://{tmp_path}/scores", spread)
+    sink.deliver(Study("a", "a"), result)
+    assert (tmp_path / "scores" / "studies" / spread("a") / "summary.json").read_bytes() == b"{}"
 
 
 def test_a_bucket_that_fails_later_fails_the_study_and_does_not_refuse_it(
