@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,12 @@ from brainmvp_server.imaging.align import interpolated
 from brainmvp_server.imaging.grid import Grid
 from brainmvp_server.imaging.nifti import read_nifti, spatial_header
 from brainmvp_server.imaging.volume import SpatialHeader, Volume
-from brainmvp_server.preparation.belonging import check_belongs, match
+from brainmvp_server.preparation.belonging import (
+    LEAST_SHARPNESS,
+    check_belongs,
+    match,
+    misfit,
+)
 from brainmvp_server.preparation.register import register
 from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.stage import spaced
@@ -64,6 +70,30 @@ def test_thick_slices_with_a_tumour_fit_once_they_are_registered(real_data: Real
     check_belongs(moving, t1, _best(moving, t1))
     with pytest.raises(RegistrationFailed):  # by the headers alone, 9 to 24 mm off
         check_belongs(moving, t1, STILL)
+
+
+def test_a_large_cavity_does_not_make_a_series_another_heads(real_data: RealData) -> None:
+    folder = real_data("clinical") / "fg6692"
+    ways = json.loads((folder / "reference" / "rigid_ras_mm.json").read_text())
+    way = RigidTransform(np.array(ways["t1_to_flair"]) @ np.linalg.inv(ways["t1_to_t1c"]))
+    t1c, flair = (
+        read_nifti(folder / "raw" / f"{m}.nii.gz", m) for m in (Modality.T1C, Modality.FLAIR)
+    )
+    frontal = np.array([-46.7, 43.3, 43.9])
+    one, other = _with_cavity(t1c, frontal), _with_cavity(flair, way.apply(frontal))
+    assert match(other, one, way).sharpness < LEAST_SHARPNESS, "as flat 4 mm away as here"
+    assert misfit(other, one, way) is None
+    mirrored = replace(other, stored=np.flip(other.stored, _across(other)))
+    assert misfit(mirrored, one, way) is not None
+
+
+def _with_cavity(volume: Volume, centre: np.ndarray) -> Volume:
+    """Dark fluid in a ball 48 mm wide."""
+    affine, shape = volume.grid.affine, volume.grid.shape
+    points = affine[:3, :3] @ np.indices(shape).reshape(3, -1) + affine[:3, 3:]
+    away = np.linalg.norm(points - centre[:, None], axis=0).reshape(shape)
+    fluid = np.percentile(volume.stored[volume.stored > volume.stored.max() * 0.1], 2)
+    return replace(volume, stored=np.where(away < 24, fluid, volume.stored))
 
 
 def test_thick_slices_that_were_resampled_to_2_mm_are_not_taken_for_another_head(
