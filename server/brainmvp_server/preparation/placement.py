@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from brainmvp_server.preparation.groups import groups_of, listed
 from brainmvp_server.preparation.inspect import background
 from brainmvp_server.preparation.reference import reference_of
 from brainmvp_server.preparation.rigid import RigidTransform
+from brainmvp_server.preparation.rim import dark_rim
 from brainmvp_server.preparation.working import Pyramid
 
 _SPACING_MM = 3.0
@@ -38,6 +40,11 @@ same; a series 10 mm off or upside down has 0.18 at most, another patient's 0.27
 _COMMON = 0.97
 """Dice of two series' brains from which on the fainter match is enough: 0.98 and more in proper
 studies, 0.95 in two patients, 0.91 at most where a series is 10 mm off."""
+
+
+_RIM = 0.07
+"""Of the series of a study that has least of it, the share of :func:`dark_rim`: 0.04 at most in 63
+studies of brains, 0.10 and more in 13 series of heads, at any size down to 0.7."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +131,8 @@ def placement_warnings(
     if not brains:
         return ()
     reference = brains[0].volume
-    return (*_apart(brains), *_turned(reference), *_off_frame(reference, space))
+    found = (_apart(brains), _skulls(brains), _turned(reference), _off_frame(reference, space))
+    return tuple(chain(*found))
 
 
 def fit_one_another(volumes: Sequence[Volume]) -> bool:
@@ -177,6 +185,21 @@ def _warned_apart(
     )
     remedy = "see that all are of one patient and upright, and bring them onto one another again"
     return PreparationWarning("series-apart", f"{text}: {figures}; {remedy}")
+
+
+def _skulls(brains: Sequence[_Brain]) -> Iterator[PreparationWarning]:
+    least = 1.0
+    for brain in brains:
+        least = min(least, dark_rim(brain.volume, brain.mask))
+        if least <= _RIM:
+            return
+    text = (
+        f"{least:.0%} of what lies 6 to 12 mm below the surface is dark, as bone is, where brains "
+        f"have {_RIM:.0%} at most: it seems to be a head whose air was set to one value; see that "
+        "the skull is off, or send it as the scanner gave it"
+    )
+    names = listed([brain.volume for brain in brains])
+    yield PreparationWarning("skull-on", f"{names}: {text}")
 
 
 def _turned(reference: Volume) -> Iterator[PreparationWarning]:

@@ -112,6 +112,22 @@ def test_brains_that_nobody_brought_to_the_task_s_frame_are_told_by_the_look(
     assert off_frame(volumes, Space.SRI24) and not off_frame(volumes, Space.STUDY)
 
 
+@pytest.mark.parametrize(("bone", "told"), [(10, True), (200, False)])
+def test_a_small_head_in_air_of_one_value_is_told_by_the_bone_below_its_skin(
+    study: dict[str, Volume], bone: int, told: bool
+) -> None:
+    x, y, z = np.ogrid[-90:91:2, -90:91:2, -90:91:2]
+    away = np.sqrt(x * x + y * y + z * z)
+    noise = np.random.default_rng(0).integers(150, 250, away.shape)
+    head = np.select([away < 62, away < 70, away < 74], [noise, bone, 300], 0).astype(np.int16)
+    affine = np.diag([2.0, 2, 2, 1])
+    t1 = replace(study["t1"], stored=head, grid=Grid(head.shape, affine))
+    looked = look_at([t1])
+    warned = [one for one in looked.warnings if one.kind == "skull-on"]  # type: ignore[union-attr]
+    assert bool(warned) is told
+    assert all(one.text.startswith("t1: ") and "dark, as bone is" in one.text for one in warned)
+
+
 def test_a_phantom_of_less_than_a_brain_is_left_alone() -> None:
     t1 = read_nifti(STUDY / "t1.nii.gz", Modality.T1)
     small = replace(t1, stored=np.where(np.indices(t1.grid.shape)[0] < 40, t1.stored, 0))
