@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 
 from brainmvp_models.modality import Modality
 from brainmvp_models.task import Preprocessing
@@ -48,7 +49,7 @@ class Preparer:
             InvalidInput: one of its kinds; see :func:`chosen_for`.
         """
         paths = sorted(p for p in study.rglob("*") if p.is_file()) if study.is_dir() else [study]
-        intake = take_in([Unpacked(p, p.name) for p in paths], self.folder, IntakeOptions())
+        intake = take_in([Unpacked(p, p.name) for p in paths], self._room(), IntakeOptions())
         return chosen_for(intake, self.wanted, {})
 
     def series(self, named: Mapping[Modality, Path]) -> dict[Modality, Source]:
@@ -57,7 +58,11 @@ class Preparer:
         Raises:
             InvalidInput: one of its kinds; see :func:`one_series`.
         """
-        return opened(named, self.folder)
+        return opened(named, self._room())
+
+    def _room(self) -> Path:
+        """A folder for what is unpacked of one study: another's has files of the same names."""
+        return Path(mkdtemp(dir=self.folder))
 
     def ready(self, sources: Mapping[Modality, Source], brain: Path | None = None) -> ReadyStudy:
         """Read a study, and prepare it where it has to be.

@@ -110,6 +110,14 @@ def test_each_case_is_prepared_with_its_mask_and_what_fails_is_named_and_left_ou
             assert path.read_bytes() == (READY / f"{name}.nii.gz").read_bytes()
 
 
+def test_files_of_one_name_are_opened_study_after_study() -> None:
+    """``prove`` and ``prepare`` open every study of a list with one preparer."""
+    named = {m: READY / f"{m.value}.nii.gz" for m in (Modality.T1, Modality.T1C)}
+    with preparer(Preprocessing(), tuple(Modality)) as made:
+        for _ in range(2):
+            assert set(made.series(named)) == set(named)
+
+
 def test_the_command_exits_1_where_a_case_is_not_in_the_new_list(tmp_path: Path) -> None:
     gone = {"name": "gone", "image": {"t1": "nowhere.nii.gz"}}
     cases = written(tmp_path, {"training": [ready_case("ready"), gone]})
