@@ -94,6 +94,8 @@ bundle() { # demo_NAME, its fine-tuned file, the subsets to measure, and those t
     --out "$runs/validation-$name" --subsets "$4"
   python -m brainmvp_evaluation.calibrate "$runs/bundles/$name" "$runs/validation-$name" \
     --check "$runs/evaluation-$name"
+  python -m brainmvp_evaluation.describe_training "$runs/bundles/$name" \
+    "$runs/grade-studies/datalist.json"
   rm -rf "examples/bundles/$name"
   cp -r "$runs/bundles/$name" examples/bundles/
 }

@@ -41,16 +41,22 @@ python examples/choose_threshold.py "$runs/bundles/demo-glioma" "$runs/studies/d
   --subsets 't1,t1c,t2,flair;t1c,t2,flair;t1,t2,flair;t1,t1c,flair;t1,t1c,t2;flair;t1'
 brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/studies/datalist.json" \
   --out "$runs/evaluation" --subsets missing-one --fill center --fill register --write-card
-brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/studies/datalist.json" --section validation \
-  --out "$runs/validation" --fill center \
-  --subsets 't1,t1c,t2,flair;t1,t1c,t2;t1,t1c,flair;t1,t2,flair;t1c,t2,flair;t1;t1c;t2;flair'
-python -m brainmvp_evaluation.calibrate "$runs/bundles/demo-glioma" "$runs/validation" \
-  --check "$runs/evaluation"
-# What the bundle warns of: limits are set on two of the heads that no training uses.
-mkdir -p "$runs/two-heads"
+# What is set on studies, not learnt, is set on two of the heads that no training uses, and judged on
+# the other two: probabilities, and what the bundle warns of.
+mkdir -p "$runs/two-heads" "$runs/two-others"
 cp "$heads"/head_05.nii.gz "$heads"/head_13.nii.gz "$runs/two-heads"
+cp "$heads"/head_10.nii.gz "$heads"/head_18.nii.gz "$runs/two-others"
 brainmvp synthesize "$runs/limits" --wide --exam --section validation --studies 80 --seed 12 \
   --heads "$runs/two-heads" --healthy 0.2
+brainmvp synthesize "$runs/limits" --wide --exam --section test --studies 80 --seed 13 \
+  --heads "$runs/two-others" --healthy 0.2
+brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/limits/datalist.json" --section validation \
+  --limit 40 --out "$runs/validation" --fill center \
+  --subsets 't1,t1c,t2,flair;t1,t1c,t2;t1,t1c,flair;t1,t2,flair;t1c,t2,flair;t1c;flair'
+brainmvp evaluate "$runs/bundles/demo-glioma" "$runs/limits/datalist.json" --section test \
+  --limit 40 --out "$runs/test" --fill center --subsets missing-one
+python -m brainmvp_evaluation.calibrate "$runs/bundles/demo-glioma" "$runs/validation" \
+  --check "$runs/test"
 python -m brainmvp_evaluation.describe_training "$runs/bundles/demo-glioma" \
   "$runs/studies/datalist.json" --calibrate "$runs/limits/datalist.json"
 python benchmarks/patients.py "$runs/bundles/demo-glioma"
