@@ -129,6 +129,15 @@ class StudyRequest:
         finally:
             await self.share.body_over()
 
+    async def brings_nothing(self) -> bool:
+        """Whether it has no body; the end of it has then been read."""
+        headers = self.request.headers
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+            return False
+        await self.request.body()
+        await self.share.body_over()
+        return True
+
     async def work(self, work: Callable[[], T]) -> T:
         """What ``work`` gives, in a thread; ``cancel`` is told when the client leaves.
 

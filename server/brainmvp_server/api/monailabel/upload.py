@@ -46,6 +46,8 @@ async def receive_sent(incoming: StudyRequest, names: PartNames) -> Sent:
     Raises:
         BrainMVPError: see :func:`receive`; or a part has none of these names.
     """
+    if not names.needs_file and await incoming.brings_nothing():
+        return Sent((), {})
     return await incoming.parts(
         lambda named: _ViewerShelf(incoming.folder, incoming.limits, named=named, names=names)
     )

@@ -90,6 +90,8 @@ def test_a_segmentation_object_refers_to_the_series_shown(viewers: Service, stud
 def test_a_series_that_is_not_there_is_said(viewers: Service, image: str) -> None:
     answer = asked(viewers, image)
     assert answer.status_code == 404 and answer.json()["remedy"]
+    bare = viewers.http.post("/infer/tiny", params={"image": image})  # as curl -X POST sends it
+    assert bare.status_code == 404 and bare.json()["type"] == answer.json()["type"]
     assert not list(viewers.scratch.iterdir())
 
 

@@ -127,6 +127,7 @@ def test_nothing_named_an_unknown_part_and_an_unknown_model_are_refused(viewers:
     post = viewers.http.post
     empty = {"params": (None, "{}")}
     assert post("/infer/tiny", files=empty).json()["type"].endswith("invalid-query")
+    assert post("/infer/tiny").json()["type"].endswith("invalid-query")
     assert post("/infer/tiny", files={"label": b"scribbles"}).status_code == 400
     assert post("/infer/nobody?image=1.2", files=empty).status_code == 404
     assert post("/infer/grade?image=1.2&output=image", files=empty).status_code == 406
