@@ -6,7 +6,8 @@ and the answers on the last two against each other. The consensus is brought to 
 that pipeline's own matrices, to the nearest voxel, and so is what the bundle finds in the series as
 that pipeline prepared them, and with our matrices between the series in the place of theirs. How
 far the place of the consensus is uncertain shows what it has in common with itself, brought there
-by our registration with T1c. ``--series t2 flair`` gives no others. Nothing may be chosen by these.
+by our registration with T1c, and what is found is held against it there, too. ``--series t2 flair``
+gives no others. Nothing may be chosen by these.
 """
 
 from __future__ import annotations
@@ -77,6 +78,9 @@ def rows(predictor: brainmvp.Predictor, folder: Path, given: Sequence[str]) -> l
                 continue  # where the ways begin, the consensus is itself
             ml = float(np.prod(grid.spacing)) * int((one > 0).sum()) / 1000
             lines.append(f"| {folder.name} | {name} | {_figures(one, truth)} | {ml:.1f} |")
+        if space != GRIDS[0]:
+            name = f"{space}, against the consensus by our matrices"
+            lines.append(f"| {folder.name} | {name} | {_figures(mask, moved)} | |")
     if len(found) < len(GRIDS):
         return lines
     there, here = found["flair"], found["t1"]
