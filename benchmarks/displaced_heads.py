@@ -72,15 +72,21 @@ class Pair:
         return replace(self, moving=self.moving.displaced(by), truth=by.after(self.truth))
 
 
-def displacement(random: np.random.Generator, centre: Points) -> RigidTransform:
-    """Up to 40° about an axis in any direction through a head, and up to 40 mm anywhere."""
+def displacement(
+    random: np.random.Generator, centre: Points, largest: float = LARGEST
+) -> RigidTransform:
+    """Up to 40° about an axis in any direction through a head, and up to 40 mm anywhere.
+
+    Args:
+        largest: degrees, and millimetres, if it is to be less.
+    """
     axis, way = (_direction(random) for _ in range(2))
-    angle = np.radians(random.uniform(0, LARGEST))
+    angle = np.radians(random.uniform(0, largest))
     cross = np.cross(np.eye(3), axis) * -1
     turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
     matrix = np.eye(4)
     matrix[:3, :3] = turn
-    matrix[:3, 3] = centre - turn @ centre + way * random.uniform(0, LARGEST)
+    matrix[:3, 3] = centre - turn @ centre + way * random.uniform(0, largest)
     return RigidTransform(matrix)
 
 
@@ -147,12 +153,17 @@ def transforms(path: Path) -> dict[str, RigidTransform]:
     return {name: RigidTransform(np.array(rows)) for name, rows in named.items()}
 
 
-def rendered_pair(random: np.random.Generator, heads: int) -> Pair:
-    """Two contrasts of a head drawn from labels, each with slices its own way."""
+def rendered_pair(random: np.random.Generator, heads: int, *, skull: bool | None = None) -> Pair:
+    """Two contrasts of a head drawn from labels, each with slices its own way.
+
+    Args:
+        skull: whether whole heads are compared; by default as it is drawn.
+    """
     number = int(random.integers(1, heads + 1))
     one, two = random.permutation(len(_CONTRASTS))[:2]
     reference, moving = (_sliced(_drawn(number, _CONTRASTS[which]), random) for which in (one, two))
-    skull = bool(random.random() < 0.5)
+    drawn = bool(random.random() < 0.5)
+    skull = drawn if skull is None else skull
     return Pair(
         f"head {number:02d} {_CONTRASTS[one]} to {_CONTRASTS[two]}, {'head' if skull else 'brain'}",
         reference,
