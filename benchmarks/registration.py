@@ -3,7 +3,7 @@
 On the scans of ``../shared``: three real patients and their references; 200 pairs
 displaced by up to 40 mm and 40°, real ones and heads drawn from labels, of which none may end
 elsewhere unnoticed; series that do not belong; and the time that ANTs takes for the same
-(``--ants PYTHON``, one with antspyx).
+(``--ants PYTHON``, one with antspyx; with ``--only-ants`` nothing else).
 """
 
 from __future__ import annotations

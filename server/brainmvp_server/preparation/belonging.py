@@ -35,13 +35,16 @@ _FEWEST = 500
 
 _THIN_MM = 2.0
 LEAST_SHARPNESS = 0.38
-"""In thick slices: same heads have 0.42 at least, others, mirrored and upside down 0.34 at most."""
+"""In thick slices: same heads have 0.42 at least, others and upside down 0.34 at most, mirrored
+ones 0.40: what has less than :data:`PLAIN_SHARPNESS` has to match a third series too."""
+PLAIN_SHARPNESS = 0.5
+"""Whatever is sharper shows the reference's head."""
 _FLAT = 0.25
 """Share of the voxels that a second look leaves out, those that differ least from their neighbours:
 a cavity of 50 mL or a large tumour is still flat when it is moved by 4 mm."""
 LEAST_SHARPNESS_VARIED = 0.41
-"""Of the rest, in thick slices: same heads have 0.46 at least, with cavities or without, others and
-mirrored ones 0.36 at most, but for one mirrored T2 of 0.44, which has 0.40 at the first look."""
+"""Of the rest, in thick slices: same heads have 0.46 at least, with cavities or without, others
+0.36 at most, mirrored ones 0.39 but for one T2 of 0.44, which has 0.40 at the first look."""
 LEAST_SHARPNESS_THIN = 0.45
 """Where no voxel is longer than 2 mm: same heads have 0.76, others and mirrored 0.41 at most. Thick
 slices that somebody resampled so have 0.42 to 0.58, so that some are refused for their grid."""
@@ -118,8 +121,19 @@ def misfit(
     Args:
         resampled: somebody brought it to its grid, which says nothing of its slices then.
     """
+    return compared(moving, reference, to_moving, resampled=resampled)[1]
+
+
+def compared(
+    moving: Volume, reference: Volume, to_moving: RigidTransform, *, resampled: bool = False
+) -> tuple[Match, Misfit | None]:
+    """How a series matches the reference, and why it does not belong to it, if it does not.
+
+    Args:
+        resampled: as for :func:`misfit`.
+    """
     found = match(moving, reference, to_moving)
-    return _judged(found, moving, reference, to_moving, resampled=resampled)
+    return found, _judged(found, moving, reference, to_moving, resampled=resampled)
 
 
 def check_belongs(
@@ -133,8 +147,7 @@ def check_belongs(
     Raises:
         RegistrationFailed: it shows another head, part or side, or too little of this one.
     """
-    found = match(moving, reference, to_moving)
-    fault = _judged(found, moving, reference, to_moving, resampled=resampled)
+    found, fault = compared(moving, reference, to_moving, resampled=resampled)
     if fault is not None:
         raise RegistrationFailed(fault.problem, remedy=fault.remedy, subject=moving.modality.value)
     return found
@@ -176,10 +189,11 @@ def _judged(
     )
 
 
-def lies_upon(moving: Volume, reference: Volume) -> bool:
-    """Whether a series on the reference's grid shows the same head in the same place."""
+def lies_upon(moving: Volume, reference: Volume) -> Match | None:
+    """How a series on the reference's grid matches it; None for another place or another head."""
     found = match(moving, reference, RigidTransform.identity())
-    return found.sharpness >= LEAST_SHARPNESS and found.covered >= LEAST_COVERED
+    there = found.sharpness >= LEAST_SHARPNESS and found.covered >= LEAST_COVERED
+    return found if there else None
 
 
 def _middle(reference: Volume) -> tuple[NDArray[np.bool_], Grid, Array]:

@@ -1,21 +1,82 @@
 """Bring the series of a study onto one of them, and say which of them is of another head.
 
 Where series do not fit the reference, the reference itself may be the wrong one: the others are
-held against each other, and those that are fewer are named.
+held against each other, and those that are fewer are named. One that fits it, but not plainly, has
+to fit another one as well: a mirrored series can match one contrast, but none has matched two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from brainmvp_models.errors import RegistrationFailed
 from brainmvp_models.modality import Modality
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.cancel import CancelToken
-from brainmvp_server.preparation.belonging import Misfit, lies_upon, misfit
+from brainmvp_server.preparation.belonging import (
+    PLAIN_SHARPNESS,
+    Match,
+    Misfit,
+    compared,
+    lies_upon,
+)
 from brainmvp_server.preparation.groups import groups_of, listed
 from brainmvp_server.preparation.register import Registration, register
+from brainmvp_server.preparation.rigid import RigidTransform
 from brainmvp_server.preparation.working import Pyramid
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """The series of a study, two by two.
+
+    Attributes:
+        one_grid: as for :func:`co_register`.
+        found: where the reference has those that were registered.
+    """
+
+    cancel: CancelToken
+    one_grid: bool
+    found: dict[Modality, Registration] = field(default_factory=dict)
+
+    def onto(self, volume: Volume, reference: Volume) -> tuple[Match, Misfit | None]:
+        """How a series matches the reference, where it lies or is brought to."""
+        self.cancel.check()
+        if self.one_grid and (seen := lies_upon(volume, reference)):
+            return seen, None
+        registration = register(Pyramid(volume), Pyramid(reference))
+        self.found[volume.modality] = registration
+        return compared(volume, reference, registration.to_moving, resampled=self.one_grid)
+
+    def fit(self, one: Volume, other: Volume) -> bool:
+        """Whether two series show one head."""
+        return self.between(one, other) is None
+
+    def between(self, one: Volume, other: Volume) -> Misfit | None:
+        """Why two series show two heads, neither of them being the reference."""
+        self.cancel.check()
+        if self.one_grid and lies_upon(other, one):
+            return None
+        way = register(Pyramid(other), Pyramid(one)).to_moving
+        return compared(other, one, way, resampled=self.one_grid)[1]
+
+    def unfit(self, volume: Volume, thirds: Sequence[Volume]) -> Misfit | None:
+        """Why a series that fits the reference fits no third one; None where one is fitted."""
+        fault = None
+        for third in thirds:
+            # By where the reference has both, at first: that costs no registration.
+            way = self._way(volume).after(self._way(third).inverse)
+            if compared(volume, third, way, resampled=self.one_grid)[1] is None:
+                return None
+            fault = self.between(third, volume)
+            if fault is None:
+                return None
+        return fault
+
+    def _way(self, volume: Volume) -> RigidTransform:
+        registration = self.found.get(volume.modality)
+        return RigidTransform.identity() if registration is None else registration.to_moving
 
 
 def co_register(
@@ -30,38 +91,34 @@ def co_register(
     Raises:
         RegistrationFailed: one does not belong to the head that the others show.
     """
-    fixed, found = Pyramid(reference), {}
+    pairs = _Pairs(cancel, one_grid)
     fitting: list[Volume] = [reference]
+    doubtful: list[tuple[float, Volume]] = []
     faults: dict[Modality, Misfit] = {}
     for volume in volumes:
         if volume is reference:
             continue
-        cancel.check()
-        if one_grid and lies_upon(volume, reference):
-            fitting.append(volume)
-            continue
-        registration = register(Pyramid(volume), fixed)
-        fault = misfit(volume, reference, registration.to_moving, resampled=one_grid)
-        if fault is None:
-            fitting.append(volume)
-            found[volume.modality] = registration
-        else:
+        seen, fault = pairs.onto(volume, reference)
+        if fault is not None:
             faults[volume.modality] = fault
+            continue
+        fitting.append(volume)
+        if seen.sharpness < PLAIN_SHARPNESS:
+            doubtful.append((seen.sharpness, volume))
+    for _, volume in sorted(doubtful, key=lambda each: each[0]):
+        others = [one for one in fitting if one is not volume]
+        fault = pairs.unfit(volume, others[1:])
+        if fault is not None:
+            faults[volume.modality] = fault
+            fitting = others
     if not faults:
-        return found
-
-    def fit(one: Volume, other: Volume) -> bool:
-        cancel.check()
-        if one_grid and lies_upon(other, one):
-            return True
-        way = register(Pyramid(other), Pyramid(one)).to_moving
-        return misfit(other, one, way, resampled=one_grid) is None
+        return pairs.found
 
     others = [volume for volume in volumes if volume.modality in faults]
     partial = [volume for volume in others if faults[volume.modality].partial]
     if partial:
         raise blame(fitting, partial[:1], faults)
-    groups = groups_of(others, fit) if len(others) >= len(fitting) else [others]
+    groups = groups_of(others, pairs.fit) if len(others) >= len(fitting) else [others]
     raise blame(fitting, groups[0], faults)
 
 

@@ -92,3 +92,16 @@ def test_half_a_head_is_named_itself_however_many_halves_there_are(
     with pytest.raises(RegistrationFailed, match="of the middle of the head") as refused:
         co_register([half, t1c], t1c, CancelToken())
     assert refused.value.subject == "t1"
+
+
+def test_a_mirrored_series_that_matches_one_contrast_is_refused_by_another(
+    real_data: Callable[[str], Path],
+) -> None:
+    folder = real_data("longitudinal") / "ms01"
+    t1, t2, flair = (read_nifti(folder / f"study1_{name}.nii.gz", name) for name in (T1, T2, FLAIR))
+    across = t2.grid.orientation.axes[0]
+    mirrored = replace(t2, stored=np.ascontiguousarray(np.flip(t2.stored, across)))
+    assert set(co_register([t1, mirrored], t1, CancelToken())) == {T2}  # alone it would be taken
+    with pytest.raises(RegistrationFailed, match=r"head that flair shows.*t1 and flair fit") as got:
+        co_register([t1, mirrored, flair], t1, CancelToken())
+    assert got.value.subject == "t2"
