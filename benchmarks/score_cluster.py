@@ -1,7 +1,7 @@
 """A run over a cluster, simulated on one machine: shards that are killed at random, and merged.
 
     python benchmarks/score_cluster.py [--studies 20000] [--rate 10] [--write]
-    python benchmarks/score_cluster.py --studies 1000000 --rate 60    # hours; a machine of its own
+    python benchmarks/score_cluster.py --studies 1000000 --rate 160    # two hours, 20 GB of disk
 
 Real: every process of ``brainmvp score``, told its part as Kubernetes tells it; lists, uploads,
 ledgers, tables, folders of results, all written to the disk; kills (SIGKILL) at random moments,
