@@ -286,6 +286,8 @@ def main() -> None:
     parser.add_argument("--ants", type=Path, help="a Python with antspyx")
     parser.add_argument("--only-ants", action="store_true", help="nothing but the table with ANTs")
     options = parser.parse_args()
+    if options.only_ants and options.ants is None:
+        parser.error("--only-ants needs --ants")
     if options.only_ants:
         print("\n".join((*beside_ants(options.ants), "", machine())))
         return

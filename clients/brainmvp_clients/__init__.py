@@ -20,6 +20,7 @@ from brainmvp_clients.answers import (
     Score,
     Structure,
     Summary,
+    UndecidedOutput,
 )
 from brainmvp_clients.client import Client
 from brainmvp_clients.comparisons import Comparison
@@ -42,7 +43,6 @@ from brainmvp_clients.served_models import (
     Output,
     RefusedBundle,
     SubsetQuality,
-    UndecidedOutput,
 )
 from brainmvp_clients.upload import Times
 

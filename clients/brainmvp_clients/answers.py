@@ -50,19 +50,27 @@ class ExpectedQuality(Answer):
     population: Population | None = None
 
 
-class NotDeterminable(Answer):
-    """An output that the study's modalities cannot decide.
+class UndecidedOutput(Answer):
+    """An output that some modalities cannot decide.
 
     Attributes:
         output: a region or class; ``all`` for the class of the study.
         missing: with these modalities it would be determinable; none where no others would help.
-        given: whether what was found is given all the same, because it was asked for.
     """
 
     output: str
     title: str = ""
     reason: str = ""
     missing: tuple[str, ...] = ()
+
+
+class NotDeterminable(UndecidedOutput):
+    """An output that the study's modalities cannot decide.
+
+    Attributes:
+        given: whether what was found is given all the same, because it was asked for.
+    """
+
     given: bool = False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from brainmvp_clients.answers import Answer, Kind, Population
+from brainmvp_clients.answers import Answer, Kind, Population, UndecidedOutput
 
 
 class Channel(Answer):
@@ -41,20 +41,6 @@ class SubsetQuality(Answer):
     studies: int
     real: tuple[str, ...]
     fill: str
-
-
-class UndecidedOutput(Answer):
-    """An output that some modalities cannot decide.
-
-    Attributes:
-        output: a region or class; ``all`` for the class of the study.
-        missing: with these modalities it would be determinable; none where no others would help.
-    """
-
-    output: str
-    title: str = ""
-    reason: str = ""
-    missing: tuple[str, ...] = ()
 
 
 class OpenWith(Answer):

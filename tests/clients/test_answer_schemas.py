@@ -22,7 +22,7 @@ SCHEMA_OF: dict[type[Answer], str] = {
     served_models.RefusedBundle: "RefusedBundle",
     served_models.Catalogue: "Models",
     served_models.OpenWith: "OpenWith",
-    served_models.UndecidedOutput: "UndecidedOutput",
+    answers.UndecidedOutput: "UndecidedOutput",
     answers.Engine: "EngineUsed",
     answers.RealModality: "RealModality",
     answers.FilledModality: "FilledModality",

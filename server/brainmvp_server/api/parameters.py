@@ -125,7 +125,7 @@ def shared_options(
         profile=profile,
     )
     try:
-        _ = options.space_known
+        options.check_space()
     except UnknownModality as error:
         raise InvalidQuery(error.problem, remedy=error.remedy) from None
     return options

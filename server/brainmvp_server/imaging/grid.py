@@ -5,6 +5,7 @@ Affines map voxel indices (i, j, k) to millimetres in the RAS+ world of NIfTI an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -77,6 +78,17 @@ class Grid:
             step[axis, to] = -1 if flipped else 1
             step[axis, 3] = self.shape[axis] - 1 if flipped else 0
         return Grid((shape[0], shape[1], shape[2]), self.affine @ step)
+
+    def cropped(self, box: Box) -> Grid:
+        """The grid of the voxels in a box."""
+        corner = np.eye(4)
+        corner[:3, 3] = box.start
+        return Grid(box.shape, self.affine @ corner)
+
+    def thinned(self, steps: Sequence[int]) -> Grid:
+        """The grid of every n-th voxel along each axis, from the first."""
+        x, y, z = (-(-n // step) for n, step in zip(self.shape, steps, strict=True))
+        return Grid((x, y, z), self.affine @ np.diag([*steps, 1]))
 
     def distance(self, other: Grid) -> float:
         """Largest distance in mm between the same corners of two grids of equal shape."""

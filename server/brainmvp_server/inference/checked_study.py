@@ -59,7 +59,7 @@ def check_study(
             of no series.
         InvalidVolume, VolumeTooLarge: a header that cannot be used.
     """
-    _ = options.space_known
+    options.check_space()
     check_modalities(tuple(sources), task, options.policy(task))
     outlines = [outline(source, m, limits, options.form) for m, source in sources.items()]
     memory = study_bytes(

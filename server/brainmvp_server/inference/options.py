@@ -46,16 +46,15 @@ class PredictOptions:
     not_determinable: bool = False
     profile: Profile | None = None
 
-    @property
-    def space_known(self) -> str | None:
-        """:attr:`space`.
+    def check_space(self) -> None:
+        """See that :attr:`space` can be the grid of a result.
 
         Raises:
             UnknownModality: it is neither a modality nor ``model``.
         """
         known = (*(modality.value for modality in Modality), MODEL_SPACE)
         if self.space is None or self.space in known:
-            return self.space
+            return
         raise UnknownModality(
             f"space: '{printable(self.space)}' is no series, on whose grid a result could lie",
             remedy=f"Choose one of: {', '.join(known)}",

@@ -113,24 +113,13 @@ class Misfit:
     partial: bool = False
 
 
-def misfit(
-    moving: Volume, reference: Volume, to_moving: RigidTransform, *, resampled: bool = False
-) -> Misfit | None:
-    """Why a series does not belong to the reference; None where it does.
-
-    Args:
-        resampled: somebody brought it to its grid, which says nothing of its slices then.
-    """
-    return compared(moving, reference, to_moving, resampled=resampled)[1]
-
-
 def compared(
     moving: Volume, reference: Volume, to_moving: RigidTransform, *, resampled: bool = False
 ) -> tuple[Match, Misfit | None]:
     """How a series matches the reference, and why it does not belong to it, if it does not.
 
     Args:
-        resampled: as for :func:`misfit`.
+        resampled: somebody brought it to its grid, which says nothing of its slices then.
     """
     found = match(moving, reference, to_moving)
     return found, _judged(found, moving, reference, to_moving, resampled=resampled)
@@ -142,7 +131,7 @@ def check_belongs(
     """How well a series matches the reference, if that is well enough.
 
     Args:
-        resampled: as for :func:`misfit`.
+        resampled: as for :func:`compared`.
 
     Raises:
         RegistrationFailed: it shows another head, part or side, or too little of this one.
@@ -200,10 +189,11 @@ def _middle(reference: Volume) -> tuple[NDArray[np.bool_], Grid, Array]:
     """The voxels that are compared, their grid and the reference's values on it, 0 to 1."""
     steps = [max(1, round(_SPACING_MM / edge)) for edge in reference.grid.spacing]
     values = scaled(reference)[tuple(slice(None, None, step) for step in steps)]
-    affine = reference.grid.affine @ np.diag([*steps, 1])
+    grid = reference.grid.thinned(steps)
+    affine = grid.affine
     head = values > _HEAD
     if not head.any():
-        return head, Grid(reference.grid.shape, affine), values
+        return head, grid, values
     centre = affine[:3, :3] @ np.argwhere(head).mean(axis=0) + affine[:3, 3]
     centre[2] += _ABOVE_MM
     index = np.indices(values.shape).reshape(3, -1)
@@ -211,10 +201,8 @@ def _middle(reference: Volume) -> tuple[NDArray[np.bool_], Grid, Array]:
     inside = head & (away.reshape(values.shape) < _RADIUS_MM)
     box = bounding_box(inside)
     if box is None:
-        return inside, Grid(reference.grid.shape, affine), values
-    corner = np.eye(4)
-    corner[:3, 3] = box.start
-    return inside[box.slices], Grid(box.shape, affine @ corner), values[box.slices]
+        return inside, grid, values
+    return inside[box.slices], grid.cropped(box), values[box.slices]
 
 
 def _varied(inside: NDArray[np.bool_], fixed: Array) -> NDArray[np.bool_]:

@@ -40,26 +40,20 @@ class _Pairs:
     one_grid: bool
     found: dict[Modality, Registration] = field(default_factory=dict)
 
-    def onto(self, volume: Volume, reference: Volume) -> tuple[Match, Misfit | None]:
-        """How a series matches the reference, where it lies or is brought to."""
+    def onto(
+        self, volume: Volume, other: Volume
+    ) -> tuple[Match, Misfit | None, Registration | None]:
+        """How a series matches another, where it lies or, by the registration, is brought to."""
         self.cancel.check()
-        if self.one_grid and (seen := lies_upon(volume, reference)):
-            return seen, None
-        registration = register(Pyramid(volume), Pyramid(reference))
-        self.found[volume.modality] = registration
-        return compared(volume, reference, registration.to_moving, resampled=self.one_grid)
+        if self.one_grid and (seen := lies_upon(volume, other)):
+            return seen, None, None
+        registration = register(Pyramid(volume), Pyramid(other))
+        way = registration.to_moving
+        return *compared(volume, other, way, resampled=self.one_grid), registration
 
     def fit(self, one: Volume, other: Volume) -> bool:
         """Whether two series show one head."""
-        return self.between(one, other) is None
-
-    def between(self, one: Volume, other: Volume) -> Misfit | None:
-        """Why two series show two heads, neither of them being the reference."""
-        self.cancel.check()
-        if self.one_grid and lies_upon(other, one):
-            return None
-        way = register(Pyramid(other), Pyramid(one)).to_moving
-        return compared(other, one, way, resampled=self.one_grid)[1]
+        return self.onto(other, one)[1] is None
 
     def unfit(self, volume: Volume, thirds: Sequence[Volume]) -> Misfit | None:
         """Why a series that fits the reference fits no third one; None where one is fitted."""
@@ -69,7 +63,7 @@ class _Pairs:
             way = self._way(volume).after(self._way(third).inverse)
             if compared(volume, third, way, resampled=self.one_grid)[1] is None:
                 return None
-            fault = self.between(third, volume)
+            fault = self.onto(volume, third)[1]
             if fault is None:
                 return None
         return fault
@@ -98,7 +92,9 @@ def co_register(
     for volume in volumes:
         if volume is reference:
             continue
-        seen, fault = pairs.onto(volume, reference)
+        seen, fault, registration = pairs.onto(volume, reference)
+        if registration is not None:
+            pairs.found[volume.modality] = registration
         if fault is not None:
             faults[volume.modality] = fault
             continue

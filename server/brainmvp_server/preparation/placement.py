@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from brainmvp_models.modality import Modality
 from brainmvp_models.space import Space
-from brainmvp_server.imaging.grid import Box, Grid, bounding_box
+from brainmvp_server.imaging.grid import Box, bounding_box
 from brainmvp_server.imaging.volume import Volume
 from brainmvp_server.inference.result_space import PreparationWarning
 from brainmvp_server.preparation.atlas import TURNED, half_turn_gain, off_frame_mm
@@ -61,17 +61,14 @@ class _Brain:
         steps = [max(1, round(_SPACING_MM / edge)) for edge in grid.spacing]
         some = view[tuple(slice(None, None, step) for step in steps)]
         mask = some != background(some)
-        coarse = Grid(some.shape, grid.affine @ np.diag([*steps, 1]))
-        return cls(replace(volume, stored=some, grid=coarse), mask)
+        return cls(replace(volume, stored=some, grid=grid.thinned(steps)), mask)
 
     @property
     def ml(self) -> float:
         return float(np.count_nonzero(self.mask)) * self.volume.grid.voxel_ml
 
     def inside(self, box: Box) -> _Brain:
-        corner = np.eye(4)
-        corner[:3, 3] = box.start
-        grid = Grid(box.shape, self.volume.grid.affine @ corner)
+        grid = self.volume.grid.cropped(box)
         some = np.ascontiguousarray(self.volume.stored[box.slices])
         return _Brain(replace(self.volume, stored=some, grid=grid), self.mask[box.slices])
 

@@ -78,9 +78,7 @@ def returned(probability: Array, grid: Grid, target: Grid, to_grid: RigidTransfo
     box = _box_on(target, some.grown(1, grid.shape), to_grid.inverse.matrix @ grid.affine)
     if box is None:
         return native
-    corner = np.eye(4)
-    corner[:3, 3] = box.start
-    part = Grid(box.shape, target.affine @ corner)
+    part = target.cropped(box)
     native[box.slices] = interpolated(probability, grid, part, to_grid.matrix)[0]
     return native
 

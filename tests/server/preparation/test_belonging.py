@@ -19,8 +19,8 @@ from brainmvp_server.imaging.volume import SpatialHeader, Volume
 from brainmvp_server.preparation.belonging import (
     LEAST_SHARPNESS,
     check_belongs,
+    compared,
     match,
-    misfit,
 )
 from brainmvp_server.preparation.register import register
 from brainmvp_server.preparation.rigid import RigidTransform
@@ -82,9 +82,9 @@ def test_a_large_cavity_does_not_make_a_series_another_heads(real_data: RealData
     frontal = np.array([-46.7, 43.3, 43.9])
     one, other = _with_cavity(t1c, frontal), _with_cavity(flair, way.apply(frontal))
     assert match(other, one, way).sharpness < LEAST_SHARPNESS, "as flat 4 mm away as here"
-    assert misfit(other, one, way) is None
+    assert compared(other, one, way)[1] is None
     mirrored = replace(other, stored=np.flip(other.stored, _across(other)))
-    assert misfit(mirrored, one, way) is not None
+    assert compared(mirrored, one, way)[1] is not None
 
 
 def _with_cavity(volume: Volume, centre: np.ndarray) -> Volume:
